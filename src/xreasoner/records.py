@@ -1,0 +1,103 @@
+"""The nouns every part of X-Reasoner passes around: frozen, and free of any dependency."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["math", "choice", "exact"]
+Role = Literal["system", "user", "assistant"]
+Stop = Literal["eos", "length"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image (PNG, JPEG, ...): bytes, so that a problem can be hashed, stored and sent."""
+
+    encoded: bytes = field(repr=False)
+
+
+Part = str | Picture
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with a known answer. Two views of the same item share `item`, never `id`."""
+
+    id: str
+    question: tuple[Part, ...]
+    answer: str
+    kind: Kind
+    choices: tuple[str, ...] = ()
+    domain: str = "general"
+    source: str = ""
+    item: str = ""
+    reasoning: str = ""
+    """The teacher's thought, without tags; empty where there is none."""
+    tags: Mapping[str, str | int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    """Whatever a report may want to group by: family, steps, subject."""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return tuple(part for part in self.question if isinstance(part, Picture))
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Role
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an engine is asked: a conversation that ends with the user's turn."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an engine answers a prompt. Temperature 0 is greedy; a budget counts generated tokens."""
+
+    n: int = 1
+    temperature: float = 0.0
+    think_budget: int = 4096
+    """When this many tokens were generated and the thought is still open, `</think>` is injected."""
+    answer_budget: int = 512
+    """Tokens allowed after the thought was closed."""
+    forced_exit: bool = True
+    """False: the two budgets are one plain limit, and an unfinished thought stays unfinished."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled answer, token by token. Injected tokens have mask 0 and log-probability 0."""
+
+    prompt_id: str
+    sample: int
+    prompt_ids: tuple[int, ...] = field(repr=False)
+    token_ids: tuple[int, ...] = field(repr=False)
+    by_policy: tuple[int, ...] = field(repr=False)
+    logprobs: tuple[float, ...] = field(repr=False)
+    text: str
+    """The generated tokens decoded, tags included, the end-of-turn token left out."""
+    stop: Stop
+    forced_exit: bool
+    think_tokens: int
+    """Tokens before the thought closed; 0 where no thought was opened."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A graded answer that keeps its reason. `correct is None`: the grader failed, nobody was wrong."""
+
+    correct: bool | None
+    extracted: str | None
+    why: str
+
+    @property
+    def missing(self) -> bool:
+        """No answer could be found in the text."""
+        return self.extracted is None and self.correct is not None
