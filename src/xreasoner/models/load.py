@@ -1,0 +1,75 @@
+"""Open a Hugging Face checkpoint, with or without a vision tower, the same way everywhere."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    BaseImageProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be asked. `image_processor` is None for a text-only checkpoint."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    image_processor: BaseImageProcessor | None
+
+
+def load(
+    path: Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    attention: str = "sdpa",
+) -> Loaded:
+    """Model in evaluation mode, tokenizer and image processor. Without `dtype`, as it was saved."""
+    architecture = AutoModelForImageTextToText if is_vlm(path) else AutoModelForCausalLM
+    model = architecture.from_pretrained(path, dtype=dtype or "auto", attn_implementation=attention)
+    model.to(torch.device(device))  # type: ignore[arg-type]  # a wrapper hides `self` from the checker
+    return Loaded(model, load_tokenizer(path), load_image_processor(path))
+
+
+def is_vlm(path: Path) -> bool:
+    return "vision_config" in read_config(path)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    config_file = Path(path) / "config.json"
+    if not config_file.is_file():
+        raise ValueError(f"{path} is not a Hugging Face checkpoint: it has no config.json")
+    return json.loads(config_file.read_text())
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    # AutoTokenizer picks the class by model type and would rebuild a custom vocabulary as Qwen's or Llama's:
+    # a detached model (another model type) must split text exactly as its VLM does, so the file decides.
+    has_own_definition = (Path(path) / "tokenizer.json").is_file()
+    opener = PreTrainedTokenizerFast if has_own_definition else AutoTokenizer
+    tokenizer = opener.from_pretrained(path)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = _processor_chat_template(Path(path))
+    return tokenizer
+
+
+def load_image_processor(path: Path) -> BaseImageProcessor | None:
+    """The Pillow one: torchvision is not needed, and pixels do not depend on its version."""
+    if not is_vlm(path):
+        return None
+    return AutoImageProcessor.from_pretrained(path, backend="pil")
+
+
+def _processor_chat_template(path: Path) -> str | None:
+    """Older VLM checkpoints keep the chat template with the processor, where tokenizers do not look."""
+    template_file = path / "chat_template.json"
+    return json.loads(template_file.read_text())["chat_template"] if template_file.is_file() else None
