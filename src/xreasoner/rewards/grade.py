@@ -1,0 +1,86 @@
+"""Score a generated text against a problem's key: extract the answer, compare it in the way of its kind."""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from xreasoner.records import Problem, Score
+from xreasoner.rewards.answers import Extracted, extract_answer
+from xreasoner.rewards.choice import gold_letter, match_choice
+from xreasoner.rewards.exact import same_exactly
+from xreasoner.rewards.math import LONGEST, settled
+from xreasoner.rewards.pool import Pool
+
+
+def grade_choice(problem: Problem, found: Extracted) -> Score:
+    assert found.answer is not None
+    gold = gold_letter(problem)
+    letter, how = match_choice(found.answer, problem.choices)
+    if letter is None:
+        return Score(False, found.answer, f"{found.why}: {how}")
+    verdict = f"is {gold}" if letter == gold else f"is {letter}, the key is {gold}"
+    return Score(letter == gold, found.answer, f"{found.why}: {verdict} {how}")
+
+
+def grade_exact(problem: Problem, found: Extracted) -> Score:
+    assert found.answer is not None
+    same = same_exactly(problem.answer, found.answer)
+    return Score(same, found.answer, f"{found.why}: {'equals' if same else 'differs from'} the key")
+
+
+def grade_cheaply(problem: Problem, found: Extracted) -> Score | None:
+    """Everything but the mathematics that strings and integers cannot settle."""
+    if found.answer is None:
+        return Score(False, None, found.why)
+    if len(found.answer) > max(LONGEST, 2 * len(problem.answer)):
+        return Score(
+            False, found.answer[:LONGEST], f"{found.why}: {len(found.answer)} characters are no answer"
+        )
+    if problem.kind == "choice":
+        return grade_choice(problem, found)
+    if problem.kind == "exact":
+        return grade_exact(problem, found)
+    if settled(problem.answer, found.answer):
+        return Score(True, found.answer, f"{found.why}: equals the key")
+    return None
+
+
+class Grader:
+    """Grades answers; its worker processes start with the first that needs math-verify, and end with it."""
+
+    def __init__(self, workers: int = 2, seconds: float = 5.0) -> None:
+        self._pool = Pool(workers, seconds)
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def score(self, problem: Problem, text: str) -> Score:
+        return self.score_many([(problem, text)])[0]
+
+    def score_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Score]:
+        """One score a pair, in order. The same answer to the same key is worked out once."""
+        found = [extract_answer(text, problem) for problem, text in pairs]
+        scores = [grade_cheaply(problem, one) for (problem, _), one in zip(pairs, found, strict=True)]
+        asked = {
+            (problem.answer, one.answer or "")
+            for (problem, _), one, score in zip(pairs, found, scores, strict=True)
+            if score is None
+        }
+        unsettled = sorted(asked)
+        verdicts = dict(zip(unsettled, self._pool.grade(unsettled), strict=True))
+        return [
+            _with(verdicts[problem.answer, one.answer or ""], one) if score is None else score
+            for (problem, _), one, score in zip(pairs, found, scores, strict=True)
+        ]
+
+
+def _with(verdict: tuple[bool | None, str], found: Extracted) -> Score:
+    correct, why = verdict
+    return Score(correct, found.answer, f"{found.why}: {why}")

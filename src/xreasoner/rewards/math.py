@@ -1,0 +1,41 @@
+"""Mathematical equivalence. `settled` is cheap and safe; `equivalent`, math-verify's, runs only in a worker."""
+
+import re
+
+from xreasoner.rewards.exact import plain_characters
+
+LONGEST = 10_000
+"""No answer to a problem is longer than this many characters."""
+
+_INTEGER = re.compile(r"^[+-]?\d{1,18}$")
+_SCIENTIFIC = re.compile(r"(?<![\w.])([+-]?\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?!\w)")
+_MATH = re.compile(r"\\\[|\\\]|\\\(|\\\)|(?<!\\)\$")
+
+
+def bare(text: str) -> str:
+    """Without `$`, `\\(`, `\\[` and a currency's sign; `1e3` as `1 \\times 10^{3}`."""
+    text = _MATH.sub("", plain_characters(text)).replace(r"\$", "").strip().removesuffix(".")
+    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text).strip()
+
+
+def settled(gold: str, answer: str) -> bool:
+    """The fast path: equal as strings or as integers. It says 'right' or 'not settled', never 'wrong'."""
+    left, right = bare(gold), bare(answer)
+    if left == right:
+        return bool(left)
+    return bool(_INTEGER.match(left) and _INTEGER.match(right)) and int(left) == int(right)
+
+
+def equivalent(gold: str, answer: str) -> tuple[bool, str]:
+    """Whether math-verify calls the two equal, gold first: it is not symmetric. Its errors are raised."""
+    from math_verify import parse, verify
+
+    # Its own timeouts use SIGALRM and cannot stop compiled code: the pool's limit is the only one.
+    gold_read = parse(f"${bare(gold)}$", parsing_timeout=None, raise_on_error=True)
+    if not gold_read:
+        raise ValueError(f"the key {gold[:80]!r} cannot be read as mathematics")
+    answer_read = parse(f"${bare(answer)}$", parsing_timeout=None, raise_on_error=True)
+    if not answer_read:
+        return False, "it cannot be read as mathematics"
+    same = verify(gold_read, answer_read, timeout_seconds=None, raise_on_error=True)
+    return same, "equivalent by math-verify" if same else "not equivalent by math-verify"
