@@ -1,0 +1,169 @@
+"""From problems to token ids: what is asked, what is trained on, and where pictures go."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from string import ascii_uppercase
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from transformers import BaseImageProcessor, PreTrainedTokenizerBase
+
+from xreasoner.chat.think import THINK_CLOSE, write_thought
+from xreasoner.records import Message, Part, Picture, Problem, Prompt
+
+IMAGE_PLACEHOLDER = "<|image_pad|>"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt as a model takes it; the two tensors are None where there is no picture."""
+
+    ids: tuple[int, ...]
+    pixel_values: Tensor | None = field(default=None, repr=False)
+    image_grid_thw: Tensor | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation to train on: only target tokens, the assistant's own, carry loss."""
+
+    ids: tuple[int, ...]
+    is_target: tuple[bool, ...]
+
+
+def problem_prompt(problem: Problem, instruction: str | None) -> Prompt:
+    question = Message("user", (*problem.question, *_option_lines(problem)))
+    system = (Message("system", (instruction,)),) if instruction else ()
+    return Prompt(problem.id, (*system, question))
+
+
+def encode_prompt(
+    prompt: Prompt, tokenizer: PreTrainedTokenizerBase, image_processor: BaseImageProcessor | None
+) -> Encoded:
+    """Token ids up to where the assistant begins, every picture given as many places as it has tokens."""
+    pictures = [part for message in prompt.messages for part in message.parts if isinstance(part, Picture)]
+    ids = _encode_text(_render(prompt.messages, tokenizer, opens_reply=True), tokenizer)
+    placeholder = _placeholder_id(tokenizer)
+    found = ids.count(placeholder)
+    if found != len(pictures):
+        raise ValueError(
+            f"prompt {prompt.id}: {len(pictures)} pictures but {found} {IMAGE_PLACEHOLDER} in the text; "
+            "use a Qwen-VL chat template, and no placeholder in the question itself"
+        )
+    if not pictures:
+        return Encoded(tuple(ids))
+    if image_processor is None:
+        raise ValueError(f"prompt {prompt.id} has pictures, but the model is text-only; use the grafted VLM")
+    seen = image_processor(images=[_open(picture) for picture in pictures], return_tensors="pt")
+    grid_thw: Tensor = seen["image_grid_thw"]
+    patches_per_token = image_processor.merge_size**2  # type: ignore[attr-defined]  # Qwen's processors have it
+    places = (grid_thw.prod(-1) // patches_per_token).tolist()
+    return Encoded(_expand(ids, placeholder, places), seen["pixel_values"], grid_thw)
+
+
+def training_example(
+    problem: Problem, instruction: str | None, tokenizer: PreTrainedTokenizerBase
+) -> Example:
+    """Prompt, thought, answer and end of turn, as the model will see and write them."""
+    if problem.pictures:
+        raise ValueError(f"problem {problem.id} has a picture: training is text-only, give its text view")
+    prompt = problem_prompt(problem, instruction)
+    reply = Message("assistant", (write_thought(problem.reasoning, problem.answer),))
+    asked = _render(prompt.messages, tokenizer, opens_reply=True)
+    target = _reply_part(asked, _render((*prompt.messages, reply), tokenizer, opens_reply=False))
+    if THINK_CLOSE not in target:
+        raise ValueError(
+            "the chat template drops the thought from the assistant's turn: use one that keeps it as written"
+        )
+    # Encoded apart, as in generation: a token never straddles the place where the policy takes over.
+    prompt_ids, target_ids = _encode_text(asked, tokenizer), _encode_text(target, tokenizer)
+    is_target = (False,) * len(prompt_ids) + (True,) * len(target_ids)
+    return Example((*prompt_ids, *target_ids), is_target)
+
+
+def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token the chat template ends an assistant's turn with; None where it uses plain text."""
+    question, reply = Message("user", ("?",)), Message("assistant", ("!",))
+    asked = _render((question,), tokenizer, opens_reply=True)
+    ids = _encode_text(
+        _reply_part(asked, _render((question, reply), tokenizer, opens_reply=False)), tokenizer
+    )
+    return ids[-1] if ids[-1] in special_ids(tokenizer) else None
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Marks that are no text: turn and vision tokens, padding, unknown."""
+    added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return frozenset(added) | frozenset(tokenizer.all_special_ids)
+
+
+def _option_lines(problem: Problem) -> tuple[str, ...]:
+    if len(problem.choices) > len(ascii_uppercase):
+        raise ValueError(
+            f"problem {problem.id} has {len(problem.choices)} choices; at most 26 can be lettered"
+        )
+    return tuple(
+        f"\n{letter}: {choice}" for letter, choice in zip(ascii_uppercase, problem.choices, strict=False)
+    )
+
+
+def _render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, opens_reply: bool) -> str:
+    if tokenizer.chat_template is None:
+        raise ValueError("the tokenizer has no chat template: reasoning needs an instruction-tuned model's")
+    as_text = _takes_strings(tokenizer)
+    conversation = [_as_chat(message, as_text) for message in messages]
+    return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=opens_reply))
+
+
+def _as_chat(message: Message, as_text: bool) -> dict[str, Any]:
+    texts = [part for part in message.parts if isinstance(part, str)]
+    if as_text and len(texts) == len(message.parts):
+        return {"role": message.role, "content": "".join(texts)}
+    return {"role": message.role, "content": [_as_part(part) for part in message.parts]}
+
+
+def _as_part(part: Part) -> Mapping[str, str]:
+    return {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+
+
+@lru_cache(maxsize=16)
+def _takes_strings(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Language models' templates want a string; some VLMs' walk over parts and would drop a string."""
+    probe = [{"role": "user", "content": "probe"}]
+    return "probe" in str(tokenizer.apply_chat_template(probe, tokenize=False))
+
+
+@lru_cache(maxsize=16)
+def _placeholder_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """-1 where the tokenizer has none: then no text can hold one."""
+    added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
+    return added.get(IMAGE_PLACEHOLDER, -1)
+
+
+def _reply_part(asked: str, whole: str) -> str:
+    if not whole.startswith(asked):
+        raise ValueError(
+            "the chat template rewrites the prompt once it is answered, so the answer cannot be told apart: "
+            "use a template whose conversation begins with its generation prompt"
+        )
+    # What follows the end of turn (a line break) belongs to the next message.
+    return whole[len(asked) :].rstrip()
+
+
+def _encode_text(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _open(picture: Picture) -> Image.Image:
+    return Image.open(io.BytesIO(picture.encoded)).convert("RGB")
+
+
+def _expand(ids: Sequence[int], placeholder: int, places: Sequence[int]) -> tuple[int, ...]:
+    sizes = iter(places)
+    return tuple(
+        copy for token in ids for copy in ([token] * next(sizes) if token == placeholder else [token])
+    )
