@@ -1,0 +1,296 @@
+"""A recipe: the model, the stages, the data and the evaluation of one run, as strict typed settings."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from xreasoner.records import Kind
+
+BASE = "base"
+"""The name by which a recipe refers to the model it starts from."""
+
+Count = Annotated[int, Field(gt=0)]
+Budget = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Dtype = Literal["auto", "float32", "bfloat16"]
+View = Literal["text", "image"]
+BenchmarkRole = Literal["skill", "perception"]
+StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        validate_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+
+
+# --- data: what a stage is trained on -------------------------------------------------------------------
+
+
+class StepRange(Settings):
+    """Keys shared by everything drawn from the mini-world."""
+
+    families: Annotated[tuple[str, ...], Field(min_length=1)]
+    steps: tuple[Count, Count]
+    """The easiest and the hardest problem, in steps of reasoning; both included."""
+    count: Count
+    """How many problems of each family."""
+
+    @model_validator(mode="after")
+    def _easiest_first(self) -> Self:
+        if self.steps[0] > self.steps[1]:
+            raise ValueError(f"steps: {list(self.steps)} must name the easiest first")
+        return self
+
+
+class MiniworldData(StepRange):
+    """Text views of mini-world problems, from the training split."""
+
+    source: Literal["miniworld"]
+
+
+class Columns(Settings):
+    """Which column of a table holds what. The optional ones may be absent from the file."""
+
+    question: str = "question"
+    answer: str = "answer"
+    choices: str = "choices"
+    """A list of options, or a mapping from letter to option."""
+    reasoning: str = "reasoning"
+    image: str = "image"
+    """A file name, or a list of them, relative to the table."""
+    id: str = "id"
+
+
+class JsonlTable(Settings):
+    """One problem a line, in the user's own file."""
+
+    source: Literal["jsonl"]
+    path: Path
+    columns: Columns = Columns()
+    kind: Kind | None = None
+    """How answers are compared; without it `choice` where a line has choices, else `math`."""
+    domain: str = "general"
+    limit: Count | None = None
+    """Use only so many lines, from the top."""
+
+
+class JsonlData(JsonlTable):
+    """Text problems to train on."""
+
+
+DataSource = Annotated[MiniworldData | JsonlData, Field(discriminator="source")]
+TrainingData = Annotated[tuple[DataSource, ...], Field(min_length=1)]
+
+
+# --- stages: how the text model is trained --------------------------------------------------------------
+
+
+class Lora(Settings):
+    """Train low-rank adapters, merged into the weights at the end of the stage."""
+
+    rank: Count = 32
+    alpha: Positive = 64.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Optimization(Settings):
+    """How weights are updated: the keys that every stage which trains has."""
+
+    start: str | None = Field(default=None, alias="from")
+    """`base`, or the stage whose checkpoint this one starts from; by default the stage before."""
+    steps: Count | None = None
+    epochs: Positive | None = None
+    """Give either steps or epochs."""
+    lr: Positive = 1e-5
+    min_lr_ratio: Share = 0.0
+    """The learning rate falls to this share of its peak along a cosine."""
+    warmup: Share = 0.05
+    """The share of all steps in which the learning rate rises."""
+    weight_decay: NonNegative = 0.0
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    clip_norm: Positive = 1.0
+    tokens_per_microbatch: Count = 8192
+    max_length: Count = 4096
+    """Longer examples are left out and counted."""
+    freeze: tuple[Literal["embeddings"], ...] = ()
+    lora: Lora | None = None
+    dtype: Dtype = "auto"
+    """auto: bfloat16 on a GPU that has it, float32 elsewhere."""
+    gradient_checkpointing: bool = False
+    checkpoint_every: Count = 50
+    """Steps between two training states; a killed run loses at most so many."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of steps and epochs")
+        return self
+
+
+class SftStage(Optimization):
+    """Imitate written thoughts."""
+
+    kind: Literal["sft"]
+    data: TrainingData
+    tokens_per_step: Count = 65536
+    """Every optimizer step sees about so many tokens, over all devices."""
+    answers: Literal["own", "shuffled"] = "own"
+    """shuffled: a control in which every problem gets the thought and answer of another one."""
+
+
+class GrpoStage(Optimization):
+    """Reinforcement learning with verifiable rewards."""
+
+    kind: Literal["grpo"]
+    data: TrainingData
+    lr: Positive = 3e-6
+    prompts_per_step: Count = 128
+    samples_per_prompt: Annotated[int, Field(ge=2)] = 8
+    temperature: Positive = 1.0
+    think_budget: Count = 4096
+    answer_budget: Count = 512
+    forced_exit: bool = True
+    """Close a thought whose budget is spent and ask for the answer; those tokens get no gradient."""
+    rows: Count = 256
+    """How many samples are generated at once."""
+    clip_low: Share = 0.2
+    clip_high: NonNegative = 0.28
+    kl: NonNegative = 0.0
+    """Weight of the divergence from the checkpoint the stage starts from; 0 costs nothing."""
+    std_scaling: bool = True
+    """Divide a group's advantages by their standard deviation."""
+    updates_per_batch: Count = 1
+    skip_zero_spread: bool = True
+    """Groups with equal rewards carry no gradient: do not compute them."""
+    refill: bool = False
+    """Draw further prompts until no group of the batch is without spread."""
+    max_refills: Count = 4
+    """After so many extra draws a step goes on with what it has."""
+    overlong: Literal["score", "drop"] = "score"
+    """drop: answers cut by the budget stay in the baseline and get no gradient."""
+    importance_cap: Positive = 2.0
+    """Truncates the importance weights that correct for a sampler which is not the trainer."""
+    held_out: Budget = 0
+    """So many problems of the data are kept from training and watched."""
+    eval_every: Budget = 0
+    """Steps between two evaluations on the held-out problems; 0: none. The best checkpoint is kept."""
+    samples_every: Count = 10
+    """Steps between two rollout batches kept for reading."""
+
+    @model_validator(mode="after")
+    def _watches_something(self) -> Self:
+        if self.eval_every and not self.held_out:
+            raise ValueError("eval_every needs held_out: how many problems to keep from training")
+        return self
+
+
+Stage = Annotated[SftStage | GrpoStage, Field(discriminator="kind")]
+
+
+# --- evaluation -----------------------------------------------------------------------------------------
+
+
+class MiniworldBenchmark(StepRange):
+    """One benchmark for each family and view, from the test split; views of a family show the same items."""
+
+    source: Literal["miniworld"]
+    views: Annotated[tuple[View, ...], Field(min_length=1)] = ("text", "image")
+    name: str | None = None
+    """Comes first in the names of these benchmarks."""
+    role: BenchmarkRole = "skill"
+    """perception: watches that seeing is kept."""
+    task: Literal["solve", "read"] = "solve"
+    """read: write down what is shown."""
+
+
+class JsonlBenchmark(JsonlTable):
+    """A benchmark of the user's own."""
+
+    name: str
+    role: BenchmarkRole = "skill"
+
+
+BenchmarkSource = Annotated[MiniworldBenchmark | JsonlBenchmark, Field(discriminator="source")]
+
+
+class Evaluation(Settings):
+    """What every checkpoint is asked, and how."""
+
+    benchmarks: tuple[BenchmarkSource, ...] = ()
+    after: Literal["all"] | tuple[str, ...] = "all"
+    """The stages evaluated when done, `base` among them."""
+    think_budget: Count = 4096
+    answer_budget: Count = 512
+    forced_exit: bool = True
+    temperature: NonNegative = 0.0
+    samples: Count = 1
+    """Answers drawn for each problem; more than one needs a temperature."""
+    blind: bool = False
+    """Ask image problems once more without their image, to find those that text alone solves."""
+    rows: Count = 256
+    """How many answers are generated at once."""
+    dtype: Dtype = "auto"
+    seed: int = 0
+    """Draws the test items; apart from the run's seed, so that several runs meet the same ones."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("samples: several answers at temperature 0 are the same one; set a temperature")
+        return self
+
+
+# --- the recipe -----------------------------------------------------------------------------------------
+
+
+class Recipe(Settings):
+    """One file in, a reasoning vision-language model out."""
+
+    name: StageName
+    model: str
+    """A folder, a Hugging Face id, or `miniworld`: the base shipped with the package."""
+    seed: int = 0
+    instruction: str | None = None
+    """The system prompt of training and evaluation."""
+    out: Path | None = None
+    """The run directory; by default runs/NAME."""
+    about_minutes: Positive | None = None
+    """Said before the run starts: about how long it takes on the machine the recipe was written for."""
+    stages: dict[StageName, Stage] = Field(default_factory=dict)
+    """In order. A stage set to null is left out."""
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def run_dir(self) -> Path:
+        return self.out or Path("runs") / self.name
+
+    def start_of(self, stage: str) -> str:
+        """The stage, or `base`, whose checkpoint `stage` is trained from."""
+        names = [BASE, *self.stages]
+        return self.stages[stage].start or names[names.index(stage) - 1]
+
+    @model_validator(mode="after")
+    def _names_make_sense(self) -> Self:
+        reserved = {BASE, *type(self).model_fields}
+        for index, (name, stage) in enumerate(self.stages.items()):
+            if name in reserved:
+                raise ValueError(f"stages: {name!r} cannot name a stage; it has a meaning already")
+            earlier = [BASE, *list(self.stages)[:index]]
+            if stage.start is not None and stage.start not in earlier:
+                raise ValueError(
+                    f"stages.{name}.from: {stage.start!r} is no earlier stage; it can be {', '.join(earlier)}"
+                )
+        if self.evaluation.after != "all":
+            for name in self.evaluation.after:
+                if name not in (BASE, *self.stages):
+                    raise ValueError(f"evaluation.after: {name!r} is no stage of this recipe")
+        return self
