@@ -92,7 +92,7 @@ def phrased_answer(reply: str) -> Extracted | None:
 
 
 def whole_reply(reply: str) -> Extracted | None:
-    if len(reply) > SHORT_REPLY or "\n" in reply:
+    if len(reply) > SHORT_REPLY or "\n" in reply or _MARKS.match(reply):
         return None
     return Extracted(reply, "the whole reply, which is one short line")
 

@@ -1,4 +1,4 @@
-"""Which option an answer names: by letter, text or both. Two options, or a letter against its text, is none."""
+"""Which option an answer names: by letter, text or both. Two options, or letter against text, is none."""
 
 import re
 from typing import NamedTuple
@@ -94,15 +94,29 @@ def _letter_and_text(letter: str, rest: str, choices: tuple[str, ...]) -> Match:
         return Match(letter, "by letter and text")
     if another := _ANOTHER.match(rest):
         return Match(None, f"it names {_names({letter, another.group(1)})}")
-    return _settle(letter, within, "by letter; the text after it is no option's")
+    return _settle(letter, within, "by letter (the text after it is no option's)")
+
+
+def _without_texts(text: str, choices: tuple[str, ...]) -> str:
+    """What is said around the options' texts: the C of an option "vitamin C" names no option C."""
+    words = " ".join(text.split())
+    for choice in sorted((unwrap(plain_characters(choice)) for choice in choices), key=len, reverse=True):
+        if len(choice) > 1:
+            words = re.sub(rf"(?<!\w){re.escape(choice)}(?!\w)", "…", words, flags=re.IGNORECASE)
+    return words
 
 
 def _in_sentence(text: str, choices: tuple[str, ...]) -> Match:
-    offered = set(LETTERS[: len(choices)])
-    found = (*_NAMED.findall(text), *_CALLED.findall(text), *_BRACKETED.findall(text), *_standing(text))
-    letters = set(found) & offered
+    around = _without_texts(text, choices)
+    found = (
+        *_NAMED.findall(around),
+        *_CALLED.findall(around),
+        *_BRACKETED.findall(around),
+        *_standing(around),
+    )
+    letters = set(found) & set(LETTERS[: len(choices)])
     texts = _texts_within(text, choices)
-    if _DENIED.search(text) and (letters or texts) and not any(_DENIED.search(choice) for choice in choices):
+    if _DENIED.search(around) and (letters or texts):
         return Match(None, "it says what the answer is not")
     if len(letters) > 1:
         return Match(None, f"it names {_names(letters)}")
@@ -114,7 +128,7 @@ def _in_sentence(text: str, choices: tuple[str, ...]) -> Match:
 
 
 def _standing(text: str) -> set[str]:
-    """Capitals standing alone. A and I are words too, unless nothing follows or another letter is set beside."""
+    """Capitals standing alone. A and I are words too, unless they end the text or stand beside a letter."""
     found = {match.group(1): match.end() for match in _STANDING.finditer(text)}
     letters = {letter for letter, end in found.items() if letter not in "AI" or _ENDS.fullmatch(text[end:])}
     return letters | set(_BESIDE.findall(text))

@@ -17,8 +17,8 @@ def grade_choice(problem: Problem, found: Extracted) -> Score:
     letter, how = match_choice(found.answer, problem.choices)
     if letter is None:
         return Score(False, found.answer, f"{found.why}: {how}")
-    verdict = f"is {gold}" if letter == gold else f"is {letter}, the key is {gold}"
-    return Score(letter == gold, found.answer, f"{found.why}: {verdict} {how}")
+    verdict = "the key" if letter == gold else f"the key is {gold}"
+    return Score(letter == gold, found.answer, f"{found.why}: option {letter} {how}, {verdict}")
 
 
 def grade_exact(problem: Problem, found: Extracted) -> Score:

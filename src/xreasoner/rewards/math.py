@@ -1,4 +1,4 @@
-"""Mathematical equivalence. `settled` is cheap and safe; `equivalent`, math-verify's, runs only in a worker."""
+"""Mathematical equivalence. `settled` is cheap and safe; `equivalent` calls math-verify, in a worker only."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Worker processes with hard time limits: whatever an answer does to its worker, it costs its budget and no more."""
+"""Worker processes with hard time limits: whatever an answer does, it costs its budget and no more."""
 
 import contextlib
 import json

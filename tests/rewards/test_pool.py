@@ -1,0 +1,123 @@
+"""Hostile answers cost their budget and no more; workers start late, die and are replaced."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from xreasoner.records import Problem
+from xreasoner.rewards.grade import Grader
+from xreasoner.rewards.pool import Pool
+
+
+def math(key: str) -> Problem:
+    return Problem(id="p", question=("?",), answer=key, kind="math")
+
+
+def tagged(answer: str) -> str:
+    return f"<answer>{answer}</answer>"
+
+
+HOSTILE = ["9^{9^{9^9}}", "(" * 9000, r"\frac{1}{" * 900 + "2" + "}" * 900, "10000000!"]
+
+
+@pytest.mark.slow
+def test_hostile_answers_cost_their_budget_and_are_unscored() -> None:
+    pairs = [(math("3"), tagged(answer)) for answer in HOSTILE]
+    pairs.insert(2, (math("4"), tagged("2^2")))
+    with Grader(workers=2, seconds=1.0) as grader:
+        grader.score(math("4"), tagged("2+2"))
+        started = time.monotonic()
+        scores = grader.score_many(pairs)
+        # Two workers share four budgets of a second; each replacement takes its start on top.
+        assert time.monotonic() - started < 30
+    assert [score.correct for score in scores] == [None, None, True, None, None]
+    assert all(score.extracted and "grader" in score.why for score in scores if score.correct is None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<answer>" + "(" * 1_000_000 + "</answer>",
+        r"\boxed{" * 150_000,
+        "{" * 500_000 + "}" * 500_000,
+        "<think>" * 150_000,
+    ],
+    ids=["tagged brackets", "open boxes", "braces", "thoughts"],
+)
+@pytest.mark.parametrize("kind", ["math", "exact", "choice"])
+def test_a_megabyte_is_read_in_linear_time_and_without_a_worker(text: str, kind: str) -> None:
+    problem = Problem(id="p", question=("?",), answer="A", kind=kind, choices=("x", "y"))  # type: ignore[arg-type]
+    with Grader() as grader:
+        started = time.monotonic()
+        score = grader.score(problem, text)
+        assert time.monotonic() - started < 5
+        assert score.correct is False
+        assert grader._pool.workers == []
+
+
+def test_workers_start_only_for_what_strings_and_integers_leave_open() -> None:
+    choice = Problem(id="c", question=("?",), answer="A", kind="choice", choices=("x", "y"))
+    exact = Problem(id="e", question=("?",), answer="red", kind="exact")
+    with Grader(workers=1) as grader:
+        cheap = [(choice, tagged("A")), (exact, tagged("red")), (math("7"), tagged("$07$"))]
+        assert [score.correct for score in grader.score_many(cheap)] == [True, True, True]
+        assert grader._pool.workers == []
+        # Unequal integers are not called wrong by the fast path: math-verify is asked.
+        assert grader.score(math("7"), tagged("8")).why.endswith("not equivalent by math-verify")
+        assert len(grader._pool.workers) == 1
+
+
+def test_a_worker_killed_while_idle_or_busy_is_replaced() -> None:
+    pool = Pool(workers=1, seconds=5.0)
+    assert pool.grade([("4", "2^2")])[0].correct is True
+    first = pool.workers[0].process
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert pool.grade([("4", "2^2"), ("4", "2^3")])[1].correct is False
+    second = pool.workers[0].process
+    assert second.pid != first.pid
+    threading.Timer(0.5, second.kill).start()
+    died, next_one = pool.grade([("3", "9^{9^{9^9}}"), ("4", "2^2")])
+    assert (died.correct, died.why) == (None, "the grader's process died")
+    assert next_one.correct is True
+    pool.close()
+    assert pool.workers == []
+
+
+def test_no_alarm_is_set_here_and_any_thread_may_grade() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    results: list[bool | None] = []
+
+    def work() -> None:
+        with Grader(workers=1) as grader:
+            results.append(grader.score(math("1/2"), tagged("0.5")).correct)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert results == [True]
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_closing_ends_the_processes() -> None:
+    with Grader(workers=2) as grader:
+        grader.score_many([(math("4"), tagged("2^2")), (math("4"), tagged("2+2"))])
+        processes = [worker.process for worker in grader._pool.workers]
+        assert len(processes) == 2
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_a_key_that_cannot_be_read_is_the_graders_failure() -> None:
+    with Grader(workers=1) as grader:
+        score = grader.score(math(" "), tagged("3"))
+    assert score.correct is None
+    assert "key" in score.why
+
+
+def test_a_pool_without_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a worker"):
+        Pool(workers=0)
