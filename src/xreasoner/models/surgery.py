@@ -1,0 +1,168 @@
+"""detach: take the text tower out of a vision-language model. graft: put a trained one back.
+
+Both copy bytes from file to file, so a model never has to fit in memory, and a tensor nobody trained
+comes back bit for bit. Vision tensors, names, shards, tokenizer and settings of a grafted model are
+the original's; only the text tower's values are new, in the original's dtypes (trained in float32,
+a model grafted into a bfloat16 one is rounded to bfloat16).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+
+from xreasoner.models.families import Layout, find_family, find_layout, text_names
+from xreasoner.models.load import read_config
+from xreasoner.models.side_files import copy_all_but_weights, copy_text_files, new_folder
+from xreasoner.models.tensor_files import (
+    FLOATS,
+    INDEX,
+    SINGLE,
+    Shard,
+    StoredTensor,
+    new_header,
+    read_shards,
+    same_values,
+    write_shard,
+)
+from xreasoner.models.text_config import check_same_computation, derive_text_config, write_config
+
+EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """The text model inside a vision-language checkpoint."""
+
+    config: PreTrainedConfig
+    shards: tuple[Shard, ...]
+    names: dict[str, str]
+    """Name in the checkpoint -> name in the text model."""
+
+    def tensors(self, shard: Shard) -> list[tuple[str, StoredTensor]]:
+        return [(self.names[tensor.name], tensor) for tensor in shard.tensors if tensor.name in self.names]
+
+
+def detach(vlm: Path, out: Path) -> None:
+    """Write the text tower of `vlm` as a causal language model of its own."""
+    vlm, out = Path(vlm), Path(out)
+    tower = _open_tower(vlm)
+    _check_complete(tower, vlm)
+    with new_folder(out) as folder:
+        _write_text_model(tower, folder)
+        write_config(tower.config, folder)
+        copy_text_files(vlm, folder)
+
+
+def graft(vlm: Path, lm: Path, out: Path) -> None:
+    """Write `vlm` with the text tower's values taken from `lm`, which was detached from it and trained."""
+    vlm, lm, out = Path(vlm), Path(lm), Path(out)
+    tower = _open_tower(vlm)
+    read_config(lm)
+    check_same_computation(AutoConfig.from_pretrained(lm), tower.config, lm)
+    trained = _match(tower, lm)
+    with new_folder(out) as folder:
+        for shard in tower.shards:
+            write_shard(folder / shard.file.name, shard.header, _replaced(tower, shard, trained))
+        if (vlm / INDEX).is_file():
+            (folder / INDEX).write_bytes((vlm / INDEX).read_bytes())
+        copy_all_but_weights(vlm, folder)
+
+
+def _open_tower(vlm: Path) -> TextTower:
+    raw = read_config(vlm)
+    if "quantization_config" in raw:
+        raise ValueError(f"{vlm} is quantised: detach and graft need the weights in full precision")
+    family = find_family(raw.get("model_type", "unknown"))
+    shards = read_shards(vlm)
+    stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
+    layout = find_layout(family, stored)
+    config = AutoConfig.from_pretrained(vlm)
+    tied = _is_tied(stored, layout, config.tie_word_embeddings, vlm)
+    dtype = FLOATS[stored[layout.embeddings].dtype]
+    return TextTower(derive_text_config(config, family, tied, dtype), shards, text_names(layout, stored))
+
+
+def _is_tied(stored: dict[str, StoredTensor], layout: Layout, says_tied: bool, vlm: Path) -> bool:
+    """Some configurations say tied beside a head of its own: then transformers believes the tensors."""
+    if layout.head in stored:
+        return says_tied and same_values(stored[layout.head], stored[layout.embeddings])
+    if not says_tied:
+        raise ValueError(f"{vlm} is incomplete: its embeddings are not tied, yet {layout.head} is missing")
+    return True
+
+
+def _check_complete(tower: TextTower, vlm: Path) -> None:
+    """A tensor that `from_pretrained` misses is filled with noise, with no more than a warning."""
+    with torch.device("meta"):
+        wanted = {
+            k: tuple(v.shape) for k, v in AutoModelForCausalLM.from_config(tower.config).named_parameters()
+        }
+    found = {name: tensor.shape for shard in tower.shards for name, tensor in tower.tensors(shard)}
+    if tower.config.tie_word_embeddings:
+        wanted, found = ({k: v for k, v in side.items() if k != HEAD} for side in (wanted, found))
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise ValueError(f"{vlm}: {name} should have shape {wanted.get(name)} but has {found.get(name)}")
+
+
+def _write_text_model(tower: TextTower, folder: Path) -> None:
+    shards = [tensors for shard in tower.shards if (tensors := tower.tensors(shard))]
+    weight_map: dict[str, str] = {}
+    for number, tensors in enumerate(shards, start=1):
+        file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        write_shard(folder / file, new_header(tensors), ((tensor, tensor.dtype) for _, tensor in tensors))
+        weight_map |= {name: file for name, _ in tensors}
+    if len(shards) > 1:
+        total = sum(tensor.size for tensors in shards for _, tensor in tensors)
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _match(tower: TextTower, lm: Path) -> dict[str, StoredTensor]:
+    """The trained tensor for each of the tower's, by name in the text model; refuses what does not fit."""
+    wanted = {name: tensor for shard in tower.shards for name, tensor in tower.tensors(shard)}
+    trained = {tensor.name: tensor for shard in read_shards(lm) for tensor in shard.tensors}
+    if tower.config.tie_word_embeddings and EMBEDDINGS in trained:
+        trained = _with_tied_head(trained, HEAD in wanted, lm)
+    for name in sorted(wanted.keys() | trained.keys()):
+        if name not in trained:
+            raise ValueError(f"{lm} lacks the tensor {name} of the vision-language model")
+        if name not in wanted:
+            raise ValueError(f"{lm} holds a tensor the vision-language model has no place for: {name}")
+        _check_fits(trained[name], wanted[name], lm)
+    return trained
+
+
+def _with_tied_head(
+    trained: dict[str, StoredTensor], head_is_stored: bool, lm: Path
+) -> dict[str, StoredTensor]:
+    """Some trainers save a tied head and some do not: the vision-language model decides where it goes."""
+    embeddings = trained[EMBEDDINGS]
+    if HEAD in trained and not same_values(trained[HEAD], embeddings):
+        raise ValueError(
+            f"{lm} holds a {HEAD} of its own, but the vision-language model ties it to {EMBEDDINGS}"
+        )
+    body = {name: tensor for name, tensor in trained.items() if name != HEAD}
+    return body | {HEAD: embeddings} if head_is_stored else body
+
+
+def _check_fits(found: StoredTensor, wanted: StoredTensor, lm: Path) -> None:
+    if found.shape != wanted.shape:
+        raise ValueError(
+            f"{lm}: {found.name} has shape {found.shape}, the vision-language model's {wanted.shape}"
+        )
+    if found.dtype != wanted.dtype and not {found.dtype, wanted.dtype} <= FLOATS.keys():
+        raise ValueError(f"{lm}: {found.name} is {found.dtype}, which does not convert to {wanted.dtype}")
+
+
+def _replaced(
+    tower: TextTower, shard: Shard, trained: dict[str, StoredTensor]
+) -> Iterator[tuple[StoredTensor, str]]:
+    """The shard's tensors in their order, each with the dtype it has there, the text ones replaced."""
+    for tensor in shard.tensors:
+        text_name = tower.names.get(tensor.name)
+        yield (trained[text_name] if text_name else tensor), tensor.dtype

@@ -1,0 +1,88 @@
+"""The configuration of the text model that a vision-language model holds."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from xreasoner.models.families import Family
+
+IMAGE_ROPE = ("mrope_section", "mrope_interleaved")
+"""How image positions share the rope's frequencies; three equal text positions are one plain position."""
+
+SHAPES_THE_COMPUTATION = (
+    "model_type",
+    "rope_parameters",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "rms_norm_eps",
+    "hidden_act",
+    "hidden_activation",
+    "layer_types",
+    "sliding_window",
+    "query_pre_attn_scalar",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+)
+
+
+def derive_text_config(
+    vlm: PreTrainedConfig, family: Family, tied: bool, stored_dtype: torch.dtype
+) -> PreTrainedConfig:
+    """What `AutoModelForCausalLM` needs to compute, on text, what the vision-language model computes."""
+    tower = vlm.text_config
+    config = _as_plain_text(tower, family.towers[0]) if family.own_text_class else deepcopy(tower)
+    if config.model_type not in family.towers:
+        towers = ", ".join(family.towers)
+        raise ValueError(
+            f"{family.name} with a {config.model_type!r} text tower is not supported; towers: {towers}"
+        )
+    for setting, off in family.ignored_by_vlm.items():
+        setattr(config, setting, off)
+    config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
+    config.tie_word_embeddings = tied
+    config.dtype = vlm.dtype or stored_dtype
+    return config
+
+
+def _as_plain_text(tower: PreTrainedConfig, model_type: str) -> PreTrainedConfig:
+    known = AutoConfig.for_model(model_type).to_dict().keys() - {"model_type", "transformers_version"}
+    fields = {key: value for key, value in tower.to_dict().items() if key in known}
+    fields["rope_parameters"] = {k: v for k, v in tower.rope_parameters.items() if k not in IMAGE_ROPE}
+    return AutoConfig.for_model(model_type, **fields)
+
+
+def write_config(config: PreTrainedConfig, folder: Path) -> None:
+    """Every value in full, under today's names and yesterday's: a default must not depend on who reads it."""
+    values = config.to_dict()
+    values["torch_dtype"] = values["dtype"]
+    (folder / "config.json").write_text(
+        json.dumps(values | _rope_before_v5(values["rope_parameters"]), indent=2) + "\n"
+    )
+
+
+def _rope_before_v5(rope: dict[str, Any]) -> dict[str, Any]:
+    # Readers that do not know `rope_parameters` would fall back to a theta of 10000 without a word.
+    everywhere = rope.get("full_attention", rope)
+    scaling = {key: value for key, value in everywhere.items() if key != "rope_theta"}
+    is_plain = scaling.get("rope_type") == "default"
+    old = {"rope_theta": everywhere["rope_theta"], "rope_scaling": None if is_plain else scaling}
+    if "sliding_attention" in rope:
+        old["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+    return old
+
+
+def check_same_computation(trained: PreTrainedConfig, detached: PreTrainedConfig, path: Path) -> None:
+    """Weights are grafted, settings are not: a text model that needs other settings must not be taken."""
+    for key in SHAPES_THE_COMPUTATION:
+        found, wanted = getattr(trained, key, None), getattr(detached, key, None)
+        if found != wanted:
+            raise ValueError(
+                f"{path} has {key} {found!r} where the vision-language model has {wanted!r}: "
+                f"graft only what was trained from its detached model"
+            )
