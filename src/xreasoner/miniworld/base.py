@@ -1,0 +1,104 @@
+"""The base checkpoint: words first, then the alphabet of pictures, then both together.
+
+It stands for an instruct model: it reads pictures and answers one-step questions, and fails at longer ones.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from xreasoner.miniworld.classroom import Batch, Classroom
+from xreasoner.miniworld.lessons import Syllabus, next_lesson
+from xreasoner.miniworld.model import Size, new_model
+from xreasoner.miniworld.seeing import alphabet, cell_pixels, learn_to_see, look
+from xreasoner.miniworld.tokenizer import build_tokenizer
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BaseSettings:
+    size: Size = field(default_factory=Size)
+    syllabus: Syllabus = field(default_factory=Syllabus)
+    seed: int = 0
+    text_steps: int = 800
+    seeing_steps: int = 400
+    steps: int = 3000
+    rows: int = 96
+    lr: float = 2e-3
+    seeing_lr: float = 3e-3
+    drawn: float = 0.65
+
+
+def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batch: Batch) -> Tensor:
+    embeds_BTH = model.get_input_embeddings()(batch.ids_BT)
+    is_cell = batch.cells_BT >= 0
+    embeds_BTH = torch.where(is_cell[..., None], seen_CH[batch.cells_BT.clamp(min=0)], embeds_BTH)
+    hidden_BTH = model.model.language_model(
+        inputs_embeds=embeds_BTH, position_ids=batch.positions_3BT, use_cache=False
+    ).last_hidden_state
+    learned = batch.targets_BT != -100
+    return F.cross_entropy(model.lm_head(hidden_BTH[learned]), batch.targets_BT[learned], reduction="sum")
+
+
+def learn(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batches: list[Batch]) -> float:
+    """Adds the gradient of the mean loss over all batches; returns that mean."""
+    targets = sum(int((batch.targets_BT != -100).sum()) for batch in batches)
+    total = 0.0
+    for batch in batches:
+        loss = batch_loss(model, seen_CH, batch) / targets
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def teach(
+    model: Qwen2_5_VLForConditionalGeneration,
+    classroom: Classroom,
+    settings: BaseSettings,
+    steps: int,
+    drawn: float,
+    seen_CH: Tensor,
+    say: Say,
+) -> None:
+    """`steps` batches of lessons for whatever parameters of the language model are trainable."""
+    rng = random.Random(f"lessons {settings.seed} {drawn}")
+    trained = [p for p in model.model.language_model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=0.1)
+    for step in range(steps):
+        progress = step / steps if drawn else 1.0
+        lessons = [next_lesson(rng, settings.syllabus, drawn, progress) for _ in range(settings.rows)]
+        optimizer.zero_grad()
+        loss = learn(model, seen_CH, classroom.batches(lessons, rng, parts=4))
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0 or step == steps - 1:
+            say(f"  step {step:5d}/{steps}  loss {loss:.3f}")
+
+
+def make_base(
+    settings: BaseSettings, say: Say
+) -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerFast]:
+    model, tokenizer = new_model(settings.size, settings.seed), build_tokenizer()
+    cells = alphabet()
+    classroom = Classroom(tokenizer, cells)
+    nothing = torch.zeros(1, settings.size.hidden)
+    say("words: the language model learns to read, to add and to answer")
+    teach(model, classroom, settings, settings.text_steps, 0.0, nothing, say)
+    say("alphabet: the vision tower learns what each cell says")
+    known = learn_to_see(model, tokenizer, cells, settings.seeing_steps, settings.seeing_lr)
+    say(f"  {known:.1%} of the cells are recognised")
+    say("pictures: words and pictures together, vision tower and embeddings frozen")
+    model.get_input_embeddings().weight.requires_grad_(False)
+    with torch.no_grad():
+        seen_CH = look(model, cell_pixels(cells))
+    teach(model, classroom, settings, settings.steps, settings.drawn, seen_CH, say)
+    model.requires_grad_(True)
+    return model, tokenizer

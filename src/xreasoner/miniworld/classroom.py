@@ -1,0 +1,116 @@
+"""Lessons as tensors: ids, rope positions, targets, and which cell is seen at which place."""
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from xreasoner.miniworld.lessons import Lesson
+from xreasoner.miniworld.scene import Cell, Scene
+
+JITTERS = 9
+"""Each cell is seen at nine places, a pixel or so apart."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    ids_BT: Tensor
+    cells_BT: Tensor
+    """Row of the table of seen cells, -1 where there is text."""
+    positions_3BT: Tensor
+    targets_BT: Tensor
+    """The next token where it is learned, -100 elsewhere."""
+
+
+@dataclass
+class _Row:
+    ids: list[int]
+    cells: list[int]
+    positions: list[tuple[int, int, int]]
+    learned: list[bool]
+    next_position: int = 0
+
+    def write(self, ids: list[int], learned: list[bool] | bool = False) -> None:
+        self.ids += ids
+        self.cells += [-1] * len(ids)
+        self.learned += learned if isinstance(learned, list) else [learned] * len(ids)
+        self.positions += [(self.next_position + i,) * 3 for i in range(len(ids))]
+        self.next_position += len(ids)
+
+    def draw(self, rows: list[list[int]], pad: int) -> None:
+        start, width = self.next_position, max(len(row) for row in rows)
+        for y, row in enumerate(rows):
+            for x, cell in enumerate(row):
+                self.ids.append(pad)
+                self.cells.append(cell)
+                self.positions.append((start, start + y, start + x))
+                self.learned.append(False)
+        self.next_position = start + max(len(rows), width)
+
+
+class Classroom:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, cells: list[Cell]) -> None:
+        self.tokenizer = tokenizer
+        self.blank = len(cells)
+        self.cell_index = {cell: i for i, cell in enumerate(cells)}
+        self.cache: dict[str, list[int]] = {}
+
+    def ids(self, text: str) -> list[int]:
+        if text not in self.cache:
+            self.cache[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return list(self.cache[text])
+
+    def words(self, text: str) -> list[int]:
+        return [i for word in text.split() for i in self.ids(word)]
+
+    def _cell(self, cell: Cell | None, rng: random.Random) -> int:
+        index = self.blank if cell is None else self.cell_index[cell]
+        return index * JITTERS + rng.randrange(JITTERS)
+
+    def _rows(self, scene: Scene, rng: random.Random) -> list[list[int]]:
+        rows = scene.rows()
+        width = max(len(row) for row in rows)
+        return [[self._cell(c, rng) for c in [*row, *[None] * (width - len(row))]] for row in rows]
+
+    def row(self, lesson: Lesson, rng: random.Random) -> _Row:
+        row = _Row([], [], [], [])
+        if lesson.system:
+            row.write(self.words(f"<|im_start|> system {lesson.system} <|im_end|>"))
+        row.write(self.words("<|im_start|> user"))
+        for piece in lesson.prompt:
+            if isinstance(piece, str):
+                row.write(self.words(piece))
+            else:
+                row.write(self.ids("<|vision_start|>"))
+                row.draw(self._rows(piece, rng), self.ids("<|image_pad|>")[0])
+                row.write(self.ids("<|vision_end|>"))
+        row.write(self.words("<|im_end|> <|im_start|> assistant"))
+        reply = [*self.words(lesson.reply), *self.ids("<|im_end|>")]
+        equals = self.ids("=")[0]
+        after_equals = [i > 0 and reply[i - 1] == equals for i in range(len(reply))]
+        row.write(reply, after_equals if lesson.results_only else True)
+        return row
+
+    def batches(self, lessons: list[Lesson], rng: random.Random, parts: int) -> list[Batch]:
+        """Lessons of like length together: half of one padded batch would be padding."""
+        rows = sorted((self.row(lesson, rng) for lesson in lessons), key=lambda row: len(row.ids))
+        size = -(-len(rows) // parts)
+        return [self._batch(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+    def _batch(self, rows: list[_Row]) -> Batch:
+        length = max(len(row.ids) for row in rows)
+        pad = self.tokenizer.pad_token_id
+        targets = [
+            [row.ids[i + 1] if i + 1 < len(row.ids) and row.learned[i + 1] else -100 for i in range(length)]
+            for row in rows
+        ]
+        return Batch(
+            torch.tensor([row.ids + [pad] * (length - len(row.ids)) for row in rows]),
+            torch.tensor([row.cells + [-1] * (length - len(row.cells)) for row in rows]),
+            torch.tensor(
+                [row.positions + [(0, 0, 0)] * (length - len(row.positions)) for row in rows]
+            ).permute(2, 0, 1),
+            torch.tensor(targets),
+        )

@@ -1,0 +1,29 @@
+"""A chain of additions and subtractions, drawn as a row of symbols that wraps."""
+
+import random
+
+from xreasoner.miniworld.item import Item, Step, arithmetic
+from xreasoner.miniworld.scene import Cell, Scene
+
+LARGEST = 49
+SYMBOLS_PER_ROW = 8
+
+
+def pick_operator(rng: random.Random, total: int, operand: int) -> str:
+    """An operator that keeps the running total inside the world's numbers."""
+    allowed = [op for op, value in (("+", total + operand), ("-", total - operand)) if 0 <= value <= LARGEST]
+    return rng.choice(allowed)
+
+
+def make_sum(rng: random.Random, difficulty: int) -> Item:
+    # One step: the whole table of sums. More: room for the total to move.
+    total = rng.randint(0, LARGEST) if difficulty == 1 else rng.randint(1, 30)
+    symbols, steps = [str(total)], list[Step]()
+    for _ in range(difficulty):
+        operand = rng.randint(1, 9)
+        operator = pick_operator(rng, total, operand)
+        steps.append(arithmetic(total, operator, operand))
+        symbols += [operator, str(operand)]
+        total = int(steps[-1].result)
+    scene = Scene(tuple((Cell((symbol,)),) for symbol in symbols), SYMBOLS_PER_ROW, separator="")
+    return Item("sums", "general", difficulty, scene, "work out", tuple(steps), str(total))

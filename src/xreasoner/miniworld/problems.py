@@ -1,0 +1,138 @@
+"""Problems of the mini-world, by family, view, difficulty and split; the same seed gives the same problems."""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from xreasoner.miniworld.draw import draw_scene, encode_picture
+from xreasoner.miniworld.families.bars import make_bars
+from xreasoner.miniworld.families.labs import make_labs
+from xreasoner.miniworld.families.shapes import make_shapes
+from xreasoner.miniworld.families.sums import make_sum
+from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.teacher import write_thought
+from xreasoner.miniworld.vocabulary import LETTERS, VERDICTS
+from xreasoner.records import Part, Problem
+
+View = Literal["text", "image"]
+Split = Literal["train", "test"]
+
+FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
+    "sums": make_sum,
+    "bars": make_bars,
+    "shapes": make_shapes,
+    "labs": make_labs,
+}
+GENERAL = ("sums", "bars", "shapes")
+CLINICAL = ("labs",)
+CHOICE_SHARE = 0.3
+TEST_SHARE = 10
+"""One item in so many belongs to the test split, whatever the seed it was drawn with."""
+
+
+def item_key(item: Item) -> str:
+    """What makes two items the same problem, however they are shown."""
+    return f"{item.family} | {' '.join(item.scene.words())} | {item.question}"
+
+
+def split_of(item: Item) -> Split:
+    digest = hashlib.sha256(item_key(item).encode()).digest()
+    return "test" if digest[0] % TEST_SHARE == 0 else "train"
+
+
+def make_items(family: str, steps: tuple[int, int], count: int, split: Split, seed: int) -> list[Item]:
+    """`count` different items of a split, their difficulty spread evenly over `steps`, both ends included."""
+    if family not in FAMILIES:
+        raise ValueError(f"mini-world: no family {family!r}; there are {', '.join(FAMILIES)}")
+    rng = random.Random(f"{family} {split} {seed}")
+    return list(_distinct(FAMILIES[family], steps, count, split, rng))
+
+
+def _distinct(
+    make: Callable[[random.Random, int], Item],
+    steps: tuple[int, int],
+    count: int,
+    split: Split,
+    rng: random.Random,
+) -> Iterator[Item]:
+    seen, drawn, low, high = set[str](), 0, *steps
+    while len(seen) < count:
+        drawn += 1
+        if drawn > 1000 * (count + 10):
+            raise ValueError(
+                f"mini-world: only {len(seen)} different {split} items of {low}-{high} steps exist, "
+                f"{count} were asked for; ask for fewer or for more steps"
+            )
+        item = make(rng, low + len(seen) % (high - low + 1))
+        key = item_key(item)
+        if key not in seen and split_of(item) == split:
+            seen.add(key)
+            yield item
+
+
+def wrong_answers(item: Item, rng: random.Random) -> list[str]:
+    """Three plausible other answers."""
+    if item.answer in VERDICTS:
+        return [verdict for verdict in VERDICTS if verdict != item.answer]
+    near = {abs(int(item.answer) + shift) for shift in (-3, -2, -1, 1, 2, 3, 4)} - {int(item.answer)}
+    return [str(number) for number in rng.sample(sorted(near), 3)]
+
+
+def choices_of(item: Item, rng: random.Random) -> tuple[tuple[str, ...], str]:
+    """The shuffled options, and the letter of the right one."""
+    options = [item.answer, *wrong_answers(item, rng)]
+    rng.shuffle(options)
+    return tuple(options), LETTERS[options.index(item.answer)]
+
+
+def question_parts(item: Item, view: View, rng: random.Random) -> tuple[Part, ...]:
+    if view == "image":
+        return (encode_picture(draw_scene(item.scene, rng)), item.question)
+    return (f"{' '.join(item.scene.words())} {item.question}",)
+
+
+def phrase(item: Item, view: View, seed: int) -> Problem:
+    """The problem as it is asked. Only the view differs between two views: options and thought are the same."""
+    rng = random.Random(f"{item_key(item)} {seed}")
+    as_choice = rng.random() < CHOICE_SHARE
+    choices, letter = choices_of(item, rng) if as_choice else ((), "")
+    thought = write_thought(item, rng)
+    key = hashlib.sha256(item_key(item).encode()).hexdigest()[:12]
+    return Problem(
+        id=f"{item.family}-{key}-{view}",
+        item=f"{item.family}-{key}",
+        question=question_parts(item, view, rng),
+        answer=letter or item.answer,
+        kind="choice" if as_choice else "exact",
+        choices=choices,
+        domain=item.domain,
+        source="miniworld",
+        reasoning=thought,
+        tags={"family": item.family, "steps": item.difficulty},
+    )
+
+
+def make_problems(
+    family: str, view: View, steps: tuple[int, int], count: int, split: Split, seed: int
+) -> list[Problem]:
+    return [phrase(item, view, seed) for item in make_items(family, steps, count, split, seed)]
+
+
+def read_problem(item: Item, view: View, seed: int) -> Problem:
+    """The perception probe: write down what is there."""
+    rng = random.Random(f"read {item_key(item)} {seed}")
+    words = " ".join(item.scene.words())
+    shown: Part = encode_picture(draw_scene(item.scene, rng)) if view == "image" else words
+    key = hashlib.sha256(words.encode()).hexdigest()[:12]
+    return Problem(
+        id=f"read-{item.family}-{key}-{view}",
+        item=f"read-{item.family}-{key}",
+        question=(shown, " read"),
+        answer=words,
+        kind="exact",
+        domain=item.domain,
+        source="miniworld",
+        reasoning="",
+        tags={"family": item.family, "steps": 0},
+    )

@@ -1,0 +1,74 @@
+"""Teaching the vision tower its alphabet: each cell's visual token is pulled to the words it shows."""
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from xreasoner.miniworld.draw import CELL, PAPER, draw_cell
+from xreasoner.miniworld.model import build_image_processor
+from xreasoner.miniworld.scene import Cell
+from xreasoner.miniworld.vocabulary import ANALYTES, COLOURS, LABELS, NUMBERS, OPERATORS, SHAPES
+
+OFFSETS = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+
+
+def alphabet() -> list[Cell]:
+    glyphs = [Cell((word,)) for word in (*NUMBERS[:50], *OPERATORS, *LABELS, *ANALYTES)]
+    bars = [Cell((word,), "bar") for word in NUMBERS[1:10]]
+    shapes = [Cell((colour, shape), "shape") for colour in COLOURS for shape in SHAPES]
+    return glyphs + bars + shapes
+
+
+def cell_pixels(cells: list[Cell]) -> Tensor:
+    """Patches of every cell at every offset, then of the blank one: (cells x offsets x 4 patches, values)."""
+    pictures = [draw_cell(cell, dx, dy) for cell in cells for dx, dy in OFFSETS]
+    pictures += [Image.new("RGB", (CELL, CELL), PAPER)] * len(OFFSETS)
+    return build_image_processor()(images=pictures, return_tensors="pt")["pixel_values"]
+
+
+def look(model: Qwen2_5_VLForConditionalGeneration, pixels_NP: Tensor) -> Tensor:
+    """One visual token a cell. A cell is a window of its own, so all can be looked at together."""
+    count = len(pixels_NP) // 4
+    grid_thw = torch.tensor([[1, 2, 2]] * count, device=pixels_NP.device)
+    return model.model.visual(pixels_NP, grid_thw=grid_thw).pooler_output
+
+
+def meanings(
+    model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, cells: list[Cell]
+) -> Tensor:
+    """What each visual token is pulled to: the mean embedding of the cell's words; nothing for the blank."""
+    embeddings = model.get_input_embeddings().weight.detach()
+    rows = [embeddings[tokenizer.convert_tokens_to_ids(list(cell.words))].mean(0) for cell in cells]
+    rows.append(torch.zeros_like(rows[0]))
+    return torch.stack(rows).repeat_interleave(len(OFFSETS), 0)
+
+
+def learn_to_see(
+    model: Qwen2_5_VLForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    cells: list[Cell],
+    steps: int,
+    lr: float,
+) -> float:
+    """Returns the share of cells whose visual token lies nearest to its own meaning."""
+    device = next(model.parameters()).device
+    pixels, wanted = cell_pixels(cells).to(device), meanings(model, tokenizer, cells)
+    patches = pixels.view(len(wanted), 4, -1)
+    scale = wanted.std()
+    optimizer = torch.optim.AdamW(model.model.visual.parameters(), lr=lr, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        chosen = torch.randperm(len(wanted), generator=generator)[:256].to(device)
+        seen = look(model, patches[chosen].flatten(0, 1))
+        loss = ((seen - wanted[chosen]) / scale).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.inference_mode():
+        seen = look(model, pixels)
+        nearest = torch.cdist(seen, wanted[:: len(OFFSETS)]).argmin(1)
+        own = torch.arange(len(wanted), device=device) // len(OFFSETS)
+        return (nearest == own).float().mean().item()
