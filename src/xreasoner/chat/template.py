@@ -71,7 +71,7 @@ def training_example(
     if problem.pictures:
         raise ValueError(f"problem {problem.id} has a picture: training is text-only, give its text view")
     prompt = problem_prompt(problem, instruction)
-    reply = Message("assistant", (write_thought(problem.reasoning, problem.answer),))
+    reply = Message("assistant", (write_thought(problem.reasoning, stated_answer(problem)),))
     asked = _render(prompt.messages, tokenizer, opens_reply=True)
     target = _reply_part(asked, _render((*prompt.messages, reply), tokenizer, opens_reply=False))
     if THINK_CLOSE not in target:
@@ -82,6 +82,17 @@ def training_example(
     prompt_ids, target_ids = _encode_text(asked, tokenizer), _encode_text(target, tokenizer)
     is_target = (False,) * len(prompt_ids) + (True,) * len(target_ids)
     return Example((*prompt_ids, *target_ids), is_target)
+
+
+def stated_answer(problem: Problem) -> str:
+    """The answer as it is written between the tags: an option with its letter, `B: No`."""
+    if problem.kind != "choice":
+        return problem.answer
+    letter = problem.answer.strip().upper()
+    index = ascii_uppercase.find(letter) if len(letter) == 1 else -1
+    if not 0 <= index < len(problem.choices):
+        raise ValueError(f"problem {problem.id}: the answer {problem.answer!r} is no letter of its choices")
+    return f"{letter}: {problem.choices[index]}"
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -1,4 +1,4 @@
-"""Problems of the mini-world, by family, view, difficulty and split; the same seed gives the same problems."""
+"""Problems of the mini-world, by family, view, difficulty and split. The same seed, the same problems."""
 
 import hashlib
 import random
@@ -93,7 +93,7 @@ def question_parts(item: Item, view: View, rng: random.Random) -> tuple[Part, ..
 
 
 def phrase(item: Item, view: View, seed: int) -> Problem:
-    """The problem as it is asked. Only the view differs between two views: options and thought are the same."""
+    """The problem as it is asked. Two views differ in nothing else: options and thought are the same."""
     rng = random.Random(f"{item_key(item)} {seed}")
     as_choice = rng.random() < CHOICE_SHARE
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
