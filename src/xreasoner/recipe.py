@@ -226,8 +226,8 @@ class Evaluation(Settings):
     """What every checkpoint is asked, and how."""
 
     benchmarks: tuple[BenchmarkSource, ...] = ()
-    after: Literal["all"] | tuple[str, ...] = "all"
-    """The stages evaluated when done, `base` among them."""
+    after: tuple[str, ...] | None = None
+    """The stages evaluated when done, `base` being one; by default all of them."""
     think_budget: Count = 4096
     answer_budget: Count = 512
     forced_exit: bool = True
@@ -289,8 +289,7 @@ class Recipe(Settings):
                 raise ValueError(
                     f"stages.{name}.from: {stage.start!r} is no earlier stage; it can be {', '.join(earlier)}"
                 )
-        if self.evaluation.after != "all":
-            for name in self.evaluation.after:
-                if name not in (BASE, *self.stages):
-                    raise ValueError(f"evaluation.after: {name!r} is no stage of this recipe")
+        for name in self.evaluation.after or ():
+            if name not in (BASE, *self.stages):
+                raise ValueError(f"evaluation.after: {name!r} is no stage of this recipe")
         return self

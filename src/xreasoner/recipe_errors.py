@@ -1,0 +1,112 @@
+"""One line for a recipe that is not valid: which key, in which file, and what was probably meant."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Location = tuple[int | str, ...]
+Schema = dict[str, Any]
+
+
+def explain(
+    error: ValidationError, raw: Any, model: type[BaseModel], where: str, changed: Mapping[str, str]
+) -> str:
+    """The first mistake in one line, and how many more there are."""
+    mistakes = error.errors()
+    first = mistakes[0]
+    key = ".".join(map(str, written_path(raw, first)))
+    override = next((text for path, text in changed.items() if _is_part_of(key, path)), None)
+    place = f"{where} with {override}" if override else where
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    said = what_is_wrong(first, raw, model.model_json_schema())
+    return f"{place}: {key}: {said}{more}" if key else f"{place}: {said}{more}"
+
+
+def _is_part_of(key: str, path: str) -> bool:
+    """One of two dotted keys lies inside the other."""
+    return bool(key) and (f"{key}.".startswith(f"{path}.") or f"{path}.".startswith(f"{key}."))
+
+
+def written_path(raw: Any, mistake: ErrorDetails) -> list[int | str]:
+    """Where the mistake stands in the file: its location without the tags that tell variants apart."""
+    path: list[int | str] = []
+    here = raw
+    for index, part in enumerate(mistake["loc"]):
+        is_last = index == len(mistake["loc"]) - 1
+        if (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int)):
+            path.append(part)
+            here = here[part]  # type: ignore[index]
+        elif is_last and mistake["type"] == "missing":
+            path.append(part)
+    if mistake["type"].startswith("union_tag"):
+        path.append(str(mistake["ctx"]["discriminator"]).strip("'"))
+    return path
+
+
+def what_is_wrong(mistake: ErrorDetails, raw: Any, schema: Schema) -> str:
+    kind, context = mistake["type"], mistake.get("ctx", {})
+    if kind == "extra_forbidden":
+        valid = keys_at(schema, mistake["loc"][:-1])
+        if len(mistake["loc"]) == 1:
+            valid += list((raw.get("stages") or {}).keys())
+        return f"unknown key; {nearest(str(mistake['loc'][-1]), valid)}"
+    if kind == "missing":
+        return "missing"
+    if kind == "union_tag_not_found":
+        tags = tags_at(schema, mistake["loc"])
+        return f"missing; it is one of {', '.join(tags)}"
+    if kind == "union_tag_invalid":
+        return (
+            f"{context['tag']!r} is unknown; {nearest(str(context['tag']), tags_at(schema, mistake['loc']))}"
+        )
+    if kind == "value_error":
+        return str(context["error"])
+    said = mistake["msg"].replace("Input should", "should").replace("String should", "should")
+    return f"{said}, not {mistake['input']!r}"
+
+
+def nearest(word: str, valid: Sequence[str]) -> str:
+    close = get_close_matches(word, valid, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"it can be {', '.join(valid)}"
+
+
+def keys_at(schema: Schema, location: Iterable[int | str]) -> list[str]:
+    """The keys the schema knows at a location."""
+    return list(_descend(schema, location).get("properties", {}))
+
+
+def tags_at(schema: Schema, location: Iterable[int | str]) -> list[str]:
+    """The variants the schema knows at a location."""
+    return list(_descend(schema, location).get("discriminator", {}).get("mapping", {}))
+
+
+def _descend(schema: Schema, location: Iterable[int | str]) -> Schema:
+    here = schema
+    for part in location:
+        here = _resolve(_child(here, part), schema)
+    return here
+
+
+def _child(here: Schema, part: int | str) -> Schema:
+    variants = here.get("discriminator", {}).get("mapping", {})
+    if part in variants:
+        return {"$ref": variants[part]}
+    if part in here.get("properties", {}):
+        return here["properties"][part]
+    return here.get("items") or here.get("additionalProperties") or _by_pattern(here) or {}
+
+
+def _by_pattern(here: Schema) -> Schema | None:
+    return next(iter(here.get("patternProperties", {}).values()), None)
+
+
+def _resolve(here: Schema, schema: Schema) -> Schema:
+    """Follow a reference; of a section that may be null, the section."""
+    if "anyOf" in here:
+        here = next(option for option in here["anyOf"] if option.get("type") != "null")
+    if "$ref" in here:
+        return schema["$defs"][here["$ref"].rsplit("/", 1)[-1]]
+    return here
