@@ -28,7 +28,7 @@ def solve(item: Item) -> str:
         return str(eval(" ".join(words)))
     rows = [[word for cell in entry for word in cell.words] for entry in item.scene.entries]
     if item.family == "bars":
-        heights = {label: height for label, height in rows}
+        heights = dict(rows)
         return str(eval(" ".join(heights.get(word, word) for word in question[2:])))
     if item.family == "shapes":
         return str(sum(question[2] in row for row in rows))
@@ -114,7 +114,7 @@ def test_the_teacher_slips_now_and_then_and_always_mends_it() -> None:
     assert 0 < len(slipped) < 75
     for item, thought in zip(items, thoughts, strict=True):
         assert thought.split()[-2] == item.answer
-    for item, thought in slipped:
+    for _, thought in slipped:
         before, after = thought.split(" ; wait ")[:2]
         wrong, mended = before.split()[-1], after.split(" ;")[0]
         left, result = mended.split(" = ")
