@@ -1,0 +1,72 @@
+"""One answered and graded question as a JSON line, and files of such lines that survive a kill."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Sample:
+    id: str
+    item: str
+    """What two views of the same problem share; the problem's id where it has no other view."""
+    sample: int
+    asked: str
+    """A digest of all that was asked, and how: another question makes this line worthless."""
+    question: str
+    choices: tuple[str, ...]
+    pictures: tuple[str, ...]
+    """File names in the folder `pictures` beside the stages' folders."""
+    tags: Mapping[str, str | int]
+    gold: str
+    extracted: str | None
+    correct: bool | None
+    why: str
+    forced: bool
+    stop: str
+    think_tokens: int
+    text: str = field(repr=False)
+
+    @property
+    def missing(self) -> bool:
+        return self.extracted is None and self.correct is not None
+
+
+def to_line(sample: Sample) -> str:
+    return json.dumps(asdict(sample), ensure_ascii=False) + "\n"
+
+
+def from_line(line: str) -> Sample:
+    fields = json.loads(line)
+    return Sample(**{**fields, "choices": tuple(fields["choices"]), "pictures": tuple(fields["pictures"])})
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """All whole lines; a last one torn by a kill is left out."""
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield from_line(line.decode())
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut the file after its last whole line, so that appending goes on cleanly."""
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Atomically: a reader finds the old file or the new one, never half of one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    replace_file(path, "".join(map(to_line, samples)).encode())

@@ -1,0 +1,63 @@
+"""Without the image, and what is left when that was enough; stages compared on the same items."""
+
+from dataclasses import replace
+
+import pytest
+from tests.evals.scripted import problem
+
+from xreasoner.evals.ablations import blind, image_needed, text_solvable, without_image
+from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.samples import Sample
+from xreasoner.evals.transfer import change_between, compare_stages
+
+
+def sample(number: int, correct: bool | None, view: str = "image") -> Sample:
+    item = f"p{number:03d}"
+    return Sample(
+        id=f"{item}-{view}", item=item, sample=0, asked="", question="?", choices=(), pictures=(), tags={},
+        gold="1", extracted="1", correct=correct, why="", forced=False, stop="eos", think_tokens=1, text="",
+    )  # fmt: skip
+
+
+def test_without_image_leaves_the_words_as_they_are() -> None:
+    shown = problem(4, picture=True)
+    unseen = without_image(shown)
+    assert unseen.question == (" read it",)
+    assert (unseen.item, unseen.answer) == (shown.item, shown.answer)
+    assert unseen.id != shown.id and not unseen.pictures
+
+
+def test_blind_keeps_every_item_and_marks_its_role() -> None:
+    shown = Benchmark("sums-image", "image", "general", (problem(1, True), problem(2, True)))
+    unseen = blind(shown)
+    assert (unseen.name, unseen.role, unseen.modality) == ("sums-image-without-image", "blind", "text")
+    assert [one.item for one in unseen.problems] == ["p001", "p002"]
+    with pytest.raises(ValueError, match="no images"):
+        blind(Benchmark("sums", "text", "general", (problem(1),)))
+
+
+def test_items_solved_blind_are_dropped() -> None:
+    solvable = text_solvable([sample(1, True, "blind"), sample(2, False, "blind"), sample(3, None, "blind")])
+    assert solvable == {"p001"}
+    kept = image_needed([sample(1, True), sample(2, True), sample(3, False)], solvable)
+    assert [one.item for one in kept] == ["p002", "p003"]
+
+
+def test_a_change_is_about_items_both_were_asked_and_graded_on() -> None:
+    before = [sample(1, False), sample(2, False), sample(3, None), sample(4, True)]
+    after = [sample(2, True), sample(1, False), sample(3, True), sample(5, True)]
+    change = change_between(before, after)
+    assert change is not None
+    assert (change.n, change.difference) == (2, 0.5)
+    assert change_between(before, [replace(after[0], id="other")]) is None
+
+
+def test_stages_are_compared_with_the_one_before_and_with_the_base() -> None:
+    wrong, right = [sample(1, False)], [sample(1, True)]
+    found = compare_stages("sums", {"base": wrong, "sft": right, "rl": right})
+    assert [(one.before, one.after, one.change.difference) for one in found] == [
+        ("base", "sft", 1.0),
+        ("sft", "rl", 0.0),
+        ("base", "rl", 1.0),
+    ]
+    assert found[0].as_json()["from"] == "base"
