@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -216,14 +216,19 @@ def save_vlm(
     return folder
 
 
-@dataclass(frozen=True)
-class Saved:
-    kind: str
-    path: Path
-
-
 @pytest.fixture(scope="session", params=list(KINDS))
-def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """A float32 checkpoint in one file."""
-    kind = request.param
-    return Saved(kind, save_vlm(kind, tmp_path_factory.mktemp(kind)))
+def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A float32 checkpoint in one file, of each kind in turn. Read only."""
+    return save_vlm(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture
+def new_vlm(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a checkpoint of the kind asked for, in a folder the test may change."""
+    return lambda kind, **how: save_vlm(kind, tmp_path / "vlm", **how)
+
+
+@pytest.fixture(scope="session", name="text_BT")
+def random_text() -> Tensor:
+    """Longer than Gemma's tiny attention window and Ministral's tiny first context; no image tokens."""
+    return torch.randint(3, 59, (3, 40), generator=torch.Generator().manual_seed(7))

@@ -59,7 +59,9 @@ def _as_plain_text(tower: PreTrainedConfig, model_type: str) -> PreTrainedConfig
 
 def write_config(config: PreTrainedConfig, folder: Path) -> None:
     """Every value in full, under today's names and yesterday's: a default must not depend on who reads it."""
-    values = config.to_dict()
+    of_any_model = PreTrainedConfig().to_dict()
+    values = {key: value for key, value in config.to_dict().items() if value != of_any_model.get(key, ...)}
+    values["transformers_version"] = of_any_model["transformers_version"]
     values["torch_dtype"] = values["dtype"]
     (folder / "config.json").write_text(
         json.dumps(values | _rope_before_v5(values["rope_parameters"]), indent=2) + "\n"
