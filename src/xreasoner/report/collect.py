@@ -1,0 +1,178 @@
+"""From a run's directory to `results.json`: every stage's evaluations, and the stages compared."""
+
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xreasoner.evals.ablations import BLIND, image_needed, text_solvable
+from xreasoner.evals.benchmark import Modality, Role
+from xreasoner.evals.samples import Sample, read_samples, replace_file
+from xreasoner.evals.summary import summarise
+from xreasoner.evals.transfer import Comparison, Subset, compare_stages
+
+BASE = "base"
+PICTURES = "pictures"
+PACKAGES = ("xreasoner", "torch", "transformers", "math-verify")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage's accuracy on one benchmark."""
+
+    stage: str
+    benchmark: str
+    modality: Modality
+    domain: str
+    role: Role
+    subset: Subset
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    forced: float
+    missing: float
+    unscored: float
+    mean_think_tokens: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One benchmark and what each stage, in the order of the run, answered to it."""
+
+    name: str
+    modality: Modality
+    domain: str
+    role: Role
+    by_stage: Mapping[str, Sequence[Sample]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Results:
+    run: str
+    recipe: str
+    wall_seconds: float
+    versions: Mapping[str, str]
+    stages: tuple[str, ...]
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    evaluated: tuple[Evaluated, ...] = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "recipe": self.recipe,
+            "wall_seconds": self.wall_seconds,
+            "versions": dict(self.versions),
+            "results": [asdict(row) for row in self.rows],
+            "comparisons": [comparison.as_json() for comparison in self.comparisons],
+        }
+
+
+def collect(run_dir: Path) -> Results:
+    stages = stage_order(run_dir)
+    evaluated = read_evaluations(run_dir, stages)
+    if not evaluated:
+        raise ValueError(
+            f"{run_dir}: no finished evaluation under evals/; run `xreasoner run` or `eval` first"
+        )
+    subsets = [
+        (one, subset, by_stage) for one in evaluated for subset, by_stage in subsets_of(one, evaluated)
+    ]
+    seen = {stage for one in evaluated for stage in one.by_stage}
+    return Results(
+        run=run_dir.resolve().name,
+        recipe=recipe_name(run_dir),
+        wall_seconds=wall_seconds(run_dir),
+        versions=installed_versions(),
+        stages=tuple(stage for stage in stages if stage in seen),
+        rows=tuple(
+            row_of(one, stage, subset, samples)
+            for one, subset, by_stage in subsets
+            for stage, samples in by_stage.items()
+        ),
+        comparisons=tuple(
+            comparison
+            for one, subset, by_stage in subsets
+            for comparison in compare_stages(one.name, by_stage, subset)
+        ),
+        evaluated=tuple(evaluated),
+    )
+
+
+def write_results(results: Results, path: Path) -> None:
+    replace_file(path, (json.dumps(results.as_json(), indent=1) + "\n").encode())
+
+
+def stage_folders(run_dir: Path) -> dict[str, Path]:
+    """Stage names to the folders `stages/<number>-<name>`, in order."""
+    folders = [(re.match(r"(\d+)-(.+)", path.name), path) for path in (run_dir / "stages").glob("*-*")]
+    numbered = sorted((int(match[1]), match[2], path) for match, path in folders if match)
+    return {name: path for _, name, path in numbered}
+
+
+def stage_order(run_dir: Path) -> list[str]:
+    """The base, the trained stages in order, then whatever else was evaluated."""
+    known = [BASE, *stage_folders(run_dir)]
+    found = sorted(path.name for path in (run_dir / "evals").glob("*/") if path.name != PICTURES)
+    return known + [stage for stage in found if stage not in known]
+
+
+def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
+    """Only finished ones: an evaluation has a summary once all its samples are there."""
+    facts: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, list[Sample]]] = {}
+    for stage in stages:
+        for path in sorted((run_dir / "evals" / stage).glob("*.json")):
+            summary = json.loads(path.read_text())
+            facts.setdefault(path.stem, summary)
+            by_name.setdefault(path.stem, {})[stage] = list(read_samples(path.with_suffix(".jsonl")))
+    return [
+        Evaluated(name, facts[name]["modality"], facts[name]["domain"], facts[name]["role"], by_stage)
+        for name, by_stage in by_name.items()
+    ]
+
+
+def subsets_of(
+    one: Evaluated, evaluated: Sequence[Evaluated]
+) -> list[tuple[Subset, Mapping[str, Sequence[Sample]]]]:
+    """All items and, where the benchmark was also asked without images, those that no stage solved blind."""
+    blind = next((other for other in evaluated if other.name == one.name + BLIND), None)
+    if blind is None:
+        return [("all", one.by_stage)]
+    solvable = text_solvable(sample for samples in blind.by_stage.values() for sample in samples)
+    needed = {stage: image_needed(samples, solvable) for stage, samples in one.by_stage.items()}
+    return [("all", one.by_stage), ("image-needed", needed)]
+
+
+def row_of(one: Evaluated, stage: str, subset: Subset, samples: Sequence[Sample]) -> Row:
+    summary = vars(summarise(samples))
+    summary.pop("scored")
+    return Row(stage, one.name, one.modality, one.domain, one.role, subset, **summary)
+
+
+def recipe_name(run_dir: Path) -> str:
+    path = run_dir / "recipe.yaml"
+    return str(yaml.safe_load(path.read_text()).get("name", "")) if path.exists() else ""
+
+
+def wall_seconds(run_dir: Path) -> float:
+    """What the stages and evaluations say they took, together."""
+    manifests = [json.loads(path.read_text()) for path in sorted(run_dir.glob("*/*/manifest.json"))]
+    return float(sum(manifest.get("seconds", 0.0) for manifest in manifests))
+
+
+def installed_versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a source folder that was never installed
+            continue
+    return found

@@ -1,0 +1,55 @@
+"""The results in a terminal: benchmarks down, stages across, every accuracy with its interval."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xreasoner.report.collect import Results, Row
+from xreasoner.report.findings import find, percent, sentence
+
+SECTIONS = {
+    ("skill", "all"): "accuracy, % [95% interval]",
+    ("skill", "image-needed"): "only items not solved without the image",
+    ("perception", "all"): "perception: is seeing kept?",
+    ("blind", "all"): "image problems asked without their image",
+}
+
+
+def print_table(results: Results, console: Console) -> None:
+    console.print()
+    for (role, subset), title in SECTIONS.items():
+        rows = [row for row in results.rows if (row.role, row.subset) == (role, subset)]
+        if rows:
+            console.print(section(title, rows, results.stages))
+            console.print()
+    for finding in find(results):
+        console.print(Text(sentence(finding)), soft_wrap=True, highlight=False)
+    console.print()
+
+
+def section(title: str, rows: Sequence[Row], stages: Sequence[str]) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", show_lines=False
+    )
+    table.add_column("benchmark", overflow="fold")
+    table.add_column("n", justify="right")
+    for stage in stages:
+        table.add_column(stage, justify="right")
+    for name in dict.fromkeys(row.benchmark for row in rows):
+        by_stage = {row.stage: row for row in rows if row.benchmark == name}
+        first = next(iter(by_stage.values()))
+        cells = [cell(by_stage[stage]) if stage in by_stage else Text("–", style="dim") for stage in stages]
+        table.add_row(Text(name), Text(f"{first.n:,}", style="dim"), *cells)
+    return table
+
+
+def cell(row: Row) -> Text:
+    text = Text(f"{100 * row.accuracy:.1f}", style="bold")
+    text.append(f" [{100 * row.low:.0f}, {100 * row.high:.0f}]", style="not bold dim")
+    for name in ("forced", "missing", "unscored"):
+        share = getattr(row, name)
+        if share:
+            text.append(f"\n{name} {percent(share)}", style="not bold yellow")
+    return text
