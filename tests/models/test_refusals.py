@@ -104,12 +104,14 @@ def test_a_missing_or_broken_file(new_vlm: NewVlm, tmp_path: Path) -> None:
     vlm = new_vlm("smolvlm", max_shard_size="20KB")
     last = sorted(vlm.glob("*.safetensors"))[-1]
     last.write_bytes(last.read_bytes()[:-4])
-    detached_anyway = tmp_path / "out"
-    assert last.name in refused(lambda: detach(vlm, detached_anyway), detached_anyway)
+    out = tmp_path / "out"
+    assert last.name in refused(lambda: detach(vlm, out), out)
+    last.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert "LFS" in refused(lambda: detach(vlm, out), out)
     last.unlink()
-    assert last.name in refused(lambda: detach(vlm, detached_anyway), detached_anyway)
+    assert last.name in refused(lambda: detach(vlm, out), out)
     (vlm / "model.safetensors.index.json").unlink()
-    assert "safetensors" in refused(lambda: detach(vlm, detached_anyway), detached_anyway)
+    assert "safetensors" in refused(lambda: detach(vlm, out), out)
 
 
 @pytest.mark.parametrize(

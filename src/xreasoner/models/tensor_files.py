@@ -44,7 +44,10 @@ def read_shard(file: Path) -> Shard:
         raise ValueError(f"{file} is missing: the checkpoint is incomplete")
     with file.open("rb") as stream:
         length = stream.read(8)
-        header = length + stream.read(int.from_bytes(length, "little"))
+        size = int.from_bytes(length, "little")
+        if not 0 < size <= file.stat().st_size - 8:
+            raise ValueError(f"{file} is not a safetensors file (a Git LFS pointer?): download it again")
+        header = length + stream.read(size)
     described: dict[str, Any] = json.loads(header[8:])
     described.pop("__metadata__", None)
     tensors = (_stored(file, name, entry, len(header)) for name, entry in described.items())
