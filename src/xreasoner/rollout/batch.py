@@ -1,0 +1,186 @@
+"""Continuous batching: rows are seated, take steps together, and leave one by one for those who wait."""
+
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from xreasoner.chat.template import encode_prompt
+from xreasoner.chat.think import THINK_OPEN
+from xreasoner.models.load import Loaded
+from xreasoner.records import Prompt, Rollout, Sampling, Stop
+from xreasoner.rollout.attention import rollout_mode
+from xreasoner.rollout.budget import TAIL_TOKENS, Course, Verdict
+from xreasoner.rollout.cache import Decode, RowCache
+from xreasoner.rollout.prefill import Placed, length_batches, prefill
+from xreasoner.rollout.rows import NO_EXIT, Rows
+from xreasoner.rollout.sampler import draw, stream_key, uniforms
+from xreasoner.rollout.seat import Group, Seat, groups_of, to_rollout
+from xreasoner.rollout.vocabulary import Vocabulary
+
+_FIRST_COLUMNS = 64
+"""Room for new tokens at the start; the cache widens as thoughts get longer."""
+_REFILL_SHARE = 8
+"""One prefill for several prompts costs little more than for one: wait until 1 row in so many is free."""
+
+
+class Batch:
+    """One call of `generate`: the groups that wait, the seats taken, and their tensors."""
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        loaded: Loaded,
+        vocabulary: Vocabulary,
+        max_rows: int,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+    ) -> None:
+        self._loaded, self._model, self._sampling, self._vocabulary = (
+            loaded,
+            loaded.model,
+            sampling,
+            vocabulary,
+        )
+        self._waiting = deque(groups_of(prompts, sampling.n, max_rows))
+        self._seats: list[Seat] = []
+        self._clock = 0
+        self._max_rows = min(max_rows, max(1, len(prompts) * sampling.n))
+        config, device = self._model.config.get_text_config(), self._model.device
+        self._exit_tokens = len(vocabulary.forced_exit)
+        most_tokens = sampling.think_budget + self._exit_tokens + sampling.answer_budget + TAIL_TOKENS
+        self._rows = Rows(self._max_rows, most_tokens, device)
+        self._cache = RowCache(config.num_hidden_layers, self._max_rows, columns=0)
+        self._exit_ids_E = torch.tensor(vocabulary.forced_exit, device=device)
+        self._banned_X = torch.tensor(sorted(vocabulary.banned), dtype=torch.int64, device=device)
+        self._notable_V = torch.zeros(config.vocab_size, dtype=torch.bool, device=device)
+        self._notable_V[sorted(vocabulary.stops | vocabulary.may_end_tag)] = True
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self._waiting or self._seats)
+
+    @torch.inference_mode()
+    def advance(self) -> list[Rollout]:
+        """Seat those who wait if there is room, take one step, and hand out the rollouts it finished."""
+        verdicts = self._seat_waiting() if self._has_room() else {}
+        if not verdicts:
+            verdicts = self._step()
+        return self._obey(verdicts)
+
+    def _has_room(self) -> bool:
+        free = self._max_rows - len(self._seats)
+        if not self._waiting or len(self._waiting[0].samples) > free:
+            return False
+        return not self._seats or free >= self._max_rows // _REFILL_SHARE
+
+    def _seat_waiting(self) -> dict[int, Verdict]:
+        first, placed = len(self._seats), []
+        while self._waiting and len(self._seats) + len(self._waiting[0].samples) <= self._max_rows:
+            placed.append(self._take_seats(self._waiting.popleft()))
+        self._cache.reserve(max(len(p.encoded.ids) for p in placed) + _FIRST_COLUMNS)
+        for batch in length_batches(placed):
+            with rollout_mode(self._model):
+                deltas = prefill(self._model, self._cache, batch)
+            for prompt, delta in zip(batch, deltas, strict=True):
+                self._write_rows(prompt, delta)
+        # Budgets of zero are spent before the first step.
+        newcomers = range(first, len(self._seats))
+        spent = [row for row in newcomers if self._seats[row].course.deadline == 0]
+        return {row: self._seats[row].course.check_budget(0) for row in spent}
+
+    def _take_seats(self, group: Group) -> Placed:
+        encoded = encode_prompt(group.prompt, self._loaded.tokenizer, self._loaded.image_processor)
+        opened = self._read(encoded.ids, TAIL_TOKENS).rstrip().endswith(THINK_OPEN)
+        first = len(self._seats)
+        for sample in group.samples:
+            course = Course(self._sampling, self._exit_tokens, opened)
+            self._seats.append(Seat(group.prompt.id, sample, encoded.ids, course, self._clock))
+        return Placed(encoded, range(first, len(self._seats)))
+
+    def _write_rows(self, placed: Placed, rope_delta: int) -> None:
+        seats = [self._seats[row] for row in placed.rows]
+        keys = [stream_key(self._sampling.seed, seat.prompt_id, seat.sample) for seat in seats]
+        self._rows.seat(placed.rows, placed.encoded.ids, rope_delta, keys, seats[0].course.deadline)
+
+    def _step(self) -> dict[int, Verdict]:
+        active, rows = len(self._seats), self._rows
+        logits_AV = self._forward(active).float()
+        logits_AV[:, self._banned_X] = float("-inf")
+        uniform_A = uniforms(rows.key[:active], rows.step[:active])
+        drawn = draw(logits_AV, self._sampling.temperature, uniform_A)
+        asked_A = rows.record(active, drawn, self._exit_ids_E, self._notable_V)
+        self._clock += 1
+        asked: list[int] = asked_A.nonzero()[:, 0].tolist()
+        return self._check(asked) if asked else {}
+
+    def _forward(self, active: int) -> Tensor:
+        rows = self._rows
+        span = max(seat.column(self._clock) for seat in self._seats) + 1
+        self._cache.reserve(span)
+        column_A = rows.length[:active]
+        self._cache.begin(Decode(column_A, rows.index[:active], span))
+        unseen_AS = torch.arange(span, device=column_A.device) > column_A[:, None]
+        mask_AS = torch.zeros(active, span, device=column_A.device).masked_fill_(unseen_AS, float("-inf"))
+        with rollout_mode(self._model):
+            output = self._model(
+                input_ids=rows.next_token[:active, None],
+                position_ids=(column_A + rows.rope_delta[:active])[:, None],
+                attention_mask=mask_AS[:, None, None],
+                past_key_values=self._cache,
+                use_cache=True,
+            )
+        logits_AV: Tensor = output.logits[:, -1]
+        return logits_AV
+
+    def _check(self, asked: list[int]) -> dict[int, Verdict]:
+        verdicts: dict[int, Verdict] = {}
+        for row, tail in zip(asked, self._rows.tails(asked, TAIL_TOKENS), strict=True):
+            seat = self._seats[row]
+            stopped = tail[-1] in self._vocabulary.stops
+            verdicts[row] = seat.course.check(seat.steps(self._clock), stopped, partial(self._read, tail))
+        return verdicts
+
+    def _obey(self, verdicts: dict[int, Verdict]) -> list[Rollout]:
+        rollouts, leaving = [], []
+        for row, verdict in verdicts.items():
+            if verdict == "eos" or verdict == "length":
+                rollouts.append(self._finish(row, verdict))
+                leaving.append(row)
+            else:
+                self._rows.deadline[row] = self._seats[row].course.deadline
+                self._rows.exit_step[row] = 0 if verdict == "force exit" else NO_EXIT
+        if leaving:
+            self._leave(set(leaving))
+        return rollouts
+
+    def _finish(self, row: int, stop: Stop) -> Rollout:
+        seat = self._seats[row]
+        steps = seat.steps(self._clock)
+        return to_rollout(
+            seat,
+            self._rows.token_RS[row, :steps].tolist(),
+            self._rows.logprob_RS[row, :steps].tolist(),
+            stop,
+            self._exit_tokens,
+            self._loaded.tokenizer,
+        )
+
+    def _leave(self, leaving: set[int]) -> None:
+        """The last rows take the places that became free, so that those in use stay together."""
+        staying = len(self._seats) - len(leaving)
+        free = [row for row in sorted(leaving) if row < staying]
+        movers = [row for row in range(staying, len(self._seats)) if row not in leaving]
+        for source, target in zip(movers, free, strict=True):
+            self._seats[target] = self._seats[source]
+        del self._seats[staying:]
+        if movers:
+            device = self._rows.index.device
+            source_M, target_M = torch.tensor(movers, device=device), torch.tensor(free, device=device)
+            self._rows.move(source_M, target_M)
+            self._cache.move(source_M, target_M, max(self._seats[row].column(self._clock) for row in free))
+
+    def _read(self, ids: Sequence[int], last: int) -> str:
+        return str(self._loaded.tokenizer.decode(list(ids[-last:]), clean_up_tokenization_spaces=False))

@@ -1,0 +1,66 @@
+"""Who sits in a row: the prompt's side of a rollout, and the record it becomes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from xreasoner.records import Prompt, Rollout, Stop
+from xreasoner.rollout.budget import Course
+
+
+@dataclass(frozen=True)
+class Group:
+    """Samples of one prompt that start together and share its prefill."""
+
+    prompt: Prompt
+    samples: range
+
+
+@dataclass(frozen=True)
+class Seat:
+    prompt_id: str
+    sample: int
+    prompt_ids: tuple[int, ...]
+    course: Course
+    born: int
+    """The engine's clock when the row was seated."""
+
+    def steps(self, clock: int) -> int:
+        return clock - self.born
+
+    def column(self, clock: int) -> int:
+        """Where the row's next token goes: its last prompt token is fed first."""
+        return len(self.prompt_ids) - 1 + self.steps(clock)
+
+
+def groups_of(prompts: Sequence[Prompt], samples: int, max_rows: int) -> Iterator[Group]:
+    """A group larger than the engine is seated in parts."""
+    for prompt in prompts:
+        for first in range(0, samples, max_rows):
+            yield Group(prompt, range(first, min(first + max_rows, samples)))
+
+
+def to_rollout(
+    seat: Seat,
+    token_ids: Sequence[int],
+    logprobs: Sequence[float],
+    stop: Stop,
+    exit_tokens: int,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Rollout:
+    written = token_ids[:-1] if stop == "eos" else token_ids
+    forced_at = seat.course.forced_at
+    injected = range(forced_at, forced_at + exit_tokens) if forced_at is not None else range(0)
+    return Rollout(
+        prompt_id=seat.prompt_id,
+        sample=seat.sample,
+        prompt_ids=seat.prompt_ids,
+        token_ids=tuple(token_ids),
+        by_policy=tuple(int(place not in injected) for place in range(len(token_ids))),
+        logprobs=tuple(logprobs),
+        text=str(tokenizer.decode(list(written), clean_up_tokenization_spaces=False)),
+        stop=stop,
+        forced_exit=forced_at is not None,
+        think_tokens=seat.course.think_tokens(len(written)),
+    )
