@@ -1,0 +1,95 @@
+"""Writing what training makes, so that a kill at any moment leaves the old file or the new one, whole."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.optim import Optimizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xreasoner.parallel import World, wait_for_all
+
+STATE_FILE = "state.pt"
+GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False)
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    out: Path,
+    weights: dict[str, Tensor] | None = None,
+) -> None:
+    """A Hugging Face checkpoint; `weights` are saved in place of the model's own (gathered, or converted)."""
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial, state_dict=weights)
+    if weights:
+        _write_dtype(partial / "config.json", next(iter(weights.values())).dtype)
+    tokenizer.save_pretrained(partial)
+    replace_folder(partial, out)
+
+
+def _write_dtype(config_file: Path, dtype: torch.dtype) -> None:
+    # save_pretrained notes the precision of the model in memory, not of the weights it is given.
+    config = json.loads(config_file.read_text())
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Directories cannot be swapped in one call: whoever finds none of the two names starts over."""
+    outdated = old.with_name(f"{old.name}.outdated")
+    shutil.rmtree(outdated, ignore_errors=True)
+    if old.exists():
+        old.rename(outdated)
+    new.rename(old)
+    shutil.rmtree(outdated, ignore_errors=True)
+
+
+def save_state(
+    folder: Path, model: nn.Module, optimizer: Optimizer, step: int, extra: dict[str, Any], world: World
+) -> None:
+    """Trained weights, optimizer and position; frozen weights are in the checkpoint we started from."""
+    if world.size > 1:
+        weights = get_model_state_dict(model, options=GATHERED)
+        moments = get_optimizer_state_dict(model, optimizer, options=GATHERED)
+    else:
+        weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+        moments = optimizer.state_dict()
+    if world.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{STATE_FILE}.partial"
+        with partial.open("wb") as file:
+            torch.save({"step": step, "model": weights, "optimizer": moments, "extra": extra}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / STATE_FILE)
+    wait_for_all(world)
+
+
+def load_state(
+    folder: Path, model: nn.Module, optimizer: Optimizer, world: World
+) -> tuple[int, dict[str, Any]]:
+    """The step to go on from and the extras; (0, {}) where there is no state yet."""
+    if not (folder / STATE_FILE).is_file():
+        return 0, {}
+    state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
+    if world.size > 1:
+        set_model_state_dict(model, state["model"], options=GATHERED)
+        set_optimizer_state_dict(model, optimizer, state["optimizer"], options=GATHERED)
+    else:
+        _, unexpected = model.load_state_dict(state["model"], strict=False)
+        assert not unexpected, unexpected
+        optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["extra"]

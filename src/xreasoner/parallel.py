@@ -1,0 +1,67 @@
+"""Ranks, seeds and reductions. One process is the same code with a world of size 1."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+
+@dataclass(frozen=True)
+class World:
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+def join_world() -> World:
+    """The world torchrun describes in the environment; without it, this process alone."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(rank, size, device)
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Randomness follows from where we are, so a resumed run needs no saved generator."""
+    torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
+
+
+def total(value: Tensor, world: World) -> Tensor:
+    """The sum over all ranks, on each of them."""
+    if world.size > 1:
+        dist.all_reduce(value)
+    return value
+
+
+def wait_for_all(world: World) -> None:
+    if world.size > 1:
+        dist.barrier()
+
+
+def shard(model: nn.Module, layers: nn.ModuleList, compute_dtype: torch.dtype, world: World) -> None:
+    """FSDP2: weights, gradients and optimizer states divided among the ranks, gathered layer by layer.
+
+    It averages gradients over the ranks; whoever sums a loss over them multiplies it by the world's size.
+    """
+    if world.size == 1:
+        return
+    precision = MixedPrecisionPolicy(
+        param_dtype=compute_dtype if compute_dtype != torch.float32 else None,
+        reduce_dtype=torch.float32,
+        cast_forward_inputs=False,
+    )
+    for layer in layers:
+        fully_shard(layer, mp_policy=precision)
+    fully_shard(model, mp_policy=precision)

@@ -1,0 +1,101 @@
+"""How a stage tells that it lives: a bar where people watch, plain lines where they do not."""
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+LINES_PER_STAGE = 20
+
+
+class Progress(Protocol):
+    def begin(self, title: str, steps: int, done: int = 0) -> None: ...
+
+    def step(self, done: int, shown: Mapping[str, float]) -> None:
+        """`done` steps are behind us; `shown` are the numbers worth watching."""
+        ...
+
+    def note(self, line: str) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def progress_on(console: Console) -> Progress:
+    return Bar(console) if console.is_terminal else Lines(console)
+
+
+class Bar:
+    def __init__(self, console: Console) -> None:
+        self._rich = RichProgress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task: TaskID | None = None
+
+    def begin(self, title: str, steps: int, done: int = 0) -> None:
+        self._rich.start()
+        self._task = self._rich.add_task(title, total=steps, completed=done, numbers="")
+
+    def step(self, done: int, shown: Mapping[str, float]) -> None:
+        assert self._task is not None, "begin comes first"
+        self._rich.update(self._task, completed=done, numbers=_numbers(shown))
+
+    def note(self, line: str) -> None:
+        self._rich.console.print(line, highlight=False)
+
+    def end(self) -> None:
+        self._rich.stop()
+
+
+class Lines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._title, self._steps, self._start, self._began = "", 0, 0, 0.0
+
+    def begin(self, title: str, steps: int, done: int = 0) -> None:
+        self._title, self._steps, self._start, self._began = title, steps, done, time.monotonic()
+
+    def step(self, done: int, shown: Mapping[str, float]) -> None:
+        every = max(1, self._steps // LINES_PER_STAGE)
+        if done % every and done != self._steps:
+            return
+        each = (time.monotonic() - self._began) / max(1, done - self._start)
+        left = each * (self._steps - done)
+        self.note(f"{self._title} {done}/{self._steps}  {_numbers(shown)}  {left:.0f} s left")
+
+    def note(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        pass
+
+
+class Silent:
+    """For ranks other than the first, and for tests."""
+
+    def begin(self, title: str, steps: int, done: int = 0) -> None:
+        pass
+
+    def step(self, done: int, shown: Mapping[str, float]) -> None:
+        pass
+
+    def note(self, line: str) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+def _numbers(shown: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {_short(value)}" for name, value in shown.items())
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

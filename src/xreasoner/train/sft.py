@@ -1,0 +1,141 @@
+"""Supervised fine-tuning: imitate written thoughts, on the assistant's tokens only."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from xreasoner.chat.template import Example, training_example
+from xreasoner.data.packing import cut_rows, plan_steps, shuffled
+from xreasoner.models.attention import packed_attention
+from xreasoner.models.checkpoint import load_state, save_state
+from xreasoner.parallel import join_world, seed_step, total
+from xreasoner.recipe import SftStage
+from xreasoner.records import Problem
+from xreasoner.train.loss import pack
+from xreasoner.train.metrics import MetricsFile
+from xreasoner.train.optim import adamw, cosine, guarded_clip, trainable
+from xreasoner.train.progress import Progress, Silent
+from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
+
+
+def train_sft(
+    settings: SftStage,
+    start: Path,
+    problems: Sequence[Problem],
+    out: Path,
+    seed: int,
+    progress: Progress,
+    instruction: str | None = None,
+) -> None:
+    """From the checkpoint `start` to `out/model`; killed, it goes on from the last state in `out/state`."""
+    world = join_world()
+    progress = progress if world.is_first else Silent()
+    trainee = open_trainee(start, settings, seed, world)
+    examples = read_examples(problems, settings, instruction, seed, trainee, out, progress)
+    plan = plan_steps(
+        [len(example.ids) for example in examples],
+        settings.tokens_per_step,
+        seed,
+        steps=settings.steps,
+        epochs=settings.epochs,
+    )
+    optimizer = adamw(trainee.nll, settings.lr, settings.betas, settings.weight_decay)
+    done, _ = load_state(out / "state", trainee.nll, optimizer, world)
+    schedule = cosine(settings.lr, len(plan), settings.warmup, settings.min_lr_ratio)
+    metrics_path = out / "metrics.jsonl" if world.is_first else Path("/dev/null")
+
+    progress.begin("sft", len(plan), done)
+    with MetricsFile(metrics_path, done) as metrics:
+        for step in range(done, len(plan)):
+            began = time.monotonic()
+            seed_step(seed, step, world.rank)
+            for group in optimizer.param_groups:
+                group["lr"] = schedule(step)
+            batch = [examples[index] for index in plan[step]]
+            loss = accumulate(trainee, batch, settings.tokens_per_microbatch)
+            grad_norm = guarded_clip(trainable(trainee.nll), settings.clip_norm, loss, step)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            seconds = time.monotonic() - began
+            tokens = sum(len(example.ids) for example in batch)
+            measured = {
+                "loss": loss,
+                "lr": schedule(step),
+                "grad_norm": grad_norm,
+                "tokens": tokens,
+                "seconds": seconds,
+            }
+            metrics.write(step + 1, measured)
+            progress.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
+            if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(plan):
+                save_state(out / "state", trainee.nll, optimizer, step + 1, {}, world)
+    progress.end()
+    save_trainee(trainee, out / "model")
+
+
+def accumulate(trainee: Trainee, batch: Sequence[Example], tokens_per_row: int) -> float:
+    """Leave in `.grad` the gradient of the mean over all target tokens of all ranks; return that mean."""
+    world = trainee.world
+    rows = cut_rows([len(example.ids) for example in batch], tokens_per_row, world.size)
+    targets = sum(sum(example.is_target[1:]) for example in batch)
+    loss_sum = torch.zeros((), device=world.device)
+    with packed_attention(trainee.lm), trainee.precision():
+        for row in rows[world.rank :: world.size]:
+            packed = pack([batch[index] for index in row], world.device)
+            nll = trainee.nll(packed, reduction="sum")
+            # Sharded gradients are averaged over the ranks: the world's size makes a sum of it.
+            (nll * (world.size / targets)).backward()
+            loss_sum += nll.detach()
+    return total(loss_sum, world).item() / targets
+
+
+def read_examples(
+    problems: Sequence[Problem],
+    settings: SftStage,
+    instruction: str | None,
+    seed: int,
+    trainee: Trainee,
+    out: Path,
+    progress: Progress,
+) -> list[Example]:
+    every = [training_example(problem, instruction, trainee.tokenizer) for problem in problems]
+    if settings.answers == "shuffled":
+        every = swap_answers(every, seed)
+    kept = [example for example in every if len(example.ids) <= settings.max_length]
+    if trainee.world.is_first:
+        _write_summary(out / "data.json", every, kept)
+    if len(kept) < len(every):
+        progress.note(
+            f"{len(every) - len(kept)} of {len(every)} examples are longer than "
+            f"{settings.max_length} tokens and left out"
+        )
+    return kept
+
+
+def swap_answers(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Each prompt gets the reply of the next one in a random circle, so nobody keeps its own."""
+    circle = shuffled(len(examples), seed, epoch=0)
+    giver = dict(zip(circle, [*circle[1:], circle[0]], strict=True)) if circle else {}
+    return [_with_reply(example, examples[giver[index]]) for index, example in enumerate(examples)]
+
+
+def _with_reply(asked: Example, answered: Example) -> Example:
+    prompt, reply = asked.is_target.index(True), answered.is_target.index(True)
+    return Example(
+        asked.ids[:prompt] + answered.ids[reply:], asked.is_target[:prompt] + answered.is_target[reply:]
+    )
+
+
+def _write_summary(path: Path, every: Sequence[Example], kept: Sequence[Example]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    summary = {
+        "examples": len(kept),
+        "left_out": len(every) - len(kept),
+        "tokens": sum(len(example.ids) for example in kept),
+        "targets": sum(sum(example.is_target) for example in kept),
+    }
+    path.write_text(json.dumps(summary) + "\n")

@@ -1,0 +1,127 @@
+"""The model under training: opened, frozen where asked, given adapters, put on its device, and saved."""
+
+import copy
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xreasoner.models.checkpoint import save_model
+from xreasoner.models.load import is_vlm, load, read_config
+from xreasoner.parallel import World, seed_step, shard, wait_for_all
+from xreasoner.recipe import Dtype, Lora, Optimization
+from xreasoner.train.loss import NegativeLogLikelihood
+
+
+@dataclass(frozen=True)
+class Trainee:
+    lm: PreTrainedModel
+    nll: NegativeLogLikelihood
+    """The same weights, as the losses ask them; its forward pass is what ranks share."""
+    tokenizer: PreTrainedTokenizerBase
+    world: World
+    compute_dtype: torch.dtype
+    saved_dtype: torch.dtype
+    lora: Lora | None
+
+    def precision(self) -> AbstractContextManager[object]:
+        if self.compute_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.world.device.type, self.compute_dtype)
+
+
+def open_trainee(start: Path, settings: Optimization, seed: int, world: World) -> Trainee:
+    if is_vlm(start):
+        raise ValueError(
+            f"{start} has a vision tower: training is text-only, detach the language model first"
+        )
+    compute_dtype = choose_dtype(settings.dtype, world.device)
+    # Weights that learn are kept in float32: a bfloat16 weight would swallow small updates.
+    frozen_dtype = compute_dtype if settings.lora else torch.float32
+    loaded = load(start, device=world.device, dtype=frozen_dtype)
+    lm = loaded.model.train()
+    if settings.lora:
+        seed_step(seed, 0)  # the same on every rank, and after a resume
+        _add_adapters(lm, settings.lora)
+    if "embeddings" in settings.freeze:
+        lm.get_input_embeddings().requires_grad_(False)
+        lm.get_output_embeddings().requires_grad_(False)
+    if settings.gradient_checkpointing:
+        lm.enable_input_require_grads()
+        lm.gradient_checkpointing_enable({"use_reentrant": False})
+    nll = NegativeLogLikelihood(lm)
+    shard(nll, lm.base_model.layers, compute_dtype, world)
+    return Trainee(lm, nll, loaded.tokenizer, world, compute_dtype, _dtype_of(start), settings.lora)
+
+
+def choose_dtype(asked: Dtype, device: torch.device) -> torch.dtype:
+    if asked == "auto":
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if has_bfloat16 else torch.float32
+    return torch.bfloat16 if asked == "bfloat16" else torch.float32
+
+
+def save_trainee(trainee: Trainee, out: Path) -> None:
+    """A plain checkpoint in the precision of the one we started from, adapters merged."""
+    gathered = trainee.world.size > 1
+    if gathered and trainee.lora:
+        raise ValueError("LoRA on several processes is not supported yet: train it on one")
+    weights = _gather(trainee) if gathered else None
+    if trainee.world.is_first:
+        finished = _merged(copy.deepcopy(trainee.lm)) if trainee.lora else trainee.lm
+        _save(finished, trainee, weights or finished.state_dict(), out)
+    wait_for_all(trainee.world)
+
+
+def _gather(trainee: Trainee) -> dict[str, torch.Tensor]:
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    everything = get_model_state_dict(trainee.nll, options=options)
+    return {
+        name.removeprefix("lm."): weight
+        for name, weight in everything.items()
+        if isinstance(weight, torch.Tensor)
+    }
+
+
+def _save(finished: PreTrainedModel, trainee: Trainee, weights: dict[str, torch.Tensor], out: Path) -> None:
+    tied = finished.all_tied_weights_keys
+    converted = {name: w.to(trainee.saved_dtype) for name, w in weights.items() if name not in tied}
+    save_model(finished, trainee.tokenizer, out, converted)
+
+
+def _add_adapters(lm: PreTrainedModel, lora: Lora) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number works
+        target_modules=list(lora.targets),
+        lora_dropout=0.0,
+    )
+    lm.requires_grad_(False)
+    inject_adapter_in_model(config, lm)
+    for parameter in lm.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def _merged(lm: PreTrainedModel) -> PreTrainedModel:
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(lm.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(lm.get_submodule(parent), child, module.get_base_layer())
+    return lm
+
+
+def _dtype_of(checkpoint: Path) -> torch.dtype:
+    config = read_config(checkpoint)
+    name = config.get("dtype") or config.get("torch_dtype") or "float32"
+    dtype = getattr(torch, str(name))
+    assert isinstance(dtype, torch.dtype), name
+    return dtype

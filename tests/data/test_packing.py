@@ -1,0 +1,59 @@
+import random
+
+import pytest
+
+from xreasoner.data.packing import cut_rows, plan_steps
+
+
+def test_epochs_see_every_sequence_and_steps_keep_the_budget() -> None:
+    lengths = random.Random(3).choices(range(1, 10), k=50)
+    plan = plan_steps(lengths, tokens_per_step=20, seed=1, epochs=2)
+    seen = [index for step in plan for index in step]
+    assert sorted(seen[:50]) == list(range(50)) and sorted(seen[50:]) == list(range(50))
+    assert seen[:50] != seen[50:]
+    assert all(sum(lengths[index] for index in step) <= 20 for step in plan)
+
+
+def test_the_seed_alone_decides() -> None:
+    lengths = [5] * 30
+    assert plan_steps(lengths, 20, seed=1, steps=9) == plan_steps(lengths, 20, seed=1, steps=9)
+    assert plan_steps(lengths, 20, seed=1, steps=9) != plan_steps(lengths, 20, seed=2, steps=9)
+    # A longer plan begins as the shorter one does.
+    assert plan_steps(lengths, 20, seed=1, steps=12)[:9] == plan_steps(lengths, 20, seed=1, steps=9)
+
+
+def test_half_an_epoch_sees_half() -> None:
+    plan = plan_steps([5] * 30, 20, seed=0, epochs=0.5)
+    assert len({index for step in plan for index in step}) == 15
+
+
+def test_a_sequence_beyond_the_budget_stands_alone() -> None:
+    plans = [plan_steps([50, 3, 3], 10, seed, epochs=1) for seed in range(20)]
+    assert all([0] in plan for plan in plans)
+    assert any(len(plan) == 2 for plan in plans)
+
+
+def test_no_data_is_said() -> None:
+    with pytest.raises(ValueError, match="nothing to train on"):
+        plan_steps([], 10, seed=0, steps=1)
+
+
+def test_rows_hold_everything_once_within_the_budget_longest_first() -> None:
+    lengths = random.Random(5).choices(range(1, 41), k=100)
+    rows = cut_rows(lengths, tokens_per_row=128)
+    assert sorted(index for row in rows for index in row) == list(range(100))
+    assert all(sum(lengths[index] for index in row) <= 128 for row in rows)
+    assert len(rows) <= -(-sum(lengths) // 128) + 1
+    assert all(lengths[row[0]] == max(lengths[index] for index in row) for row in rows)
+
+
+def test_ranks_get_equally_many_rows() -> None:
+    for sequences in range(4, 30):
+        rows = cut_rows([7] * sequences, tokens_per_row=15, multiple_of=4)
+        assert len(rows) % 4 == 0 and all(rows)
+        assert sorted(index for row in rows for index in row) == list(range(sequences))
+
+
+def test_too_few_sequences_for_the_ranks_is_said() -> None:
+    with pytest.raises(ValueError, match="raise tokens_per_step"):
+        cut_rows([7], tokens_per_row=15, multiple_of=2)

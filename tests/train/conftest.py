@@ -1,0 +1,56 @@
+"""A language model small enough to train in a test, and problems it can be trained on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
+
+from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.models.checkpoint import save_model
+from xreasoner.records import Problem
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return build_tokenizer()
+
+
+@pytest.fixture
+def new_lm(tokenizer: PreTrainedTokenizerBase) -> Callable[..., PreTrainedModel]:
+    def build(seed: int = 0, **changes: Any) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        settings = {
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+            "initializer_range": 0.2,
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        }
+        return Qwen2ForCausalLM(Qwen2Config(**{**settings, **changes}))
+
+    return build
+
+
+@pytest.fixture
+def start(tmp_path: Path, new_lm: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> Path:
+    save_model(new_lm(), tokenizer, tmp_path / "start")
+    return tmp_path / "start"
+
+
+@pytest.fixture
+def problems() -> list[Problem]:
+    def sums(i: int) -> Problem:
+        a, b = i % 7, i % 5
+        thought = " then ".join(f"{a} + {b} = {a + b}" for _ in range(1 + i % 4))
+        return Problem(f"p{i}", (f"{a} + {b} = ?",), str(a + b), "exact", reasoning=thought)
+
+    return [sums(i) for i in range(40)]

@@ -1,0 +1,159 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from xreasoner.chat.template import Example, training_example
+from xreasoner.parallel import join_world
+from xreasoner.recipe import Lora, SftStage
+from xreasoner.records import Problem
+from xreasoner.train import sft
+from xreasoner.train.progress import Silent
+from xreasoner.train.sft import accumulate, swap_answers, train_sft
+from xreasoner.train.trainee import open_trainee
+
+
+def settings(**changes: Any) -> SftStage:
+    source = {"source": "jsonl", "path": "unused.jsonl"}
+    keys = {
+        "kind": "sft",
+        "data": [source],
+        "steps": 6,
+        "lr": 1e-2,
+        "tokens_per_step": 400,
+        "tokens_per_microbatch": 150,
+        "checkpoint_every": 2,
+    }
+    return SftStage.model_validate({**keys, **changes})
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto").state_dict()
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_accumulated_rows_equal_one_big_row(
+    start: Path, problems: list[Problem], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    trainee = open_trainee(start, settings(), 0, join_world())
+    batch = [training_example(problem, None, tokenizer) for problem in problems]
+    found = []
+    for tokens_per_row in (100_000, 120):
+        loss = accumulate(trainee, batch, tokens_per_row)
+        found.append((loss, {name: p.grad.clone() for name, p in trainee.nll.named_parameters()}))
+        trainee.nll.zero_grad()
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
+
+
+def test_it_learns_and_says_so(start: Path, problems: list[Problem], tmp_path: Path) -> None:
+    train_sft(settings(steps=40), start, problems, tmp_path / "out", 0, Silent())
+    found = losses(tmp_path / "out")
+    assert len(found) == 40
+    assert found[-1] < 0.4 * found[0]
+    assert json.loads((tmp_path / "out" / "data.json").read_text())["examples"] == len(problems)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora": Lora(rank=4)}, {"dtype": "bfloat16"}])
+@pytest.mark.parametrize("kill_at", [1, 3, 5])
+def test_a_resumed_run_ends_bit_identical(
+    start: Path,
+    problems: list[Problem],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    kill_at: int,
+) -> None:
+    train_sft(settings(**changes), start, problems, tmp_path / "whole", 3, Silent())
+
+    calls = 0
+    unbroken = sft.accumulate
+
+    def killed(*args: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == kill_at + 1:
+            raise KilledError
+        return unbroken(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(sft, "accumulate", killed)
+        train_sft(settings(**changes), start, problems, tmp_path / "broken", 3, Silent())
+    train_sft(settings(**changes), start, problems, tmp_path / "broken", 3, Silent())
+
+    whole, resumed = weights(tmp_path / "whole" / "model"), weights(tmp_path / "broken" / "model")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+    begun = weights(start)
+    assert any(not torch.equal(whole[name], begun[name]) for name in whole)
+
+
+def test_frozen_embeddings_stay(start: Path, problems: list[Problem], tmp_path: Path) -> None:
+    train_sft(settings(freeze=["embeddings"]), start, problems, tmp_path / "out", 0, Silent())
+    before, after = weights(start), weights(tmp_path / "out" / "model")
+    assert torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
+    assert not torch.equal(
+        before["model.layers.0.mlp.up_proj.weight"], after["model.layers.0.mlp.up_proj.weight"]
+    )
+
+
+def test_adapters_are_merged_into_a_plain_checkpoint(
+    start: Path, problems: list[Problem], tmp_path: Path
+) -> None:
+    train_sft(
+        settings(lora={"rank": 2, "targets": ["q_proj"]}), start, problems, tmp_path / "out", 0, Silent()
+    )
+    before, after = weights(start), weights(tmp_path / "out" / "model")
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {f"model.layers.{i}.self_attn.q_proj.weight" for i in (0, 1)}
+    change = (
+        after["model.layers.0.self_attn.q_proj.weight"] - before["model.layers.0.self_attn.q_proj.weight"]
+    )
+    assert torch.linalg.matrix_rank(change, tol=1e-4) == 2
+
+
+def test_the_checkpoint_keeps_the_precision_it_came_with(
+    start: Path, problems: list[Problem], tmp_path: Path
+) -> None:
+    AutoModelForCausalLM.from_pretrained(start, dtype=torch.bfloat16).save_pretrained(start)
+    train_sft(settings(), start, problems, tmp_path / "out", 0, Silent())
+    assert {weight.dtype for weight in weights(tmp_path / "out" / "model").values()} == {torch.bfloat16}
+
+
+def test_gradient_checkpointing_changes_nothing(start: Path, problems: list[Problem], tmp_path: Path) -> None:
+    train_sft(settings(), start, problems, tmp_path / "plain", 0, Silent())
+    train_sft(settings(gradient_checkpointing=True), start, problems, tmp_path / "saving", 0, Silent())
+    assert losses(tmp_path / "plain") == pytest.approx(losses(tmp_path / "saving"), rel=1e-4)
+
+
+def test_examples_beyond_max_length_are_left_out_and_counted(
+    start: Path, problems: list[Problem], tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    lengths = [len(training_example(problem, None, tokenizer).ids) for problem in problems]
+    bound = sorted(lengths)[len(lengths) // 2]
+    train_sft(settings(max_length=bound), start, problems, tmp_path / "out", 0, Silent())
+    summary = json.loads((tmp_path / "out" / "data.json").read_text())
+    assert summary["left_out"] == sum(length > bound for length in lengths) > 0
+
+
+def test_shuffled_answers_leave_nobody_its_own() -> None:
+    def example(i: int) -> Example:
+        return Example((100 + i, 1, i, 50 + i), (False, False, True, True))
+
+    swapped: Sequence[Example] = swap_answers([example(i) for i in range(9)], seed=4)
+    assert [e.ids[:2] for e in swapped] == [(100 + i, 1) for i in range(9)]
+    assert sorted(e.ids[2] for e in swapped) == list(range(9))
+    assert all(e.ids[2] != i and e.ids[3] == 50 + e.ids[2] for i, e in enumerate(swapped))
