@@ -129,7 +129,9 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
     facts: dict[str, dict[str, Any]] = {}
     by_name: dict[str, dict[str, list[Sample]]] = {}
     for stage in stages:
-        for path in sorted((run_dir / "evals" / stage).glob("*.json")):
+        # Other JSON files, such as a manifest, have no samples beside them.
+        paths = sorted((run_dir / "evals" / stage).glob("*.json"))
+        for path in (path for path in paths if path.with_suffix(".jsonl").exists()):
             summary = json.loads(path.read_text())
             facts.setdefault(path.stem, summary)
             by_name.setdefault(path.stem, {})[stage] = list(read_samples(path.with_suffix(".jsonl")))

@@ -1,0 +1,74 @@
+"""Training curves of every stage, from its `metrics.jsonl`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xreasoner.report.collect import stage_folders
+from xreasoner.report.figures import draw, stage_colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLES = {
+    "loss": "Loss",
+    "reward": "Reward",
+    "held_out": "Held-out accuracy",
+    "think_tokens": "Mean tokens of thought",
+    "forced": "Share of forced exits",
+    "skipped": "Share of groups without signal",
+    "entropy": "Entropy",
+    "kl": "Divergence from the reference",
+    "grad_norm": "Gradient norm",
+    "lr": "Learning rate",
+}
+"""Known metrics, the most telling first; others stay in `metrics.jsonl`."""
+
+MOST_PANELS = 6
+SMOOTHED_OVER = 0.06
+"""The bold line averages over this share of the steps."""
+
+Rows = list[dict[str, float]]
+
+
+def read_metrics(path: Path) -> Rows:
+    """Whole lines only: a running stage may be writing the last one."""
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines() if line.strip()]
+
+
+def training_curves(run_dir: Path) -> dict[str, str]:
+    """Stage name to SVG, for stages that wrote down anything known."""
+    drawn = {}
+    for number, (stage, folder) in enumerate(stage_folders(run_dir).items(), start=1):
+        rows = read_metrics(folder / "metrics.jsonl")
+        names = [name for name in TITLES if len(_points(rows, name)[0]) > 1][:MOST_PANELS]
+        if names:
+            drawn[stage] = _curves(stage, rows, names, stage_colour(number))
+    return drawn
+
+
+def _points(rows: Rows, name: str) -> tuple[list[float], list[float]]:
+    known = [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
+    return [step for step, _ in known], [value for _, value in known]
+
+
+def smoothed(values: list[float]) -> list[float]:
+    """A running mean that looks as far ahead as back, and less far at both ends."""
+    reach = round(len(values) * SMOOTHED_OVER / 2)
+    windows = [values[max(0, i - reach) : i + reach + 1] for i in range(len(values))]
+    return [sum(window) / len(window) for window in windows]
+
+
+def _curves(stage: str, rows: Rows, names: list[str], colour: str) -> str:
+    def paint(axes: list["Axes"]) -> None:
+        for panel, name in zip(axes, names, strict=True):
+            steps, values = _points(rows, name)
+            panel.plot(steps, values, color=colour, alpha=0.3, linewidth=1)
+            panel.plot(steps, smoothed(values), color=colour)
+            panel.set_title(TITLES[name])
+            panel.set_xlabel("step")
+
+    return draw(f"curves-{stage}", len(names), paint, columns=3, height=2.4)

@@ -1,0 +1,91 @@
+"""Matplotlib figures as inline SVG that follow the page's colours, light or dark."""
+
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Matplotlib wants real colours: each of these stands for a variable of the page's style sheet.
+TEXT, MUTED, GRID = "#0a0001", "#0a0002", "#0a0003"
+IMAGES, WORDS, SEEING = "#0a0004", "#0a0005", "#0a0006"
+STAGES = tuple(f"#0a00{number}" for number in range(10, 18))
+VARIABLES = {
+    TEXT: "--text", MUTED: "--muted", GRID: "--line",
+    IMAGES: "--images", WORDS: "--words", SEEING: "--seeing",
+    **{colour: f"--stage-{number}" for number, colour in enumerate(STAGES)},
+}  # fmt: skip
+
+SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text: the page's font, selectable
+    "font.size": 11.0,
+    "text.color": TEXT,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": TEXT,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "ytick.major.size": 0,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "lines.linewidth": 2.2,
+    "lines.markersize": 6,
+    "lines.solid_capstyle": "round",
+}
+
+
+def stage_colour(number: int) -> str:
+    return STAGES[number % len(STAGES)]
+
+
+def draw(
+    name: str, panels: int, paint: Callable[[list["Axes"]], None], columns: int = 2, height: float = 2.9
+) -> str:
+    """An SVG of `panels` axes that `paint` fills. `name` keeps the ids of several SVGs on a page apart."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}):
+        figure = Figure(figsize=(5.2 * columns, height * rows), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for spare in axes[panels:]:
+            spare.remove()
+        paint(axes[:panels])
+        return themed(to_svg(figure))
+
+
+def to_svg(figure: "Figure") -> str:
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()
+
+
+def themed(svg: str) -> str:
+    """Only the `<svg>` element, as wide as the page lets it be, its colours the page's."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 role="img"', svg, count=1)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    # Fonts are named in each text's style; the page's own is meant.
+    svg = re.sub(r"font: ((?:bold |\d+ )?[\d.]+px) [^;\"]*", r"font: \1 var(--font)", svg)
+    return re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", svg)

@@ -1,0 +1,154 @@
+"""One self-contained page: what happened, the numbers, the pictures, and the thoughts to read."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from xreasoner.report.cards import Card, choose
+from xreasoner.report.collect import PICTURES, Results, Row
+from xreasoner.report.curves import training_curves
+from xreasoner.report.findings import Finding, find, gap, percent, signed, verdict
+from xreasoner.report.html_samples import browser
+from xreasoner.report.plots import by_stage, by_steps, thinking
+from xreasoner.report.table import SECTIONS
+
+
+def page(results: Results, run_dir: Path) -> str:
+    findings = find(results)
+    sections = [
+        ("What happened", headline(findings)),
+        ("Accuracy", "".join(table(results, *key, title) for key, title in SECTIONS.items())),
+        ("Along the stages", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
+        ("Thinking", figure(thinking(findings, results.stages))),
+        ("Comparisons", comparisons(results)),
+        ("Training", curves(run_dir)),
+        ("Thoughts to read", browser(cards_of(results), results.stages, run_dir / "evals" / PICTURES)),
+        ("How to read this", f'<div class="notes">{asset("notes.html")}</div>'),
+    ]
+    shown = [(title, content) for title, content in sections if content]
+    links = "".join(f'<a href="#{anchor(title)}">{title}</a>' for title, _ in shown)
+    body = "".join(
+        f'<section id="{anchor(title)}"><h2>{title}</h2>{content}</section>' for title, content in shown
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(results.run)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{asset('page.css')}</style></head><body>"
+        f"{masthead(results)}<nav>{links}</nav><main>{body}</main>"
+        f"<script>{asset('page.js')}</script></body></html>\n"
+    )
+
+
+def asset(name: str) -> str:
+    return files("xreasoner.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def masthead(results: Results) -> str:
+    facts = [f"recipe {results.recipe}"] if results.recipe else []
+    facts += [duration(results.wall_seconds)] if results.wall_seconds else []
+    facts += [f"{name} {number}" for name, number in results.versions.items()]
+    return (
+        f'<header><p class="brand">X-Reasoner</p><h1>{escape(results.run)}</h1>'
+        f'<p class="path">{" → ".join(map(escape, results.stages))}</p>'
+        f'<p class="facts">{" · ".join(map(escape, facts))}</p>'
+        '<button id="theme" type="button" aria-label="Light or dark">◐</button></header>'
+    )
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def headline(findings: Sequence[Finding]) -> str:
+    """A tile for each kind of question, images and seeing first."""
+    return f'<div class="tiles">{"".join(tile(one) for one in findings if one.role != "blind")}</div>'
+
+
+def tile(finding: Finding) -> str:
+    path = " → ".join(
+        f"<span>{escape(point.stage)} <b>{percent(point.summary.accuracy)}</b></span>"
+        for point in finding.points
+    )
+    change = finding.overall
+    kind = (
+        "seeing" if finding.role == "perception" else {"image": "images", "text": "words"}[finding.modality]
+    )
+    chip = f'<span class="chip {verdict(finding).split()[0]}">{verdict(finding)}</span>' if change else ""
+    big = signed(change.difference) if change else percent(finding.last.summary.accuracy)
+    unit = "points" if change else ""
+    detail = f"<p>{escape(gap(change))}</p>" if change else ""
+    return (
+        f'<article class="tile {kind}"><h3>{finding.title} <small>{escape(finding.domain)}</small>{chip}</h3>'
+        f'<p class="big">{big} <small>{unit}</small></p><p class="steps">{path}</p>{detail}'
+        f'<p class="about">{escape(finding.about)}, n = {finding.last.summary.n:,}</p></article>'
+    )
+
+
+def table(results: Results, role: str, subset: str, title: str) -> str:
+    rows = [row for row in results.rows if (row.role, row.subset) == (role, subset)]
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(stage)}</th>" for stage in results.stages)
+    lines = [line(name, rows, results.stages) for name in dict.fromkeys(row.benchmark for row in rows)]
+    return (
+        f'<div class="scroll"><table><caption>{escape(title[0].upper() + title[1:])}</caption>'
+        f"<thead><tr><th>benchmark</th><th>n</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def line(name: str, rows: Sequence[Row], stages: Sequence[str]) -> str:
+    by_stage = {row.stage: row for row in rows if row.benchmark == name}
+    first = next(iter(by_stage.values()))
+    kind = {"image": "images", "text": "words"}[first.modality]
+    cells = "".join(f"<td>{cell(by_stage[stage]) if stage in by_stage else '–'}</td>" for stage in stages)
+    label = f'<th scope="row"><i class="dot {kind}"></i>{escape(name)}</th>'
+    return f'<tr>{label}<td class="n">{first.n:,}</td>{cells}</tr>'
+
+
+def cell(row: Row) -> str:
+    shares = [(name, getattr(row, name)) for name in ("forced", "missing", "unscored")]
+    asides = "".join(f"<span>{name} {percent(share)}</span>" for name, share in shares if share)
+    tokens = f"{row.mean_think_tokens:,.0f} tokens of thought"
+    return (
+        f'<b title="{tokens}">{100 * row.accuracy:.1f}</b>'
+        f"<small>{100 * row.low:.0f}–{100 * row.high:.0f}</small><em>{asides}</em>"
+    )
+
+
+def comparisons(results: Results) -> str:
+    if not results.comparisons:
+        return ""
+    lines = [
+        f'<tr><th scope="row">{escape(one.benchmark)}{" (image needed)" if one.subset != "all" else ""}</th>'
+        f"<td>{escape(one.before)} → {escape(one.after)}</td><td>{one.change.n:,}</td>"
+        f"<td><b>{100 * one.change.difference:+.1f}</b></td>"
+        f"<td>{100 * one.change.low:+.1f} … {100 * one.change.high:+.1f}</td><td>{one.change.p:.2g}</td></tr>"
+        for one in results.comparisons
+    ]
+    head = "".join(f"<th>{name}</th>" for name in ("benchmark", "stages", "n", "points", "95% interval", "p"))
+    return (
+        f'<details class="fold"><summary>{len(lines)} paired comparisons on the same items</summary>'
+        f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
+    )
+
+
+def figure(svg: str) -> str:
+    return f"<figure>{svg}</figure>" if svg else ""
+
+
+def curves(run_dir: Path) -> str:
+    return "".join(
+        f"<h3>{escape(stage)}</h3>{figure(svg)}" for stage, svg in training_curves(run_dir).items()
+    )
+
+
+def cards_of(results: Results) -> list[Card]:
+    return [card for one in results.evaluated if one.role != "blind" for card in choose(one)]

@@ -1,0 +1,89 @@
+"""The part of the page in which thoughts are read: cards with their picture, and filters."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import ascii_uppercase
+
+from xreasoner.chat.think import split_thought
+from xreasoner.evals.samples import Sample
+from xreasoner.report.cards import Card, embedded
+
+MOST_PICTURES = 400
+LONGEST_SHOWN = 20_000
+"""Characters of a thought; the whole of it is in the samples' file."""
+VERDICTS = ("right", "wrong", "missing", "unscored")
+
+
+def browser(cards: Sequence[Card], stages: Sequence[str], pictures: Path) -> str:
+    if not cards:
+        return ""
+    names = dict.fromkeys(picture for card in cards for picture in card.any.pictures)
+    shown = {name: uri for name in list(names)[:MOST_PICTURES] if (uri := embedded(pictures / name))}
+    benchmarks = list(dict.fromkeys(card.benchmark for card in cards))
+    return (
+        '<div class="filters" role="search">'
+        f"{select('stage', stages)}{select('benchmark', benchmarks)}{select('verdict', VERDICTS)}"
+        f"{select('why', sorted({card.why for card in cards}))}"
+        '<label><input type="checkbox" data-filter="forced"> only forced</label>'
+        '<input type="search" data-filter="words" placeholder="words" aria-label="words">'
+        f'<output id="count">{len(cards)} items</output></div>'
+        f'<div id="cards">{"".join(card_html(card, shown) for card in cards)}</div>'
+    )
+
+
+def select(name: str, values: Sequence[str]) -> str:
+    options = "".join(f'<option value="{escape(value)}">{escape(value)}</option>' for value in values)
+    first = {"why": "any reason to show it"}.get(name, f"any {name}")
+    options = f'<option value="">{first}</option>{options}'
+    return f'<select data-filter="{name}" aria-label="{name}">{options}</select>'
+
+
+def card_html(card: Card, pictures: dict[str, str]) -> str:
+    sample = card.any
+    images = "".join(
+        f'<img src="{pictures[name]}" alt="the picture of this question" loading="lazy">'
+        if name in pictures
+        else '<p class="gone">picture not shown</p>'
+        for name in sample.pictures
+    )
+    options = "".join(
+        f"<li><b>{letter}</b> {escape(choice)}</li>"
+        for letter, choice in zip(ascii_uppercase, sample.choices, strict=False)
+    )
+    tags = " · ".join(f"{escape(str(key))} {escape(str(value))}" for key, value in sample.tags.items())
+    answers = "".join(answer_html(stage, answer) for stage, answer in card.answers.items())
+    question = escape(sample.question.replace("<image>", "").strip())
+    return (
+        f'<article class="card" data-benchmark="{escape(card.benchmark)}" data-why="{escape(card.why)}">'
+        f'<div class="asked">{images}<p class="question">{question}</p>'
+        f'{f"<ul>{options}</ul>" if options else ""}<p class="gold">key <b>{escape(sample.gold)}</b></p>'
+        f'<p class="tags">{escape(card.benchmark)}<br>{tags}<br>{escape(card.why)}</p></div>'
+        f'<div class="answers">{answers}</div></article>'
+    )
+
+
+def verdict_of(sample: Sample) -> str:
+    if sample.correct is None:
+        return "unscored"
+    return "missing" if sample.missing else "right" if sample.correct else "wrong"
+
+
+def answer_html(stage: str, sample: Sample) -> str:
+    verdict = verdict_of(sample)
+    said = escape(shortened(sample.extracted, 80)) if sample.extracted is not None else "no answer"
+    forced = '<span class="chip forced">forced</span>' if sample.forced else ""
+    thought, reply = split_thought(sample.text)
+    thinking = f'<pre class="thought">{escape(shortened(thought, LONGEST_SHOWN))}</pre>' if thought else ""
+    return (
+        f'<details class="answer" data-stage="{escape(stage)}" data-verdict="{verdict}" '
+        f'data-forced="{int(sample.forced)}"><summary><span class="stage">{escape(stage)}</span>'
+        f'<span class="said">{said}</span>{forced}<span class="tokens">{sample.think_tokens:,} tok</span>'
+        f'<span class="chip {verdict}">{verdict}</span></summary>{thinking}'
+        f'<pre class="reply">{escape(shortened(reply, LONGEST_SHOWN))}</pre>'
+        f'<p class="why">{escape(sample.why)}</p></details>'
+    )
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"

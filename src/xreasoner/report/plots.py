@@ -1,0 +1,138 @@
+"""The report's pictures: accuracy along the stages and by difficulty, the length of thoughts."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xreasoner.evals.samples import Sample
+from xreasoner.evals.summary import Summary, summarise
+from xreasoner.report.collect import Results
+from xreasoner.report.figures import IMAGES, MUTED, SEEING, WORDS, draw, stage_colour
+from xreasoner.report.findings import Finding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {("skill", "image"): IMAGES, ("skill", "text"): WORDS, ("perception", "image"): SEEING}
+
+
+def by_stage(findings: Sequence[Finding], stages: Sequence[str]) -> str:
+    """One panel a domain: images, text and the perception probe, with 95% intervals."""
+    shown = [one for one in findings if (one.role, one.modality) in COLOURS and one.subset == "all"]
+    domains = list(dict.fromkeys(one.domain for one in shown))
+    if not domains:
+        return ""
+
+    def paint(axes: list["Axes"]) -> None:
+        for panel, domain in zip(axes, domains, strict=True):
+            for one in (one for one in shown if one.domain == domain):
+                _stage_line(panel, one, stages)
+            panel.set_title(domain.capitalize())
+            _as_percent(panel)
+            panel.set_xticks(range(len(stages)), stages)
+            panel.set_xlim(-0.3, len(stages) - 0.7)
+            panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, fontsize=9.5)
+
+    return draw("by-stage", len(domains), paint, height=3.5)
+
+
+def _stage_line(panel: "Axes", one: Finding, stages: Sequence[str]) -> None:
+    colour = COLOURS[one.role, one.modality]
+    label = (
+        "perception probe" if one.role == "perception" else {"image": "images", "text": "text"}[one.modality]
+    )
+    places = [stages.index(point.stage) for point in one.points]
+    dashed = "--" if one.role == "perception" else "-"
+    _line(panel, places, [point.summary for point in one.points], colour, label, dashed)
+
+
+def _line(
+    panel: "Axes",
+    places: Sequence[float],
+    points: Sequence[Summary],
+    colour: str,
+    label: str,
+    style: str = "-",
+) -> None:
+    accuracy = [100 * point.accuracy for point in points]
+    below = [100 * max(0.0, point.accuracy - point.low) for point in points]
+    above = [100 * max(0.0, point.high - point.accuracy) for point in points]
+    marks: dict[str, Any] = {"marker": "o", "capsize": 3, "elinewidth": 1.4}
+    panel.errorbar(places, accuracy, yerr=(below, above), color=colour, label=label, linestyle=style, **marks)
+
+
+def _as_percent(panel: "Axes") -> None:
+    panel.set_ylim(0, 103)
+    panel.set_yticks((0, 25, 50, 75, 100), ("0", "25", "50", "75", "100%"))
+
+
+def by_steps(results: Results) -> str:
+    """How accuracy falls with the number of steps, one line a stage; panels for images and text."""
+    panels = {(one.domain, one.modality): None for one in results.evaluated if one.role == "skill"}
+    drawn = {
+        key: _samples_by_steps(results, *key)
+        for key in sorted(panels, key=lambda key: (key[0] != "general", key))
+    }
+    drawn = {key: lines for key, lines in drawn.items() if any(len(steps) > 1 for steps in lines.values())}
+    if not drawn:
+        return ""
+
+    def paint(axes: list["Axes"]) -> None:
+        for panel, ((domain, modality), lines) in zip(axes, drawn.items(), strict=True):
+            for stage, steps in lines.items():
+                number = results.stages.index(stage)
+                points = [summarise(samples) for samples in steps.values()]
+                spread = 0.06 * (number - (len(results.stages) - 1) / 2)  # so that intervals do not overlap
+                _line(panel, [step + spread for step in steps], points, stage_colour(number), stage)
+            panel.set_title(f"{domain.capitalize()}, {'images' if modality == 'image' else 'text'}")
+            panel.set_xticks(sorted({step for steps in lines.values() for step in steps}))
+            panel.set_xlabel("steps of reasoning")
+            _as_percent(panel)
+        axes[0].legend(fontsize=9.5, ncols=2, loc="lower left")
+
+    return draw("by-steps", len(drawn), paint)
+
+
+def _samples_by_steps(results: Results, domain: str, modality: str) -> dict[str, dict[int, list[Sample]]]:
+    """The samples of all benchmarks of a kind by stage, then by number of steps."""
+    found: dict[str, dict[int, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for one in results.evaluated:
+        if (one.role, one.domain, one.modality) == ("skill", domain, modality):
+            for stage, samples in one.by_stage.items():
+                for sample in samples:
+                    if isinstance(sample.tags.get("steps"), int):
+                        found[stage][int(sample.tags["steps"])].append(sample)
+    return {stage: dict(sorted(found[stage].items())) for stage in results.stages if stage in found}
+
+
+def thinking(findings: Sequence[Finding], stages: Sequence[str]) -> str:
+    """Mean length of thoughts, and the share that had to be closed by force."""
+    shown = [one for one in findings if one.role == "skill" and one.subset == "all"]
+    if not shown:
+        return ""
+
+    def paint(axes: list["Axes"]) -> None:
+        for number, one in enumerate(shown):
+            places = [stages.index(point.stage) for point in one.points]
+            style = "-" if one.domain == "general" else ":"
+            colour, label = COLOURS[one.role, one.modality], f"{one.modality}, {one.domain}"
+            lengths = [point.summary.mean_think_tokens for point in one.points]
+            axes[0].plot(places, lengths, color=colour, label=label, linestyle=style, marker="o")
+            width = 0.8 / len(shown)
+            left = [place - 0.4 + (number + 0.5) * width for place in places]
+            forced = [100 * point.summary.forced for point in one.points]
+            axes[1].bar(
+                left, forced, width * 0.9, color=colour, alpha=1.0 if one.domain == "general" else 0.55
+            )
+        axes[0].set_title("Mean tokens of thought")
+        axes[0].set_ylim(bottom=0)
+        axes[0].legend(fontsize=9.5)
+        axes[1].set_title("Thoughts closed by force, %")
+        axes[1].set_ylim(
+            0, max(5.0, *(100 * point.summary.forced for one in shown for point in one.points)) * 1.1
+        )
+        for panel in axes:
+            panel.set_xticks(range(len(stages)), stages)
+            panel.set_xlabel("", color=MUTED)
+
+    return draw("thinking", 2, paint)

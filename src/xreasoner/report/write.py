@@ -1,0 +1,15 @@
+"""Everything a run's evaluations have to say, written into its directory."""
+
+from pathlib import Path
+
+from xreasoner.evals.samples import replace_file
+from xreasoner.report.collect import Results, collect, write_results
+from xreasoner.report.html import page
+
+
+def write_report(run_dir: Path) -> Results:
+    """Writes `results.json` and `report.html`; runs no model."""
+    results = collect(run_dir)
+    write_results(results, run_dir / "results.json")
+    replace_file(run_dir / "report.html", page(results, run_dir).encode())
+    return results
