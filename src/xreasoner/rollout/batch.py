@@ -50,7 +50,8 @@ class Batch:
         self._max_rows = min(max_rows, max(1, len(prompts) * sampling.n))
         config, device = self._model.config.get_text_config(), self._model.device
         self._exit_tokens = len(vocabulary.forced_exit)
-        most_tokens = sampling.think_budget + self._exit_tokens + sampling.answer_budget + TAIL_TOKENS
+        # A thought opened with the last token of both budgets is still closed, and still has its answer.
+        most_tokens = sampling.think_budget + 2 * sampling.answer_budget + self._exit_tokens + 1
         self._rows = Rows(self._max_rows, most_tokens, device)
         self._cache = RowCache(config.num_hidden_layers, self._max_rows, columns=0)
         self._exit_ids_E = torch.tensor(vocabulary.forced_exit, device=device)
