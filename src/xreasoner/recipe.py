@@ -18,6 +18,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Dtype = Literal["auto", "float32", "bfloat16"]
 View = Literal["text", "image"]
 BenchmarkRole = Literal["skill", "perception"]
+Manner = Literal["instructed", "plainly"]
+"""With the recipe's instruction before the question, or without any."""
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
@@ -208,6 +210,7 @@ class MiniworldBenchmark(StepRange):
     """Comes first in the names of these benchmarks."""
     role: BenchmarkRole = "skill"
     """perception: watches that seeing is kept."""
+    asked: Manner = "instructed"
     task: Literal["solve", "read"] = "solve"
     """read: write down what is shown."""
 
@@ -217,6 +220,7 @@ class JsonlBenchmark(JsonlTable):
 
     name: str
     role: BenchmarkRole = "skill"
+    asked: Manner = "instructed"
 
 
 BenchmarkSource = Annotated[MiniworldBenchmark | JsonlBenchmark, Field(discriminator="source")]
@@ -272,6 +276,11 @@ class Recipe(Settings):
     @property
     def run_dir(self) -> Path:
         return self.out or Path("runs") / self.name
+
+    def stage(self, name: str) -> Stage:
+        if name not in self.stages:
+            raise ValueError(f"{self.name}: no stage {name!r}; there are {', '.join(self.stages) or 'none'}")
+        return self.stages[name]
 
     def start_of(self, stage: str) -> str:
         """The stage, or `base`, whose checkpoint `stage` is trained from."""

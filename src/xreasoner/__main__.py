@@ -1,0 +1,5 @@
+"""`python -m xreasoner`, as torchrun calls it."""
+
+from xreasoner.cli import main
+
+main()
