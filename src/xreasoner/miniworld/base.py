@@ -3,9 +3,11 @@
 It stands for an instruct model: it reads pictures and answers one-step questions, and fails at longer ones.
 """
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,11 +16,16 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 
 from xreasoner.miniworld.classroom import Batch, Classroom
 from xreasoner.miniworld.lessons import Syllabus, next_lesson
-from xreasoner.miniworld.model import Size, new_model
+from xreasoner.miniworld.measure import measure
+from xreasoner.miniworld.model import Size, new_model, save_base
 from xreasoner.miniworld.seeing import alphabet, cell_pixels, learn_to_see, look
 from xreasoner.miniworld.tokenizer import build_tokenizer
 
 Say = Callable[[str], None]
+MEASURED = "measured.json"
+PROBLEMS = 300
+"""Test problems a probe of the finished checkpoint."""
+SHIPPED = Path(__file__).parent / "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -102,3 +109,13 @@ def make_base(
     teach(model, classroom, settings, settings.steps, settings.drawn, seen_CH, say)
     model.requires_grad_(True)
     return model, tokenizer
+
+
+def build_base(settings: BaseSettings, out: Path, say: Say) -> None:
+    """What `xreasoner miniworld base OUT` does: train, save, measure."""
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty: name a new folder for the base checkpoint")
+    model, _ = make_base(settings, say)
+    save_base(model, out)
+    say("measured on the test split:")
+    (out / MEASURED).write_text(json.dumps(measure(out, PROBLEMS, say), indent=1) + "\n")

@@ -36,7 +36,7 @@ def build_config(size: Size) -> Qwen2_5_VLConfig:
     tokenizer = build_tokenizer()
 
     def mark(token: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(token))
+        return tokenizer.get_vocab()[token]
 
     return Qwen2_5_VLConfig(
         text_config={
@@ -93,11 +93,10 @@ def new_base(
 
 def save_base(model: Qwen2_5_VLForConditionalGeneration, out: Path) -> None:
     """A complete Hugging Face checkpoint: weights, configs, tokenizer, template, image processor."""
+    tokenizer = build_tokenizer()
     model.generation_config.update(
-        do_sample=False,
-        eos_token_id=model.config.text_config.eos_token_id,
-        pad_token_id=model.config.text_config.pad_token_id,
+        do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     model.save_pretrained(out)
-    build_tokenizer().save_pretrained(out)
+    tokenizer.save_pretrained(out)
     build_image_processor().save_pretrained(out)

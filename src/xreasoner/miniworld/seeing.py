@@ -31,7 +31,9 @@ def look(model: Qwen2_5_VLForConditionalGeneration, pixels_NP: Tensor) -> Tensor
     """One visual token a cell. A cell is a window of its own, so all can be looked at together."""
     count = len(pixels_NP) // 4
     grid_thw = torch.tensor([[1, 2, 2]] * count, device=pixels_NP.device)
-    return model.model.visual(pixels_NP, grid_thw=grid_thw).pooler_output
+    # transformers' decorators hide the method's type.
+    features = model.get_image_features(pixels_NP, grid_thw)  # type: ignore[operator]
+    return torch.cat(features.pooler_output)
 
 
 def meanings(

@@ -1,0 +1,46 @@
+"""What a base checkpoint can do, in a few numbers: kept beside it, and compared by a test."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.miniworld.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.problems import FAMILIES, View, make_items, phrase, read_problem
+from xreasoner.models.load import load
+from xreasoner.records import Problem, Sampling
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.torch_engine import TorchEngine
+
+SAMPLING = Sampling(think_budget=128, answer_budget=64)
+ONE_STEP_SUMS = 60
+"""There are not many different ones."""
+
+
+def probes(count: int) -> dict[str, tuple[list[Problem], str | None]]:
+    """Name to problems and instruction: reading, one step (asked plainly) and many (asked to think)."""
+    found: dict[str, tuple[list[Problem], str | None]] = {}
+    views: tuple[View, ...] = ("text", "image")
+    for family in FAMILIES:
+        one = min(count, ONE_STEP_SUMS) if family == "sums" else count
+        for view in views:
+            read = [read_problem(item, view, 0) for item in make_items(family, (2, 4), count, "test", 0)]
+            look = [phrase(item, view, 0) for item in make_items(family, (1, 1), one, "test", 0)]
+            many = [phrase(item, view, 0) for item in make_items(family, (3, 5), count, "test", 0)]
+            found[f"read {family} {view}"] = (read, None)
+            found[f"one step {family} {view}"] = (look, None)
+            found[f"many steps {family} {view}"] = (many, THINK_INSTRUCTION)
+    return found
+
+
+def measure(checkpoint: Path, count: int, say: Callable[[str], None]) -> dict[str, float]:
+    """Accuracy of each probe, greedy."""
+    engine, accuracies = TorchEngine(load(checkpoint)), dict[str, float]()
+    with Grader() as grader:
+        for name, (problems, instruction) in probes(count).items():
+            by_id = {problem.id: problem for problem in problems}
+            prompts = [problem_prompt(problem, instruction) for problem in problems]
+            answers = engine.generate(prompts, SAMPLING)
+            right = [grader.score(by_id[answer.prompt_id], answer.text).correct for answer in answers]
+            accuracies[name] = round(right.count(True) / len(right), 4)
+            say(f"  {name:28s} {accuracies[name]:6.1%}")
+    return accuracies
