@@ -8,6 +8,8 @@ import torch
 from rich.console import Console
 
 from xreasoner.evals.runner import Progress, evaluate
+from xreasoner.evals.summary import Result
+from xreasoner.journal import Journal
 from xreasoner.models.load import load
 from xreasoner.parallel import World, wait_for_all
 from xreasoner.plan import Question
@@ -17,6 +19,8 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.run import Manifest, read_manifest, set_aside
 from xreasoner.train.progress import progress_on
+
+SECONDS_BETWEEN_LINES = 30
 
 
 class LazyEngine:
@@ -52,7 +56,7 @@ def measure(
     evaluation: Evaluation,
     run_dir: Path,
     world: World,
-    console: Console,
+    journal: Journal,
 ) -> None:
     """Fill `evals/<name>` with answers of the checkpoint of this fingerprint; ranks share the questions."""
     out = run_dir / "evals" / name
@@ -63,8 +67,9 @@ def measure(
     with Grader() as grader:
         for question in questions[world.rank :: world.size]:
             benchmark, instruction = question.benchmark, question.instruction
-            show = shown_on(console, f"{name}: {benchmark.name}")
-            evaluate(engine, grader, benchmark, instruction, sampling_of(evaluation), out, show)
+            show = shown_on(journal.console, f"{name}: {benchmark.name}")
+            result = evaluate(engine, grader, benchmark, instruction, sampling_of(evaluation), out, show)
+            journal.say(f"{name}: {in_words(result)}")
     wait_for_all(world)
     if world.is_first and engine.was_asked:
         manifest = read_manifest(out)
@@ -98,20 +103,28 @@ def prepare_answers(out: Path, fingerprint: str, questions: Sequence[Question], 
 
 
 def shown_on(console: Console, title: str) -> Callable[[Progress], None]:
-    """Live, as training is; silent for what was answered before."""
+    """A bar where people watch; else a sign of life now and then. Silent for what was answered before."""
     display = progress_on(console)
-    begun = False
+    begun, last = False, time.monotonic()
 
     def show(progress: Progress) -> None:
-        nonlocal begun
+        nonlocal begun, last
         if not begun and progress.done < progress.total:
             display.begin(title, progress.total, progress.done)
             begun = True
-        elif begun:
+        elif begun and (console.is_terminal or time.monotonic() - last > SECONDS_BETWEEN_LINES):
             display.step(
                 progress.done, {"right": progress.accuracy, "forced": progress.forced / progress.done}
             )
-            if progress.done == progress.total:
-                display.end()
+            last = time.monotonic()
+        if begun and progress.done == progress.total:
+            display.end()
 
     return show
+
+
+def in_words(result: Result) -> str:
+    interval = f"{100 * result.accuracy:.1f}% [{100 * result.low:.0f}, {100 * result.high:.0f}]"
+    shares = {"forced": result.forced, "missing": result.missing, "unscored": result.unscored}
+    notes = [f"{100 * share:.0f}% {name}" for name, share in shares.items() if share]
+    return ", ".join([f"{result.benchmark}: {interval} of {result.n}", *notes])

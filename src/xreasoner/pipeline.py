@@ -5,8 +5,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
+from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.data.sources import split_held_out
+from xreasoner.journal import Journal
 from xreasoner.measure import measure
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, join_world, wait_for_all
@@ -31,20 +33,19 @@ from xreasoner.train.sft import train_sft
 
 
 def run_recipe(recipe: Recipe, console: Console) -> None:
+    disable_progress_bar()  # transformers' own, one for every model opened
     world = join_world()
     with locked(recipe.run_dir) if world.is_first else nullcontext():
-        plan = make_plan(recipe)
+        plan, journal = make_plan(recipe), Journal(console, recipe.run_dir / "log")
         wait_for_all(world)  # every rank has seen what is there before the first one changes it
         if world.is_first:
             print_plan(plan, console)
             open_run(plan)
-        evaluate_checkpoint(BASE, plan, world, console)
+        evaluate_checkpoint(BASE, plan, world, journal)
         for stage in plan.stages:
-            if stage.standing == "done":
-                console.print(f"{stage.name}: done before", highlight=False)
-            else:
-                make_stage(stage, plan, world, console)
-            evaluate_checkpoint(stage.name, plan, world, console)
+            if stage.standing != "done":
+                make_stage(stage, plan, world, journal)
+            evaluate_checkpoint(stage.name, plan, world, journal)
         if world.is_first and plan.questions:
             show_report(plan.run_dir, console)
 
@@ -68,7 +69,7 @@ def set_aside_stage(folder: Path, run_dir: Path) -> None:
 # --- one stage ------------------------------------------------------------------------------------------
 
 
-def make_stage(stage: PlannedStage, plan: Plan, world: World, console: Console) -> None:
+def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) -> None:
     began = time.monotonic()
     if world.is_first:
         prepare_folder(stage, plan.run_dir)
@@ -76,7 +77,7 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, console: Console) 
             detach_base(plan)
     wait_for_all(world)
     if stage.manifest.state != "trained":
-        train(stage, plan.text_model(stage.start), plan.recipe, console)
+        train(stage, plan.text_model(stage.start), plan.recipe, journal)
     wait_for_all(world)
     if world.is_first:
         note(stage, "trained", began)
@@ -85,6 +86,7 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, console: Console) 
             graft(plan.base, stage.folder / "model", stage.folder / "checkpoint")
         note(stage, "done", began)
         discard(stage.folder / "state")
+        journal.say(f"{stage.name}: done in {time.monotonic() - began:.0f} s")
     wait_for_all(world)
 
 
@@ -113,9 +115,9 @@ def detach_base(plan: Plan) -> None:
     wanted.write(folder)
 
 
-def train(stage: PlannedStage, start: Path, recipe: Recipe, console: Console) -> None:
+def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) -> None:
     """Each trainer goes on by itself from the last state in the folder."""
-    settings, out, progress = stage.settings, stage.folder, progress_on(console)
+    settings, out, progress = stage.settings, stage.folder, progress_on(journal.console)
     match settings:
         case SftStage():
             train_sft(settings, start, stage.problems, out, recipe.seed, progress, recipe.instruction)
@@ -129,21 +131,23 @@ def train(stage: PlannedStage, start: Path, recipe: Recipe, console: Console) ->
 # --- evaluation and report ------------------------------------------------------------------------------
 
 
-def evaluate_checkpoint(name: str, plan: Plan, world: World, console: Console) -> None:
+def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -> None:
     if plan.is_evaluated(name):
         checkpoint, fingerprint = plan.checkpoint(name), plan.fingerprints()[name]
         evaluation, run_dir = plan.recipe.evaluation, plan.run_dir
-        measure(name, checkpoint, fingerprint, plan.questions, evaluation, run_dir, world, console)
+        measure(name, checkpoint, fingerprint, plan.questions, evaluation, run_dir, world, journal)
 
 
 def evaluate_model(checkpoint: Path, recipe: Recipe, out: Path, console: Console) -> None:
     """Any checkpoint, outside of a run: `out` takes the form of a run directory with its evaluation only."""
+    disable_progress_bar()
     world = join_world()
     questions = make_questions(recipe.evaluation, recipe.instruction)
     refuse_unseeable(questions, checkpoint)
     with locked(out) if world.is_first else nullcontext():
+        journal = Journal(console, out / "log")
         name, fingerprint = checkpoint.resolve().name, folder_fingerprint(checkpoint)
-        measure(name, checkpoint, fingerprint, questions, recipe.evaluation, out, world, console)
+        measure(name, checkpoint, fingerprint, questions, recipe.evaluation, out, world, journal)
         if world.is_first:
             show_report(out, console)
 

@@ -1,0 +1,18 @@
+"""What happens in a run, said on screen and kept with its time in the run's `log`."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Journal:
+    console: Console
+    path: Path
+
+    def say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}\n")
