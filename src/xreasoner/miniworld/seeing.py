@@ -1,5 +1,7 @@
 """Teaching the vision tower its alphabet: each cell's visual token is pulled to the words it shows."""
 
+from typing import Any
+
 import torch
 from PIL import Image
 from torch import Tensor
@@ -31,8 +33,7 @@ def look(model: Qwen2_5_VLForConditionalGeneration, pixels_NP: Tensor) -> Tensor
     """One visual token a cell. A cell is a window of its own, so all can be looked at together."""
     count = len(pixels_NP) // 4
     grid_thw = torch.tensor([[1, 2, 2]] * count, device=pixels_NP.device)
-    # transformers' decorators hide the method's type.
-    features = model.get_image_features(pixels_NP, grid_thw)  # type: ignore[operator]
+    features: Any = model.get_image_features(pixels_NP, grid_thw)
     return torch.cat(features.pooler_output)
 
 
@@ -40,7 +41,7 @@ def meanings(
     model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, cells: list[Cell]
 ) -> Tensor:
     """What each visual token is pulled to: the mean embedding of the cell's words; nothing for the blank."""
-    embeddings = model.get_input_embeddings().weight.detach()
+    embeddings = model.lm_head.weight.detach()  # tied: the words as they are read are the words as written
     rows = [embeddings[tokenizer.convert_tokens_to_ids(list(cell.words))].mean(0) for cell in cells]
     rows.append(torch.zeros_like(rows[0]))
     return torch.stack(rows).repeat_interleave(len(OFFSETS), 0)
