@@ -124,6 +124,27 @@ def test_a_stretched_context_stays_stretched(
     assert_there_and_back(vlm, text_BT, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_no_image_positions_are_left_in_the_text_settings(new_vlm: NewVlm, tmp_path: Path, kind: str) -> None:
+    detach(new_vlm(kind), tmp_path / "lm")
+    config = json.loads((tmp_path / "lm" / "config.json").read_text())
+    assert config["rope_parameters"] == {"rope_type": "default", "rope_theta": 777.0}
+    assert config["rope_scaling"] is None
+
+
+def test_a_soft_cap_that_the_vlm_never_applies_is_off(
+    new_vlm: NewVlm, text_BT: Tensor, tmp_path: Path
+) -> None:
+    vlm = new_vlm("gemma3")
+
+    def cap(config: dict[str, Any]) -> dict[str, Any]:
+        config["text_config"]["final_logit_softcapping"] = 0.5
+        return config
+
+    rewrite_json(vlm / "config.json", cap)
+    assert_there_and_back(vlm, text_BT, tmp_path)
+
+
 def test_readers_before_transformers_5_find_the_rope_they_know(new_vlm: NewVlm, tmp_path: Path) -> None:
     vlm = new_vlm("gemma3")
     detach(vlm, tmp_path / "lm")
