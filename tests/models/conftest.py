@@ -232,3 +232,8 @@ def new_vlm(tmp_path: Path) -> Callable[..., Path]:
 def random_text() -> Tensor:
     """Longer than Gemma's tiny attention window and Ministral's tiny first context; no image tokens."""
     return torch.randint(3, 59, (3, 40), generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture
+def kinds() -> list[dict[str, Any]]:
+    return [settings() for settings in KINDS.values()]
