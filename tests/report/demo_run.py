@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 from tests.evals.scripted import rollout
+
 from xreasoner.evals.ablations import blind
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.runner import evaluate

@@ -87,6 +87,10 @@ CHOICE: list[tuple[tuple[str, ...], str, str, str]] = [
     (NUMBERS, "<answer>B: 1.2</answer>", "B", "R"),
     (NUMBERS, "<answer>A: 1.2</answer>", "A", "W"),
     (NUMBERS, "<answer>D: 120</answer>", "D", "R"),
+    (NUMBERS, "<answer>It is 120.</answer>", "D", "R"),
+    (NUMBERS, "<answer>12 7</answer>", "A", "W"),  # one number among several
+    (NUMBERS, "<answer>100 + 20 = 120</answer>", "D", "W"),  # a calculation names no option
+    (NUMBERS, "<answer>It is not 120</answer>", "D", "W"),
     (("7", "7.0", "8"), "<answer>7</answer>", "A", "W"),  # the text of two options
     (("7", "7.0", "8"), "<answer>A</answer>", "A", "R"),  # but a letter is clear
     (tuple("hgfedcba"), "<answer>a</answer>", "H", "R"),  # a lower-case letter that is an option's text

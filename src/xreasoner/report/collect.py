@@ -135,10 +135,11 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
             summary = json.loads(path.read_text())
             facts.setdefault(path.stem, summary)
             by_name.setdefault(path.stem, {})[stage] = list(read_samples(path.with_suffix(".jsonl")))
-    return [
+    found = [
         Evaluated(name, facts[name]["modality"], facts[name]["domain"], facts[name]["role"], by_stage)
         for name, by_stage in by_name.items()
     ]
+    return sorted(found, key=lambda one: (one.domain != "general", one.domain, one.modality, one.name))
 
 
 def subsets_of(

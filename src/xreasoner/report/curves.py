@@ -70,5 +70,6 @@ def _curves(stage: str, rows: Rows, names: list[str], colour: str) -> str:
             panel.plot(steps, smoothed(values), color=colour)
             panel.set_title(TITLES[name])
             panel.set_xlabel("step")
+            panel.ticklabel_format(axis="y", scilimits=(-2, 4))
 
     return draw(f"curves-{stage}", len(names), paint, columns=3, height=2.4)

@@ -34,6 +34,7 @@ SETTINGS: Any = {
     "axes.spines.right": False,
     "axes.spines.left": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "axes.grid.axis": "y",
     "grid.color": GRID,
     "grid.linewidth": 0.8,
@@ -65,6 +66,7 @@ def draw(
     rows = -(-panels // columns)
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}):
         figure = Figure(figsize=(5.2 * columns, height * rows), layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.09, w_pad=0.09)  # type: ignore[union-attr, call-arg]
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for spare in axes[panels:]:
             spare.remove()

@@ -50,7 +50,8 @@ def find(results: Results) -> list[Finding]:
             kind = (one.role, one.domain, one.modality, subset)
             kinds.setdefault(kind, []).append((one, {name: list(some) for name, some in by_stage.items()}))
     order = sorted(kinds, key=lambda kind: (_ROLES.index(kind[0]), kind[1] != "general", kind[1], kind[2:]))
-    return [_finding(kind, kinds[kind], results.stages) for kind in order]
+    found = [_finding(kind, kinds[kind], results.stages) for kind in order]
+    return [finding for finding in found if finding.points]
 
 
 _ROLES = ("skill", "perception", "blind")
@@ -112,12 +113,16 @@ def percent(share: float) -> str:
 
 
 def signed(share: float) -> str:
-    return f"{100 * share:+.0f}".replace("-", "−") if abs(share) >= 0.005 else "±0"
+    return f"{100 * share:+.0f}".replace("-", "−") if abs(share) >= 0.005 else "0"
+
+
+def interval(change: Difference) -> str:
+    low, high = (signed(bound).removeprefix("+") for bound in (change.low, change.high))
+    return f"95% [{low}, {high}], p {chance(change.p)}"
 
 
 def gap(change: Difference) -> str:
-    interval = f"95% [{signed(change.low)}, {signed(change.high)}]"
-    return f"{signed(change.difference)}, {interval}, p {chance(change.p)}"
+    return f"{signed(change.difference)}, {interval(change)}"
 
 
 def _gap(change: Difference | None) -> str:
@@ -137,4 +142,4 @@ def verdict(finding: Finding) -> str:
         return "kept"
     if change.low > 0:
         return "better"
-    return "worse" if change.high < 0 else "no clear change"
+    return "worse" if change.high < 0 else "unclear"

@@ -8,7 +8,7 @@ from pathlib import Path
 from xreasoner.report.cards import Card, choose
 from xreasoner.report.collect import PICTURES, Results, Row
 from xreasoner.report.curves import training_curves
-from xreasoner.report.findings import Finding, find, gap, percent, signed, verdict
+from xreasoner.report.findings import Finding, find, interval, percent, signed, verdict
 from xreasoner.report.html_samples import browser
 from xreasoner.report.plots import by_stage, by_steps, thinking
 from xreasoner.report.table import SECTIONS
@@ -67,8 +67,19 @@ def duration(seconds: float) -> str:
 
 
 def headline(findings: Sequence[Finding]) -> str:
-    """A tile for each kind of question, images and seeing first."""
-    return f'<div class="tiles">{"".join(tile(one) for one in findings if one.role != "blind")}</div>'
+    """The first finding as a sentence, and a tile for each kind of question."""
+    tiles = "".join(tile(one) for one in findings if one.role != "blind")
+    return f'<p class="lead">{lead(findings[0])}</p><div class="tiles">{tiles}</div>'
+
+
+def lead(finding: Finding) -> str:
+    path = " → ".join(
+        f"<b>{escape(point.stage)} {percent(point.summary.accuracy)}</b>" for point in finding.points
+    )
+    gain = finding.overall
+    change = f": {signed(gain.difference)} points, {escape(interval(gain))}" if gain else ""
+    what = f"{finding.modality.capitalize()} accuracy on {finding.about} ({finding.domain})"
+    return f"{escape(what)} {path}{change}."
 
 
 def tile(finding: Finding) -> str:
@@ -77,18 +88,21 @@ def tile(finding: Finding) -> str:
         for point in finding.points
     )
     change = finding.overall
-    kind = (
-        "seeing" if finding.role == "perception" else {"image": "images", "text": "words"}[finding.modality]
-    )
-    chip = f'<span class="chip {verdict(finding).split()[0]}">{verdict(finding)}</span>' if change else ""
+    kind = colour_of(finding)
+    chip = f'<span class="chip {verdict(finding)}">{verdict(finding)}</span>' if change else ""
     big = signed(change.difference) if change else percent(finding.last.summary.accuracy)
     unit = "points" if change else ""
-    detail = f"<p>{escape(gap(change))}</p>" if change else ""
+    detail = f"<p>{escape(interval(change))}</p>" if change else ""
     return (
         f'<article class="tile {kind}"><h3>{finding.title} <small>{escape(finding.domain)}</small>{chip}</h3>'
         f'<p class="big">{big} <small>{unit}</small></p><p class="steps">{path}</p>{detail}'
         f'<p class="about">{escape(finding.about)}, n = {finding.last.summary.n:,}</p></article>'
     )
+
+
+def colour_of(one: Finding | Row) -> str:
+    """The class whose colour the plots use too."""
+    return "seeing" if one.role == "perception" else {"image": "images", "text": "words"}[one.modality]
 
 
 def table(results: Results, role: str, subset: str, title: str) -> str:
@@ -106,7 +120,7 @@ def table(results: Results, role: str, subset: str, title: str) -> str:
 def line(name: str, rows: Sequence[Row], stages: Sequence[str]) -> str:
     by_stage = {row.stage: row for row in rows if row.benchmark == name}
     first = next(iter(by_stage.values()))
-    kind = {"image": "images", "text": "words"}[first.modality]
+    kind = colour_of(first)
     cells = "".join(f"<td>{cell(by_stage[stage]) if stage in by_stage else '–'}</td>" for stage in stages)
     label = f'<th scope="row"><i class="dot {kind}"></i>{escape(name)}</th>'
     return f'<tr>{label}<td class="n">{first.n:,}</td>{cells}</tr>'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xreasoner.evals.samples import Sample
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.report.collect import Results
-from xreasoner.report.figures import IMAGES, MUTED, SEEING, WORDS, draw, stage_colour
+from xreasoner.report.figures import IMAGES, SEEING, WORDS, draw, stage_colour
 from xreasoner.report.findings import Finding
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def by_stage(findings: Sequence[Finding], stages: Sequence[str]) -> str:
             _as_percent(panel)
             panel.set_xticks(range(len(stages)), stages)
             panel.set_xlim(-0.3, len(stages) - 0.7)
-            panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, fontsize=9.5)
+
+        legend_below(axes)
 
     return draw("by-stage", len(domains), paint, height=3.5)
 
@@ -61,6 +62,16 @@ def _line(
     panel.errorbar(places, accuracy, yerr=(below, above), color=colour, label=label, linestyle=style, **marks)
 
 
+def legend_below(axes: Sequence["Axes"]) -> None:
+    """One for the whole figure: the first line of each name."""
+    found = [pair for panel in axes for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+    lines = {str(label): handle for handle, label in reversed(found)}
+    names = list(dict.fromkeys(str(label) for _, label in found))
+    axes[0].figure.legend(
+        [lines[name] for name in names], names, loc="outside lower center", ncols=8, fontsize=10
+    )
+
+
 def _as_percent(panel: "Axes") -> None:
     panel.set_ylim(0, 103)
     panel.set_yticks((0, 25, 50, 75, 100), ("0", "25", "50", "75", "100%"))
@@ -88,7 +99,7 @@ def by_steps(results: Results) -> str:
             panel.set_xticks(sorted({step for steps in lines.values() for step in steps}))
             panel.set_xlabel("steps of reasoning")
             _as_percent(panel)
-        axes[0].legend(fontsize=9.5, ncols=2, loc="lower left")
+        legend_below(axes)
 
     return draw("by-steps", len(drawn), paint)
 
@@ -126,13 +137,12 @@ def thinking(findings: Sequence[Finding], stages: Sequence[str]) -> str:
             )
         axes[0].set_title("Mean tokens of thought")
         axes[0].set_ylim(bottom=0)
-        axes[0].legend(fontsize=9.5)
         axes[1].set_title("Thoughts closed by force, %")
         axes[1].set_ylim(
             0, max(5.0, *(100 * point.summary.forced for one in shown for point in one.points)) * 1.1
         )
         for panel in axes:
             panel.set_xticks(range(len(stages)), stages)
-            panel.set_xlabel("", color=MUTED)
+        legend_below(axes)
 
     return draw("thinking", 2, paint)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,9 +31,7 @@ def print_table(results: Results, console: Console) -> None:
 
 
 def section(title: str, rows: Sequence[Row], stages: Sequence[str]) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", show_lines=False
-    )
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     table.add_column("benchmark", overflow="fold")
     table.add_column("n", justify="right")
     for stage in stages:

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from xreasoner.records import Problem
-from xreasoner.rewards.exact import normalise, plain_characters, unwrap
+from xreasoner.rewards.exact import normalise, plain_characters, plain_number, unwrap
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -20,6 +20,7 @@ _CALLED = re.compile(r"(?<![\w'’])([A-Z])[)\]*]* (?:is|was) (?:the )?(?:correc
 _BESIDE = re.compile(r"(?<![\w'’])([AI])\s*(?:,|/|&|and\b|or\b)\s*\(?[A-Z]\b")
 _ANOTHER = re.compile(r"(?:and\b|or\b|/|&|,)?\s*\(?([A-Z])\b\)?(?:$|[,.;:]|\s+(?:and|or|both|are)\b)")
 _ENDS = re.compile(r"[\s.:)*\]]*")
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 _DENIED = re.compile(
     r"(?i)\b(?:not|neither|nor|never|except|cannot|isn't|rather than|instead of|rule[sd]? out)\b"
 )
@@ -55,10 +56,14 @@ def _texts_within(text: str, choices: tuple[str, ...]) -> set[str]:
     """The options whose text stands in `text` as whole words, but not only within a longer one's."""
     spans: list[tuple[int, int, str]] = []
     lowered = " ".join(plain_characters(text).casefold().split())
+    numbers = len(_NUMBERS.findall(lowered))
     for letter, choice in zip(LETTERS, choices, strict=False):
         wanted = " ".join(unwrap(plain_characters(choice)).casefold().split())
         pattern = rf"(?<![\w.]){re.escape(wanted)}(?![\w%]|\.\d)"
-        spans += [(*found.span(), letter) for found in re.finditer(pattern, lowered)] if wanted else []
+        found = list(re.finditer(pattern, lowered)) if wanted else []
+        # One number among several names nothing: "9 7" is not the option 9, "3 + 6 = 9" is a calculation.
+        if plain_number(wanted) is None or numbers == 1:
+            spans += [(*match.span(), letter) for match in found]
     inside = {
         span
         for span in spans

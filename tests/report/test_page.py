@@ -1,0 +1,199 @@
+"""The page: whole in itself, everything escaped, the picture beside the thought; and what is said in words."""
+
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.evals.test_ablations import sample
+from tests.report.demo_run import make_run
+
+from xreasoner.evals.stats import Difference
+from xreasoner.report.cards import Card, choose, embedded
+from xreasoner.report.collect import Evaluated, Results, collect
+from xreasoner.report.curves import read_metrics, smoothed
+from xreasoner.report.findings import Finding, find, interval, percent, sentence, signed, verdict
+from xreasoner.report.html_samples import answer_html, browser, card_html
+from xreasoner.report.table import print_table
+from xreasoner.report.write import write_report
+
+VOID = {"meta", "img", "input", "br", "path", "use", "rect", "link"}
+
+
+class Checker(HTMLParser):
+    """Notes what a browser would load, and whether every element is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.classes: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.classes += [value or "" for name, value in attrs if name == "class"]
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag, tag
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = make_run(tmp_path_factory.mktemp("runs") / "<i>demo&", count=10)
+    write_report(run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def results(run_dir: Path) -> Results:
+    return collect(run_dir)
+
+
+@pytest.fixture(scope="module")
+def page(run_dir: Path) -> str:
+    return (run_dir / "report.html").read_text()
+
+
+def test_the_page_is_whole_in_itself_and_well_formed(page: str) -> None:
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert all(address.startswith(("#", "data:image/")) for address in checker.loads)
+    assert "@import" not in page and "url(http" not in page
+    assert page.count("<svg") == page.count("</svg>") >= 5
+
+
+def test_what_models_write_stays_text(page: str) -> None:
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert(1)" not in page
+    assert page.count("<script>") == 1
+    assert "&lt;i&gt;demo&amp;" in page and "<i>demo" not in page
+    hostile = replace(
+        sample(1, False), question='<img src=x onerror="a">', text="<b>x", why="<u>", gold="<s>",
+        extracted="<p>", choices=("<q>",), tags={"<a>": "<a>"},
+    )  # fmt: skip
+    card = card_html(Card('"x', "skill", "<em>", {"<h1>": hostile}), {})
+    assert not re.search(r"<(img|b>x|u>|s>|q>|a>|em>|h1>)", card)
+    assert 'data-benchmark="&quot;x"' in card
+
+
+def test_the_picture_stands_beside_question_key_thought_and_verdict(page: str) -> None:
+    cards = page.split('<article class="card"')[1:]
+    shown = [card for card in cards if card.startswith(' data-benchmark="sums-image"')]
+    assert shown and all("data:image/png;base64," in card for card in shown)
+    assert all(text in shown[0] for text in ("work out", 'class="gold"', 'class="thought"', 'data-verdict="'))
+    texts = [card for card in cards if card.startswith(' data-benchmark="sums-text"')]
+    assert texts and not any("data:image" in card for card in texts)
+
+
+def test_colours_are_the_pages_in_every_plot(page: str) -> None:
+    plots = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+    assert "#0a00" not in plots
+    assert "var(--images)" in plots and "var(--stage-1)" in plots
+    assert set(re.findall(r"var\((--[\w-]+)\)", plots)) <= set(re.findall(r"(--[\w-]+):", page))
+
+
+def test_the_same_run_makes_the_same_page(run_dir: Path, page: str) -> None:
+    write_report(run_dir)
+    assert (run_dir / "report.html").read_text() == page
+
+
+def test_findings_pool_the_benchmarks_of_a_kind(results: Results) -> None:
+    images = find(results)[0]
+    assert (images.title, images.domain, images.modality) == ("Images", "general", "image")
+    assert set(images.benchmarks) == {"sums-image", "bars-image", "shapes-image"}
+    rows = [row for row in results.rows if row.benchmark in images.benchmarks and row.subset == "all"]
+    sft = [row.accuracy for row in rows if row.stage == "sft"]
+    assert images.points[1].summary.n == 30
+    assert images.points[1].summary.accuracy == pytest.approx(sum(sft) / 3)
+
+
+def test_a_finding_says_what_happened(results: Results) -> None:
+    images = find(results)[0]
+    said = sentence(images)
+    first, last = (percent(point.summary.accuracy) for point in (images.first, images.last))
+    assert said.startswith(f"image accuracy on many-step problems, general (n = 30): base {first} -> sft ")
+    assert f"rl {last} (" in said and "; from base to rl +" in said
+
+
+def test_an_interval_reads_as_the_design_writes_it() -> None:
+    assert interval(Difference(500, 0.52, 0.47, 0.56, 1e-9)) == "95% [47, 56], p < 0.001"
+    assert interval(Difference(500, -0.02, -0.05, 0.01, 0.25)) == "95% [−5, 1], p = 0.250"
+    assert [signed(share) for share in (0.52, -0.02, 0.001)] == ["+52", "−2", "0"]
+    assert [percent(share) for share in (0, 0.001, 0.61, 0.999, 1)] == ["0%", "0.1%", "61%", "99.9%", "100%"]
+
+
+@pytest.mark.parametrize(
+    ("role", "low", "high", "word"),
+    [
+        ("skill", 0.01, 0.1, "better"),
+        ("skill", -0.1, -0.01, "worse"),
+        ("skill", -0.1, 0.1, "unclear"),
+        ("perception", -0.04, 0.01, "kept"),
+        ("perception", -0.06, 0.01, "unclear"),
+        ("perception", -0.4, -0.2, "worse"),
+    ],
+)
+def test_a_verdict_claims_no_more_than_the_interval(role: str, low: float, high: float, word: str) -> None:
+    change = Difference(100, (low + high) / 2, low, high, 0.5)
+    assert verdict(Finding("", "", "image", "general", role, "all", (), (), change)) == word
+
+
+def test_the_terminal_shows_every_benchmark_with_its_interval(results: Results) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_table(results, console)
+    shown = console.export_text()
+    row = next(row for row in results.rows if (row.stage, row.benchmark) == ("rl", "shapes-image"))
+    assert f"{100 * row.accuracy:.1f} [{100 * row.low:.0f}, {100 * row.high:.0f}]" in shown
+    for words in ("perception: is seeing kept?", "see-bars", "bars-image-without-image", "from base to rl"):
+        assert words in shown
+
+
+def test_cards_show_the_first_items_and_then_what_tells_something() -> None:
+    before = [sample(i, i in (3, 4)) for i in range(8)]
+    after = [sample(i, i in (4, 5)) for i in range(8)]
+    cards = choose(Evaluated("sums", "image", "general", "skill", {"base": before, "sft": after}), 2, 9)
+    assert [(card.any.item, card.why) for card in cards] == [
+        ("p000", "among the first"),
+        ("p001", "among the first"),
+        ("p005", "learned on the way"),
+        ("p003", "lost on the way"),
+    ]
+
+
+def test_a_missing_picture_is_said_to_be_missing_and_a_large_one_made_small(tmp_path: Path) -> None:
+    assert embedded(tmp_path / "gone.png") is None
+    seen = replace(sample(1, True), pictures=("gone.png",))
+    assert "picture not shown" in browser([Card("sums", "skill", "", {"base": seen})], ["base"], tmp_path)
+    from PIL import Image
+
+    noise = Image.effect_noise((1500, 900), 90)
+    noise.save(tmp_path / "large.png")
+    uri = embedded(tmp_path / "large.png")
+    assert uri is not None and uri.startswith("data:image/jpeg")
+    assert len(uri) < (tmp_path / "large.png").stat().st_size
+
+
+def test_an_answer_of_a_megabyte_is_shortened() -> None:
+    long = replace(sample(1, False), text="<think>" + "x" * 1_000_000, extracted="y" * 1_000_000)
+    shown = answer_html("base", long)
+    assert len(shown) < 25_000 and "980,000 more characters" in shown
+
+
+def test_curves_leave_out_a_torn_line_and_smooth_without_shifting(run_dir: Path) -> None:
+    rows = read_metrics(run_dir / "stages/1-sft/metrics.jsonl")
+    assert [rows[0]["step"], rows[-1]["step"]] == [1, 100]
+    line = [float(value) for value in range(100)]
+    assert smoothed(line)[50] == 50
+    assert len(smoothed(line)) == 100
