@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xreasoner.chat.template import encode_prompt
+from xreasoner.chat.template import Encoded, encode_prompt
 from xreasoner.chat.think import THINK_OPEN
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Rollout, Sampling, Stop
-from xreasoner.rollout.attention import rollout_mode
+from xreasoner.rollout.attention import attention_configs, rollout_mode, row_blocks
 from xreasoner.rollout.budget import TAIL_TOKENS, Course, Verdict
 from xreasoner.rollout.cache import Decode, RowCache
 from xreasoner.rollout.prefill import Placed, length_batches, prefill
@@ -47,6 +47,7 @@ class Batch:
         self._waiting = deque(groups_of(prompts, sampling.n, max_rows))
         self._seats: list[Seat] = []
         self._clock = 0
+        self._attention_configs = attention_configs(self._model)
         self._max_rows = min(max_rows, max(1, len(prompts) * sampling.n))
         config, device = self._model.config.get_text_config(), self._model.device
         self._exit_tokens = len(vocabulary.forced_exit)
@@ -79,11 +80,11 @@ class Batch:
 
     def _seat_waiting(self) -> dict[int, Verdict]:
         first, placed = len(self._seats), []
-        while self._waiting and len(self._seats) + len(self._waiting[0].samples) <= self._max_rows:
-            placed.append(self._take_seats(self._waiting.popleft()))
+        for group, encoded in sorted(self._called_up(), key=lambda called: len(called[1].ids), reverse=True):
+            placed.append(self._take_seats(group, encoded))
         self._cache.reserve(max(len(p.encoded.ids) for p in placed) + _FIRST_COLUMNS)
         for batch in length_batches(placed):
-            with rollout_mode(self._model):
+            with rollout_mode(self._attention_configs):
                 deltas = prefill(self._model, self._cache, batch)
             for prompt, delta in zip(batch, deltas, strict=True):
                 self._write_rows(prompt, delta)
@@ -92,8 +93,16 @@ class Batch:
         spent = [row for row in newcomers if self._seats[row].course.deadline == 0]
         return {row: self._seats[row].course.check_budget(0) for row in spent}
 
-    def _take_seats(self, group: Group) -> Placed:
-        encoded = encode_prompt(group.prompt, self._loaded.tokenizer, self._loaded.image_processor)
+    def _called_up(self) -> list[tuple[Group, Encoded]]:
+        free, called = self._max_rows - len(self._seats), []
+        while self._waiting and len(self._waiting[0].samples) <= free:
+            group = self._waiting.popleft()
+            free -= len(group.samples)
+            encoded = encode_prompt(group.prompt, self._loaded.tokenizer, self._loaded.image_processor)
+            called.append((group, encoded))
+        return called
+
+    def _take_seats(self, group: Group, encoded: Encoded) -> Placed:
         opened = self._read(encoded.ids, TAIL_TOKENS).rstrip().endswith(THINK_OPEN)
         first = len(self._seats)
         for sample in group.samples:
@@ -119,19 +128,21 @@ class Batch:
 
     def _forward(self, active: int) -> Tensor:
         rows = self._rows
-        span = max(seat.column(self._clock) for seat in self._seats) + 1
+        lengths = [seat.column(self._clock) + 1 for seat in self._seats]
+        span = max(lengths)
         self._cache.reserve(span)
         column_A = rows.length[:active]
         self._cache.begin(Decode(column_A, rows.index[:active], span))
         unseen_AS = torch.arange(span, device=column_A.device) > column_A[:, None]
-        mask_AS = torch.zeros(active, span, device=column_A.device).masked_fill_(unseen_AS, float("-inf"))
-        with rollout_mode(self._model):
+        mask_AS = torch.where(unseen_AS, float("-inf"), 0.0)
+        with rollout_mode(self._attention_configs):
             output = self._model(
                 input_ids=rows.next_token[:active, None],
                 position_ids=(column_A + rows.rope_delta[:active])[:, None],
                 attention_mask=mask_AS[:, None, None],
                 past_key_values=self._cache,
                 use_cache=True,
+                row_blocks=row_blocks(lengths),
             )
         logits_AV: Tensor = output.logits[:, -1]
         return logits_AV

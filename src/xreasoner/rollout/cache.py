@@ -26,6 +26,15 @@ class Decode:
     column_A: Tensor
     row_A: Tensor
     span: int
+    place_N: Tensor | None = None
+    """Where the new states go once rows, heads and columns are counted in one; the same for every layer."""
+
+    def places(self, heads: int, columns: int) -> Tensor:
+        if self.place_N is None:
+            head_K = torch.arange(heads, device=self.row_A.device)
+            place_AK = (self.row_A[:, None] * heads + head_K) * columns + self.column_A[:, None]
+            self.place_N = place_AK.flatten()
+        return self.place_N
 
 
 class RowLayer(CacheLayerMixin):
@@ -53,9 +62,12 @@ class RowLayer(CacheLayerMixin):
             self.values[self.task.row_R, :, :width] = value_states[self.task.prompt_R]
             return key_states, value_states
         assert isinstance(self.task, Decode)
-        self.keys[self.task.row_A, :, self.task.column_A] = key_states[:, :, 0]
-        self.values[self.task.row_A, :, self.task.column_A] = value_states[:, :, 0]
-        active = len(self.task.row_A)
+        active, heads, _, size = key_states.shape
+        place_N = self.task.places(heads, self.columns)
+        self.keys.view(-1, size).index_copy_(0, place_N, key_states.reshape(-1, size))
+        self.values.view(-1, value_states.shape[-1]).index_copy_(
+            0, place_N, value_states.reshape(-1, value_states.shape[-1])
+        )
         return self.keys[:active, :, : self.task.span], self.values[:active, :, : self.task.span]
 
     def widen(self, columns: int) -> None:

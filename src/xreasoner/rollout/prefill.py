@@ -24,9 +24,9 @@ class Placed:
 
 
 def length_batches(placed: Sequence[Placed]) -> Iterator[list[Placed]]:
-    """Longest first, cut where padding or the batch itself would grow too large."""
+    """Prompts come longest first; cut where padding or the batch itself would grow too large."""
     batch: list[Placed] = []
-    for prompt in sorted(placed, key=lambda p: len(p.encoded.ids), reverse=True):
+    for prompt in placed:
         if batch:
             width = len(batch[0].encoded.ids)
             too_long = (len(batch) + 1) * width > MAX_TOKENS
