@@ -1,4 +1,4 @@
-"""The page: whole in itself, everything escaped, the picture beside the thought; and what is said in words."""
+"""The page: whole in itself, all escaped, the picture beside the thought; and what is said in words."""
 
 import io
 import re
