@@ -1,6 +1,7 @@
 """Attention over packed sequences: each segment attends to itself alone, and no mask is ever built."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,54 @@ PACKED = "packed"
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the sequences of one packed row begin and end."""
+    """Where the sequences of one packed row begin and end, and which of them continue an earlier one."""
 
     lengths: tuple[int, ...]
-    bounds: Tensor
+    parents: tuple[int | None, ...]
+    """The segment whose tokens come before this one's: samples share their prompt instead of repeating it."""
+    query_bounds: Tensor
     """0 and the running sums of the lengths, int32, on the device of the tokens."""
+    key_bounds: Tensor
+    """The same for what each segment may look at: its parent's tokens and its own."""
+    keys_at: Tensor | None
+    """Where those keys are in the row; None where no segment has a parent."""
+    after_LK: Tensor | None
+    """May query i see key j, for the longest continuation of the longest parent; others are cut from it."""
 
     @classmethod
-    def of(cls, lengths: tuple[int, ...], device: torch.device) -> "Segments":
-        bounds = F.pad(torch.tensor(lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32), (1, 0))
-        return cls(lengths, bounds.to(device))
+    def of(
+        cls, lengths: Sequence[int], device: torch.device, parents: Sequence[int | None] | None = None
+    ) -> "Segments":
+        parents = parents or (None,) * len(lengths)
+        starts = [0, *itertools.accumulate(lengths)]
+        own = [torch.arange(start, start + length) for start, length in zip(starts, lengths, strict=False)]
+        seen = [
+            own[i] if parent is None else torch.cat([own[parent], own[i]]) for i, parent in enumerate(parents)
+        ]
+        continued = [i for i, parent in enumerate(parents) if parent is not None]
+        return cls(
+            lengths=tuple(lengths),
+            parents=tuple(parents),
+            query_bounds=_bounds([len(at) for at in own], device),
+            key_bounds=_bounds([len(at) for at in seen], device),
+            keys_at=torch.cat(seen).to(device) if continued else None,
+            after_LK=_after([lengths[i] for i in continued], [len(seen[i]) for i in continued], device),
+        )
+
+    def prefix(self, segment: int) -> int:
+        parent = self.parents[segment]
+        return 0 if parent is None else self.lengths[parent]
+
+
+def _bounds(lengths: Sequence[int], device: torch.device) -> Tensor:
+    return F.pad(torch.tensor(lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32), (1, 0)).to(device)
+
+
+def _after(lengths: Sequence[int], seen: Sequence[int], device: torch.device) -> Tensor | None:
+    if not lengths or device.type == "cuda":
+        return None
+    longest, prefix = max(lengths), max(k - q for q, k in zip(lengths, seen, strict=True))
+    return torch.ones(longest, prefix + longest, dtype=torch.bool, device=device).tril(prefix)
 
 
 @contextmanager
@@ -69,16 +108,17 @@ def _varlen(
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    query_THD, key_TKD, value_TKD = (x[0].transpose(0, 1) for x in (query_1HTD, key_1KTD, value_1KTD))
-    longest = max(segments.lengths)
+    query_THD, key_SKD, value_SKD = (x[0].transpose(0, 1) for x in (query_1HTD, key_1KTD, value_1KTD))
+    if segments.keys_at is not None:
+        key_SKD, value_SKD = (x.index_select(0, segments.keys_at) for x in (key_SKD, value_SKD))
     out_THD = varlen_attn(
         query_THD,
-        key_TKD,
-        value_TKD,
-        segments.bounds,
-        segments.bounds,
-        longest,
-        longest,
+        key_SKD,
+        value_SKD,
+        segments.query_bounds,
+        segments.key_bounds,
+        max(segments.lengths),
+        max(length + segments.prefix(i) for i, length in enumerate(segments.lengths)),
         scale=scaling,
         window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
         enable_gqa=True,
@@ -96,33 +136,48 @@ def _looped(
     sliding_window: int | None,
 ) -> Tensor:
     """One call a segment. On a CPU this beat padding to common lengths, whatever the number of buckets."""
-    pieces = (x.split(segments.lengths, dim=2) for x in (query_1HTD, key_1KTD, value_1KTD))
-    outputs = [
-        _causal(query, key, value, scaling, sliding_window) for query, key, value in zip(*pieces, strict=True)
-    ]
+    queries, keys, values = (x.split(segments.lengths, dim=2) for x in (query_1HTD, key_1KTD, value_1KTD))
+    outputs = []
+    for i, parent in enumerate(segments.parents):
+        key, value, mask_LK = keys[i], values[i], None
+        if parent is not None:
+            key, value = torch.cat([keys[parent], key], dim=2), torch.cat([values[parent], value], dim=2)
+            mask_LK = _cut(segments, i)
+        outputs.append(_attend(queries[i], key, value, mask_LK, scaling, sliding_window))
     return torch.cat(outputs, dim=2).transpose(1, 2)
 
 
-def _causal(
-    query_1HLD: Tensor, key_1KLD: Tensor, value_1KLD: Tensor, scaling: float | None, window: int | None
+def _cut(segments: Segments, i: int) -> Tensor:
+    assert segments.after_LK is not None
+    length, own_from = segments.lengths[i], segments.after_LK.shape[1] - segments.after_LK.shape[0]
+    return segments.after_LK[:length, own_from - segments.prefix(i) : own_from + length]
+
+
+def _attend(
+    query_1HLD: Tensor,
+    key_1KSD: Tensor,
+    value_1KSD: Tensor,
+    mask_LS: Tensor | None,
+    scaling: float | None,
+    window: int | None,
 ) -> Tensor:
-    length = query_1HLD.shape[2]
-    band_LL = None if window is None or length <= window else _band(length, window, query_1HLD.device)
+    if window is not None and key_1KSD.shape[2] > window:
+        mask_LS = _band(query_1HLD.shape[2], key_1KSD.shape[2], window, query_1HLD.device)
     return F.scaled_dot_product_attention(
         query_1HLD,
-        key_1KLD,
-        value_1KLD,
-        attn_mask=band_LL,
-        is_causal=band_LL is None,
+        key_1KSD,
+        value_1KSD,
+        attn_mask=mask_LS,
+        is_causal=mask_LS is None,
         scale=scaling,
         enable_gqa=True,
     )
 
 
-def _band(length: int, window: int, device: torch.device) -> Tensor:
-    at_L = torch.arange(length, device=device)
-    distance_LL = at_L[:, None] - at_L[None, :]
-    return (distance_LL >= 0) & (distance_LL < window)
+def _band(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
+    query_at_L = torch.arange(keys - queries, keys, device=device)
+    distance_LS = query_at_L[:, None] - torch.arange(keys, device=device)
+    return (distance_LS >= 0) & (distance_LS < window)
 
 
 AttentionInterface.register(PACKED, packed_forward)

@@ -1,5 +1,6 @@
 """Packed rows in, log-probabilities of their target tokens out; the full logits are never built."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,18 @@ class Row:
         return self.target_N.numel()
 
 
+@dataclass(frozen=True)
+class Family:
+    """A prompt and some of the replies sampled from it; in a row the prompt appears once."""
+
+    prompt: tuple[int, ...]
+    replies: tuple[Example, ...]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + sum(len(reply.ids) for reply in self.replies)
+
+
 def pack(examples: Sequence[Example], device: torch.device) -> Row:
     lengths = tuple(len(example.ids) for example in examples)
     ids_T = torch.tensor([token for example in examples for token in example.ids])
@@ -44,6 +57,38 @@ def pack(examples: Sequence[Example], device: torch.device) -> Row:
     )
 
 
+def pack_families(families: Sequence[Family], device: torch.device) -> Row:
+    """Targets come in the order of the families, their replies, and the tokens of these."""
+    ids: list[int] = []
+    lengths: list[int] = []
+    parents: list[int | None] = []
+    positions: list[int] = []
+    predicting: list[int] = []
+    targets: list[int] = []
+    for family in families:
+        prompt_segment, prompt_end = len(lengths), len(ids) + len(family.prompt)
+        ids += family.prompt
+        lengths.append(len(family.prompt))
+        parents.append(None)
+        positions += range(len(family.prompt))
+        for reply in family.replies:
+            # The prompt's last token predicts the first of every reply.
+            before = [prompt_end - 1, *range(len(ids), len(ids) + len(reply.ids) - 1)]
+            predicting += itertools.compress(before, reply.is_target)
+            targets += itertools.compress(reply.ids, reply.is_target)
+            ids += reply.ids
+            lengths.append(len(reply.ids))
+            parents.append(prompt_segment)
+            positions += range(len(family.prompt), len(family.prompt) + len(reply.ids))
+    return Row(
+        ids_1T=torch.tensor([ids], device=device),
+        positions_1T=torch.tensor([positions], device=device),
+        segments=Segments.of(lengths, device, parents),
+        predicting_N=torch.tensor(predicting, device=device),
+        target_N=torch.tensor(targets, device=device),
+    )
+
+
 class NegativeLogLikelihood(nn.Module):
     """A causal language model as training sees it: a packed row in, -log p of its targets out."""
 
@@ -54,13 +99,13 @@ class NegativeLogLikelihood(nn.Module):
         self.lm = lm
         self.chunks = torch.nn.LinearCrossEntropyOptions()
 
-    def forward(self, row: Row, reduction: str = "none") -> Tensor:
+    def forward(self, row: Row, reduction: str = "none", temperature: float = 1.0) -> Tensor:
         hidden_1TE = self.lm.base_model(
             input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, segments=row.segments
         ).last_hidden_state
         hidden_NE = hidden_1TE[0].index_select(0, row.predicting_N)
         return F.linear_cross_entropy(
-            hidden_NE,
+            hidden_NE / temperature if temperature != 1 else hidden_NE,
             self.lm.get_output_embeddings().weight.to(hidden_NE.dtype),
             row.target_N,
             reduction=reduction,

@@ -8,11 +8,12 @@ from typing import Self
 
 
 class MetricsFile:
-    """Appends lines; those beyond the step we resume from are forgotten, as their work is."""
+    """Appends lines; those beyond the step we resume from (0: the start) are forgotten, as their work is."""
 
     def __init__(self, path: Path, resumed_from: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= resumed_from]
+        before = _complete_lines(path) if resumed_from else []
+        kept = [line for line in before if json.loads(line)["step"] <= resumed_from]
         self._file = path.open("w")
         self._file.writelines(f"{line}\n" for line in kept)
         self._file.flush()

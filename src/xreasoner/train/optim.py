@@ -37,6 +37,11 @@ def cosine(lr: float, steps: int, warmup: float, min_lr_ratio: float) -> Callabl
     return lr_at
 
 
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
 def guarded_clip(parameters: Sequence[nn.Parameter], clip_norm: float, loss: float, step: int) -> float:
     """Clip the gradient and return its norm; what is not finite ends the run, the weights still good."""
     norm = nn.utils.clip_grad_norm_(parameters, clip_norm)

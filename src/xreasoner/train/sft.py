@@ -16,7 +16,7 @@ from xreasoner.recipe import SftStage
 from xreasoner.records import Problem
 from xreasoner.train.loss import pack
 from xreasoner.train.metrics import MetricsFile
-from xreasoner.train.optim import adamw, cosine, guarded_clip, trainable
+from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
 from xreasoner.train.progress import Progress, Silent
 from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
 
@@ -44,7 +44,7 @@ def train_sft(
     )
     optimizer = adamw(trainee.nll, settings.lr, settings.betas, settings.weight_decay)
     done, _ = load_state(out / "state", trainee.nll, optimizer, world)
-    schedule = cosine(settings.lr, len(plan), settings.warmup, settings.min_lr_ratio)
+    lr_at = cosine(settings.lr, len(plan), settings.warmup, settings.min_lr_ratio)
     metrics_path = out / "metrics.jsonl" if world.is_first else Path("/dev/null")
 
     progress.begin("sft", len(plan), done)
@@ -52,8 +52,7 @@ def train_sft(
         for step in range(done, len(plan)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
-            for group in optimizer.param_groups:
-                group["lr"] = schedule(step)
+            set_lr(optimizer, lr_at(step))
             batch = [examples[index] for index in plan[step]]
             loss = accumulate(trainee, batch, settings.tokens_per_microbatch)
             grad_norm = guarded_clip(trainable(trainee.nll), settings.clip_norm, loss, step)
@@ -64,7 +63,7 @@ def train_sft(
             tokens = sum(len(example.ids) for example in batch)
             measured = {
                 "loss": loss,
-                "lr": schedule(step),
+                "lr": lr_at(step),
                 "grad_norm": grad_norm,
                 "tokens": tokens,
                 "seconds": seconds,

@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.train.rollouts import settings
+from tests.train.test_sft import KilledError, weights
+from tests.train.test_sft import settings as sft_settings
+from transformers import AutoModelForCausalLM
+
+from xreasoner.records import Problem
+from xreasoner.train import grpo
+from xreasoner.train.groups import draw
+from xreasoner.train.grpo import train_grpo
+from xreasoner.train.progress import Silent
+from xreasoner.train.sft import train_sft
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def arms() -> list[Problem]:
+    """One question, five answers, all equally likely to whom was taught them."""
+    return [Problem(f"arm{i}", ("what ?",), str(i), "exact", reasoning="so then") for i in range(5)]
+
+
+@pytest.fixture
+def gambler(start: Path, arms: list[Problem], tmp_path: Path) -> Path:
+    """A model that thinks briefly and answers 0 to 4 at random."""
+    train_sft(sft_settings(steps=60, tokens_per_step=80), start, arms, tmp_path / "sft", 0, Silent())
+    return tmp_path / "sft" / "model"
+
+
+@pytest.mark.slow
+def test_a_bandit_converges_to_its_best_arm(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
+    chosen = settings(
+        steps=25, samples_per_prompt=16, prompts_per_step=2, eval_every=25, lr=3e-3, samples_every=5
+    )
+    train_grpo(chosen, gambler, [arms[3]], [arms[3]], tmp_path / "out", 0, Silent())
+    lines = metrics(tmp_path / "out")
+    rewards = [line["reward"] for line in lines if "reward" in line]
+    assert rewards[0] < 0.5
+    assert sum(rewards[-5:]) / 5 > 0.95
+    held_out = {line["step"]: line["held_out"] for line in lines if "held_out" in line}
+    assert held_out.keys() == {0, 25} and held_out[25] == 1.0
+    samples = (tmp_path / "out" / "samples" / "step-000025.jsonl").read_text().splitlines()
+    assert len(samples) == 32
+    assert {"question", "text", "extracted", "correct", "forced"} <= json.loads(samples[0]).keys()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"kl": 0.1, "updates_per_batch": 2}, {"refill": True, "eval_every": 2}, {"lora": {"rank": 4}}],
+    ids=["plain", "kl", "refill", "lora"],
+)
+@pytest.mark.parametrize("kill_at", [1, 3])
+def test_a_resumed_run_ends_bit_identical(
+    gambler: Path,
+    arms: list[Problem],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    kill_at: int,
+) -> None:
+    chosen = settings(**changes)
+    train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "whole", 3, Silent())
+    unbroken = grpo.learn
+
+    def killed(*args: Any) -> dict[str, float]:
+        if args[-1] == kill_at:
+            raise KilledError
+        return unbroken(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(grpo, "learn", killed)
+        train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, Silent())
+    train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, Silent())
+
+    whole, resumed = weights(tmp_path / "whole" / "model"), weights(tmp_path / "broken" / "model")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    untimed = [
+        [{key: value for key, value in line.items() if not key.endswith("seconds")} for line in metrics(out)]
+        for out in (tmp_path / "whole", tmp_path / "broken")
+    ]
+    assert untimed[0] == untimed[1]
+    assert any(line.get("grad_norm", 0) > 0 for line in untimed[0])
+
+
+def test_a_batch_without_signal_leaves_the_weights_alone(
+    start: Path, arms: list[Problem], tmp_path: Path
+) -> None:
+    """The untaught model never answers: every reward is 0, and momentum must not move anything either."""
+    train_grpo(settings(steps=2), start, arms, [], tmp_path / "out", 0, Silent())
+    before, after = weights(start), weights(tmp_path / "out" / "model")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert [line["skipped"] for line in metrics(tmp_path / "out")] == [1.0, 1.0]
+
+
+def test_the_sampler_and_the_trainer_agree(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
+    train_grpo(settings(steps=3), gambler, arms, [], tmp_path / "out", 0, Silent())
+    assert all(line["mismatch"] < 1e-3 for line in metrics(tmp_path / "out"))
+    assert any(line["mismatch"] > 0 for line in metrics(tmp_path / "out"))
+
+
+def test_refilling_leaves_no_group_without_spread(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
+    chosen = settings(steps=2, refill=True, max_refills=30, samples_every=1)
+    train_grpo(chosen, gambler, arms, [], tmp_path / "out", 0, Silent())
+    for step in (1, 2):
+        lines = (tmp_path / "out" / "samples" / f"step-{step:06}.jsonl").read_text().splitlines()
+        groups = [[json.loads(line) for line in lines[i : i + 4]] for i in range(0, len(lines), 4)]
+        assert len(groups) == chosen.prompts_per_step
+        assert all({answer["correct"] for answer in group} == {True, False} for group in groups)
+
+
+def test_the_best_checkpoint_is_the_result(
+    gambler: Path, arms: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = iter([0.1, 0.9, 0.5])
+    monkeypatch.setattr(grpo.Rewarder, "accuracy", lambda *_: next(course))
+    train_grpo(settings(steps=4, eval_every=2), gambler, arms, arms, tmp_path / "out", 0, Silent())
+    train_grpo(settings(steps=4), gambler, arms, arms, tmp_path / "last", 0, Silent())
+    result, best = weights(tmp_path / "out" / "model"), weights(tmp_path / "out" / "best")
+    last = weights(tmp_path / "last" / "model")
+    assert all(torch.equal(result[name], best[name]) for name in best)
+    assert any(not torch.equal(result[name], last[name]) for name in last)
+
+
+def test_every_epoch_draws_every_problem_once(problems: list[Problem]) -> None:
+    drawn = [draw(problems, 5, position).id for position in range(2 * len(problems))]
+    assert sorted(drawn[: len(problems)]) == sorted(drawn[len(problems) :]) == sorted(p.id for p in problems)
+    assert drawn[: len(problems)] != drawn[len(problems) :]
+
+
+def test_the_result_is_a_plain_checkpoint(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
+    train_grpo(settings(steps=1), gambler, arms, [], tmp_path / "out", 0, Silent())
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model").dtype == torch.float32

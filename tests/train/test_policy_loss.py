@@ -1,0 +1,50 @@
+import math
+
+import pytest
+import torch
+
+from xreasoner.train.policy_loss import divergence, importance, is_clipped, surrogate
+
+RATIOS = torch.tensor([0.5, 0.5, 0.9, 1.2, 1.5, 1.5])
+ADVANTAGES = torch.tensor([1.0, -1.0, 2.0, 1.0, 1.0, -1.0])
+
+
+def test_the_upper_clip_is_higher_by_hand() -> None:
+    loss = surrogate(RATIOS.log(), torch.zeros(6), ADVANTAGES, clip_low=0.2, clip_high=0.28)
+    # min(r A, clip(r) A): 0.5; -0.8 (clipped); 1.8; 1.2 (within 1.28); 1.28 (clipped); -1.5
+    torch.testing.assert_close(loss, -torch.tensor([0.5, -0.8, 1.8, 1.2, 1.28, -1.5]))
+    clipped = is_clipped(RATIOS.log(), torch.zeros(6), ADVANTAGES, clip_low=0.2, clip_high=0.28)
+    assert clipped.tolist() == [False, True, False, False, True, False]
+
+
+def test_clipped_tokens_have_no_gradient_and_only_they() -> None:
+    logprob = RATIOS.log().requires_grad_()
+    surrogate(logprob, torch.zeros(6), ADVANTAGES, 0.2, 0.28).sum().backward()
+    assert logprob.grad is not None
+    torch.testing.assert_close(logprob.grad, -torch.tensor([0.5, 0, 1.8, 1.2, 0, -1.5]))
+
+
+def test_on_policy_it_is_the_policy_gradient_of_a_bandit() -> None:
+    logits = torch.tensor([0.3, -0.2, 0.5], requires_grad=True)
+    reward = torch.tensor([1.0, 0.0, 0.5])
+    logprob = logits.log_softmax(0)
+    weight = logprob.detach().exp()  # the expectation over arms, done exactly
+    (weight * surrogate(logprob, logprob.detach(), reward, 0.2, 0.28)).sum().backward()
+    exact = weight * (reward - (weight * reward).sum())  # the gradient of the expected reward
+    assert logits.grad is not None
+    torch.testing.assert_close(-logits.grad, exact)
+
+
+def test_divergence_is_zero_only_at_the_reference_and_its_mean_is_the_divergence() -> None:
+    policy, reference = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
+    estimate = divergence(policy.log(), reference.log())
+    assert (estimate > 0).all()
+    assert (policy * estimate).sum().item() == pytest.approx(
+        (policy * (policy / reference).log()).sum().item()
+    )
+    assert divergence(policy.log(), policy.log()).tolist() == [0, 0, 0]
+
+
+def test_importance_is_truncated() -> None:
+    old, sampled = torch.tensor([0.0, 0.5, 3.0]), torch.tensor([0.0, 1.0, 0.0])
+    torch.testing.assert_close(importance(old, sampled, 2.0), torch.tensor([1.0, math.exp(-0.5), 2.0]))
