@@ -1,0 +1,158 @@
+"""From recipe entries to problems: splits, names, tables of the user's own, and leaks."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from xreasoner.data.sources import (
+    problem_sets,
+    problems_fingerprint,
+    refuse_leaks,
+    split_held_out,
+    training_problems,
+)
+from xreasoner.miniworld.problems import make_items, split_of
+from xreasoner.recipe import JsonlBenchmark, JsonlData, MiniworldBenchmark, MiniworldData
+from xreasoner.records import Problem
+
+TRAIN = MiniworldData(source="miniworld", families=("sums", "bars"), steps=(1, 3), count=30)
+
+
+def benchmark(**changes) -> MiniworldBenchmark:
+    entry = {"source": "miniworld", "families": ("sums",), "steps": (1, 3), "count": 20}
+    return MiniworldBenchmark(**(entry | changes))
+
+
+def table(tmp_path: Path, *rows: object) -> Path:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def read(path: Path, **changes) -> list[Problem]:
+    return training_problems([JsonlData(source="jsonl", path=path, **changes)], seed=0)
+
+
+def test_training_is_text_from_the_training_split() -> None:
+    problems = training_problems([TRAIN], seed=3)
+    assert Counter(problem.tags["family"] for problem in problems) == {"sums": 30, "bars": 30}
+    assert not any(problem.pictures for problem in problems)
+    assert all(problem.reasoning for problem in problems)
+
+
+def test_splits_are_those_of_the_world() -> None:
+    trained = {problem.item for problem in training_problems([TRAIN], seed=0)}
+    (text, image) = problem_sets([benchmark()], seed=0)
+    assert {split_of(item) for item in make_items("sums", (1, 3), 20, "test", 0)} == {"test"}
+    assert [problem.item for problem in text.problems] == [problem.item for problem in image.problems]
+    assert trained.isdisjoint(problem.item for problem in text.problems)
+
+
+def test_a_problem_drawn_by_two_entries_is_trained_on_once() -> None:
+    problems = training_problems([TRAIN, TRAIN], seed=0)
+    assert len({problem.id for problem in problems}) == len(problems) > 60
+
+
+def test_seeds_change_what_is_drawn() -> None:
+    prints = {problems_fingerprint(training_problems([TRAIN], seed)) for seed in (0, 0, 1)}
+    assert len(prints) == 2
+
+
+def test_benchmarks_are_named_by_family_and_view() -> None:
+    entries = [
+        benchmark(families=("sums", "labs"), name="many"),
+        benchmark(views=("image",), task="read", role="perception", asked="plainly", name="read"),
+    ]
+    sets = problem_sets(entries, seed=0)
+    assert [made.name for made in sets] == [
+        "many-sums-text",
+        "many-sums-image",
+        "many-labs-text",
+        "many-labs-image",
+        "read-sums-image",
+    ]
+    assert [made.domain for made in sets] == ["general", "general", "clinical", "clinical", "general"]
+    assert (sets[-1].modality, sets[-1].role, sets[-1].asked) == ("image", "perception", "plainly")
+    assert all(len(problem.pictures) == 1 for problem in sets[-1].problems)
+
+
+def test_two_benchmarks_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two are called sums-text"):
+        problem_sets([benchmark(), benchmark(steps=(4, 5))], seed=0)
+
+
+def test_rows_become_problems(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        {"question": "2+2?", "answer": 4, "reasoning": "two and two"},
+        {"question": "Which?", "choices": ["no", "yes"], "answer": "yes", "id": "w"},
+        {"question": "Which?", "choices": {"A": "no", "B": "yes", "C": "maybe"}, "answer": "c"},
+    )
+    sums, by_text, by_letter = read(path, domain="mine")
+    assert (sums.id, sums.kind, sums.answer, sums.reasoning) == ("mine-1", "math", "4", "two and two")
+    assert (by_text.id, by_text.kind, by_text.answer, by_text.choices) == (
+        "mine-w",
+        "choice",
+        "B",
+        ("no", "yes"),
+    )
+    assert (by_letter.answer, by_letter.choices) == ("C", ("no", "yes", "maybe"))
+    assert {problem.domain for problem in (sums, by_text, by_letter)} == {"mine"}
+
+
+def test_columns_and_kind_can_be_named(tmp_path: Path) -> None:
+    path = table(tmp_path, {"q": "Say x", "truth": "x"}, {"q": "Say y", "truth": "y"})
+    (problem,) = read(path, columns={"question": "q", "answer": "truth"}, kind="exact", limit=1)
+    assert (problem.question, problem.answer, problem.kind) == (("Say x",), "x", "exact")
+
+
+def test_images_make_an_image_benchmark(tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(b"png")
+    path = table(tmp_path, {"question": "What?", "answer": "x", "image": "one.png"})
+    (made,) = problem_sets([JsonlBenchmark(source="jsonl", path=path, name="eyes", kind="exact")], seed=0)
+    assert (made.name, made.modality) == ("eyes", "image")
+    assert made.problems[0].pictures[0].encoded == b"png"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"answer": "1", "q": "?"},
+            "mine.jsonl:1: the column 'question' is missing or empty; this line has answer, q",
+        ),
+        ({"question": "?", "answer": " "}, "mine.jsonl:1: the column 'answer' is missing or empty"),
+        (
+            {"question": "?", "answer": "z", "choices": ["a", "b"]},
+            "'z' is neither a letter nor the text of one",
+        ),
+        ({"question": "?", "answer": "a", "choices": "ab"}, "choices must be a list"),
+        ({"question": "?", "answer": "a", "image": "gone.png"}, "there is no image"),
+        (["question"], "mine.jsonl:1: this line is not a JSON object"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: object, said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        read(table(tmp_path, row))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_question_that_is_also_a_test_is_refused(tmp_path: Path) -> None:
+    problems = read(table(tmp_path, {"question": "a", "answer": "1"}, {"question": "b", "answer": "2"}))
+    refuse_leaks(problems[:1], {"test": problems[1:]})
+    with pytest.raises(ValueError, match="training problem mine-2 is also asked in the benchmark test"):
+        refuse_leaks(problems, {"test": problems[1:]})
+
+
+def test_held_out_problems_are_not_trained_on() -> None:
+    problems = training_problems([TRAIN], seed=0)
+    trained, held_out = split_held_out(problems, 10, seed=0)
+    assert len(held_out) == 10
+    assert sorted(problem.id for problem in trained + held_out) == sorted(problem.id for problem in problems)
+    assert split_held_out(problems, 10, seed=1)[1] != held_out
+    assert split_held_out(problems, 0, seed=0) == (problems, [])
+    with pytest.raises(ValueError, match="held_out: 60 of 60 problems leave nothing to train on"):
+        split_held_out(problems, 60, seed=0)
