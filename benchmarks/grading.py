@@ -18,22 +18,25 @@ from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 
 Pair = tuple[str, str]
+GROUP = 8
+"""Answers to the same question, as GRPO samples them."""
 
 
 def integer_pairs(count: int, rng: random.Random) -> list[Pair]:
     """What a quickstart or a Math-57k rollout mostly is: an integer, half of them right."""
-    keys = [str(rng.randint(0, 9999)) for _ in range(count)]
-    return [(key, key if rng.random() < 0.5 else str(int(key) + 1)) for key in keys]
+    keys = [str(rng.randint(0, 9999)) for _ in range(count // GROUP) for _ in range(GROUP)]
+    return [(key, key if rng.random() < 0.5 else str(int(key) + rng.randint(1, 999))) for key in keys]
 
 
 def expression_pairs(count: int, rng: random.Random) -> list[Pair]:
     """Fractions and roots, none of them equal as a string: every one needs math-verify."""
     pairs = []
-    for _ in range(count):
-        top, bottom, scale = rng.randint(1, 99), rng.randint(2, 99), rng.randint(2, 9)
-        right = rf"\frac{{{top * scale}}}{{{bottom * scale}}}"
-        wrong = rf"\frac{{{top + 1}}}{{{bottom}}}\sqrt{{{scale}}}"
-        pairs.append((f"{top}/{bottom}", right if rng.random() < 0.5 else wrong))
+    for _ in range(count // GROUP):
+        top, bottom = rng.randint(1, 99), rng.randint(2, 99)
+        for scale in range(2, GROUP + 2):
+            right = rf"\frac{{{top * scale}}}{{{bottom * scale}}}"
+            wrong = rf"\frac{{{top + scale}}}{{{bottom}}}\sqrt{{{scale}}}"
+            pairs.append((f"{top}/{bottom}", right if rng.random() < 0.5 else wrong))
     return pairs
 
 

@@ -1,6 +1,8 @@
 """Mathematical equivalence. `settled` is cheap and safe; `equivalent` calls math-verify, in a worker only."""
 
 import re
+from functools import lru_cache
+from typing import Any
 
 from xreasoner.rewards.exact import plain_characters
 
@@ -26,15 +28,27 @@ def settled(gold: str, answer: str) -> bool:
     return bool(_INTEGER.match(left) and _INTEGER.match(right)) and int(left) == int(right)
 
 
+def _read(text: str) -> list[Any]:
+    """Its own timeouts use SIGALRM and cannot stop compiled code: the pool's limit is the only one."""
+    from math_verify import parse
+
+    return parse(f"${bare(text)}$", parsing_timeout=None, raise_on_error=True)
+
+
+@lru_cache(maxsize=1024)
+def _read_key(gold: str) -> list[Any]:
+    """All samples of a prompt have the same key."""
+    return _read(gold)
+
+
 def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     """Whether math-verify calls the two equal, gold first: it is not symmetric. Its errors are raised."""
-    from math_verify import parse, verify
+    from math_verify import verify
 
-    # Its own timeouts use SIGALRM and cannot stop compiled code: the pool's limit is the only one.
-    gold_read = parse(f"${bare(gold)}$", parsing_timeout=None, raise_on_error=True)
+    gold_read = _read_key(gold)
     if not gold_read:
         raise ValueError(f"the key {gold[:80]!r} cannot be read as mathematics")
-    answer_read = parse(f"${bare(answer)}$", parsing_timeout=None, raise_on_error=True)
+    answer_read = _read(answer)
     if not answer_read:
         return False, "it cannot be read as mathematics"
     same = verify(gold_read, answer_read, timeout_seconds=None, raise_on_error=True)
