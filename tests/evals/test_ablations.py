@@ -54,10 +54,19 @@ def test_a_change_is_about_items_both_were_asked_and_graded_on() -> None:
 
 def test_stages_are_compared_with_the_one_before_and_with_the_base() -> None:
     wrong, right = [sample(1, False)], [sample(1, True)]
-    found = compare_stages("sums", {"base": wrong, "sft": right, "rl": right})
+    answers = {"base": wrong, "sft": right, "rl": right}
+    found = compare_stages("sums", answers, {"sft": "base", "rl": "sft"})
     assert [(one.before, one.after, one.change.difference) for one in found] == [
         ("base", "sft", 1.0),
         ("sft", "rl", 0.0),
         ("base", "rl", 1.0),
     ]
     assert found[0].as_json()["from"] == "base"
+
+
+def test_a_branch_is_compared_with_what_it_was_made_from() -> None:
+    one = [sample(1, True)]
+    parents = {"sft": "base", "unevaluated": "sft", "rl": "unevaluated", "rl-only": "base"}
+    found = compare_stages("sums", {"base": one, "sft": one, "rl": one, "rl-only": one}, parents)
+    pairs = [(one.before, one.after) for one in found]
+    assert pairs == [("base", "sft"), ("sft", "rl"), ("base", "rl-only"), ("base", "rl")]

@@ -8,7 +8,7 @@ from tests.report.demo_run import make_run
 
 from xreasoner.evals.samples import read_samples
 from xreasoner.evals.stats import paired_difference, wilson_interval
-from xreasoner.report.collect import collect, stage_order, write_results
+from xreasoner.report.collect import collect, stage_order, stage_parents, write_results
 
 ROW_KEYS = {
     "stage", "benchmark", "modality", "domain", "n", "accuracy", "low", "high",
@@ -81,6 +81,12 @@ def test_stages_come_in_the_order_of_the_run(run_dir: Path, tmp_path: Path) -> N
     ):
         (tmp_path / folder).mkdir(parents=True)
     assert stage_order(tmp_path) == ["base", "early", "late", "extra"]
+
+
+def test_a_stage_from_another_than_the_one_before_is_compared_with_that(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("stages: {sft: {kind: sft}, rl-only: {from: base}, med: null}")
+    parents = stage_parents(tmp_path, ["base", "sft", "rl-only", "late"])
+    assert parents == {"sft": "base", "rl-only": "base", "late": "rl-only"}
 
 
 def test_what_is_unfinished_or_no_evaluation_is_passed_over(run_dir: Path, tmp_path: Path) -> None:

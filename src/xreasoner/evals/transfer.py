@@ -1,8 +1,7 @@
 """Stages compared on the same items: each with the base it came from and with the stage before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 from xreasoner.evals.samples import Sample
@@ -43,13 +42,24 @@ def change_between(before: Sequence[Sample], after: Sequence[Sample]) -> Differe
     return paired_difference([one for one, _ in pairs], [two for _, two in pairs])
 
 
+def stage_before(stage: str, parents: Mapping[str, str], known: Container[str]) -> str | None:
+    """The nearest stage it was made from that is known; None for the base."""
+    before = parents.get(stage)
+    while before is not None and before not in known:
+        before = parents.get(before)
+    return before
+
+
 def compare_stages(
-    benchmark: str, by_stage: Mapping[str, Sequence[Sample]], subset: Subset = "all"
+    benchmark: str,
+    by_stage: Mapping[str, Sequence[Sample]],
+    parents: Mapping[str, str],
+    subset: Subset = "all",
 ) -> list[Comparison]:
-    """`by_stage` in the order of the run, the base first."""
+    """`by_stage` in the order of the run, the base first; `parents` says what each stage was made from."""
     stages = list(by_stage)
-    steps = list(pairwise(stages))
-    pairs = steps + [(stages[0], stage) for stage in stages[2:]]
+    steps = [(before, stage) for stage in stages if (before := stage_before(stage, parents, by_stage))]
+    pairs = steps + [(stages[0], stage) for stage in stages[1:] if (stages[0], stage) not in steps]
     changes = [(before, after, change_between(by_stage[before], by_stage[after])) for before, after in pairs]
     return [
         Comparison(before, after, benchmark, subset, change)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ class Results:
     wall_seconds: float
     versions: Mapping[str, str]
     stages: tuple[str, ...]
+    parents: Mapping[str, str]
+    """What each stage was made from."""
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     evaluated: tuple[Evaluated, ...] = field(repr=False)
@@ -85,13 +88,15 @@ def collect(run_dir: Path) -> Results:
     subsets = [
         (one, subset, by_stage) for one in evaluated for subset, by_stage in subsets_of(one, evaluated)
     ]
+    parents = stage_parents(run_dir, stages)
     seen = {stage for one in evaluated for stage in one.by_stage}
     return Results(
         run=run_dir.resolve().name,
-        recipe=recipe_name(run_dir),
+        recipe=str(read_recipe(run_dir).get("name", "")),
         wall_seconds=wall_seconds(run_dir),
         versions=installed_versions(),
         stages=tuple(stage for stage in stages if stage in seen),
+        parents=parents,
         rows=tuple(
             row_of(one, stage, subset, samples)
             for one, subset, by_stage in subsets
@@ -100,7 +105,7 @@ def collect(run_dir: Path) -> Results:
         comparisons=tuple(
             comparison
             for one, subset, by_stage in subsets
-            for comparison in compare_stages(one.name, by_stage, subset)
+            for comparison in compare_stages(one.name, by_stage, parents, subset)
         ),
         evaluated=tuple(evaluated),
     )
@@ -122,6 +127,12 @@ def stage_order(run_dir: Path) -> list[str]:
     known = [BASE, *stage_folders(run_dir)]
     found = sorted(path.name for path in (run_dir / "evals").glob("*/") if path.name != PICTURES)
     return known + [stage for stage in found if stage not in known]
+
+
+def stage_parents(run_dir: Path, stages: Sequence[str]) -> dict[str, str]:
+    """The stage before, where the recipe does not name another."""
+    named = read_recipe(run_dir).get("stages") or {}
+    return {stage: (named.get(stage) or {}).get("from") or before for before, stage in pairwise(stages)}
 
 
 def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
@@ -160,9 +171,9 @@ def row_of(one: Evaluated, stage: str, subset: Subset, samples: Sequence[Sample]
     return Row(stage, one.name, one.modality, one.domain, one.role, subset, **summary)
 
 
-def recipe_name(run_dir: Path) -> str:
+def read_recipe(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "recipe.yaml"
-    return str(yaml.safe_load(path.read_text()).get("name", "")) if path.exists() else ""
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
 
 
 def wall_seconds(run_dir: Path) -> float:

@@ -1,12 +1,13 @@
 """What happened, in sentences: benchmarks of a kind pooled, every stage against the one before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from xreasoner.evals.samples import Sample
 from xreasoner.evals.stats import Difference
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.evals.transfer import Subset, change_between
+from xreasoner.evals.transfer import Subset, change_between, stage_before
 from xreasoner.report.collect import Evaluated, Results, subsets_of
 
 
@@ -14,8 +15,9 @@ from xreasoner.report.collect import Evaluated, Results, subsets_of
 class Point:
     stage: str
     summary: Summary
+    before: str | None
     change: Difference | None
-    """Against the stage before; None for the first."""
+    """Against the stage `before`, from which this one was made; None for the base."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def find(results: Results) -> list[Finding]:
             kind = (one.role, one.domain, one.modality, subset)
             kinds.setdefault(kind, []).append((one, {name: list(some) for name, some in by_stage.items()}))
     order = sorted(kinds, key=lambda kind: (_ROLES.index(kind[0]), kind[1] != "general", kind[1], kind[2:]))
-    found = [_finding(kind, kinds[kind], results.stages) for kind in order]
+    found = [_finding(kind, kinds[kind], results.stages, results.parents) for kind in order]
     return [finding for finding in found if finding.points]
 
 
@@ -61,6 +63,7 @@ def _finding(
     kind: tuple[str, str, str, Subset],
     members: list[tuple[Evaluated, dict[str, list[Sample]]]],
     stages: Sequence[str],
+    parents: Mapping[str, str],
 ) -> Finding:
     role, domain, modality, subset = kind
     pooled = {
@@ -73,12 +76,15 @@ def _finding(
         if all(stage in by_stage for _, by_stage in members)
     }
     names, points = list(pooled), list[Point]()
-    for before, stage in zip([None, *names], names, strict=False):
+    for stage in names:
+        before = stage_before(stage, parents, pooled)
         change = change_between(pooled[before], pooled[stage]) if before else None
-        points.append(Point(stage, summarise(pooled[stage]), change))
+        points.append(Point(stage, summarise(pooled[stage]), before, change))
     overall = change_between(pooled[names[0]], pooled[names[-1]]) if len(names) > 1 else None
     about = _about(role, modality, subset, [sample for some in pooled.values() for sample in some])
-    title = {"perception": "Seeing", "blind": "Without the image"}.get(role, f"{modality.capitalize()}s")
+    title = {"perception": "Seeing", "blind": "Without the image"}.get(
+        role, {"image": "Images", "text": "Text"}[modality]
+    )
     benchmarks = tuple(one.name for one, _ in members)
     return Finding(title, about, modality, domain, role, subset, benchmarks, tuple(points), overall)
 
@@ -97,8 +103,10 @@ def _about(role: str, modality: str, subset: Subset, samples: Sequence[Sample]) 
 def sentence(finding: Finding) -> str:
     """`image accuracy on many-step problems, general: base 9% -> sft 61% (+52, 95% [47, 56])`."""
     steps = [f"{finding.first.stage} {percent(finding.first.summary.accuracy)}"]
-    for point in finding.points[1:]:
-        steps.append(f"{point.stage} {percent(point.summary.accuracy)}{_gap(point.change)}")
+    for last, point in pairwise(finding.points):
+        origin = f"from {point.before} " if point.before != last.stage else ""
+        change = f" ({origin}{gap(point.change)})" if point.change else ""
+        steps.append(f"{point.stage} {percent(point.summary.accuracy)}{change}")
     whole = ""
     if len(finding.points) > 2 and finding.overall:
         whole = f"; from {finding.first.stage} to {finding.last.stage} {gap(finding.overall)}"
@@ -123,10 +131,6 @@ def interval(change: Difference) -> str:
 
 def gap(change: Difference) -> str:
     return f"{signed(change.difference)}, {interval(change)}"
-
-
-def _gap(change: Difference | None) -> str:
-    return f" ({gap(change)})" if change else ""
 
 
 def chance(p: float) -> str:

@@ -77,9 +77,9 @@ def lead(finding: Finding) -> str:
         f"<b>{escape(point.stage)} {percent(point.summary.accuracy)}</b>" for point in finding.points
     )
     gain = finding.overall
-    change = f": {signed(gain.difference)} points, {escape(interval(gain))}" if gain else ""
+    change = f", that is {signed(gain.difference)} points, {escape(interval(gain))}" if gain else ""
     what = f"{finding.modality.capitalize()} accuracy on {finding.about} ({finding.domain})"
-    return f"{escape(what)} {path}{change}."
+    return f"{escape(what)}: {path}{change}."
 
 
 def tile(finding: Finding) -> str:
