@@ -24,6 +24,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("recipe_file", "journal"),
     ("recipe_errors", "parallel", "run"),
     ("recipe",),
+    ("recipe_data",),
+    ("recipe_settings",),
     ("records",),
 )
 """From the top down; a part may import its own layer and those below it."""

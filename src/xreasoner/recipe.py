@@ -3,94 +3,24 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from xreasoner.records import Kind
+from xreasoner.recipe_data import Columns as Columns
+from xreasoner.recipe_data import DataSource as DataSource
+from xreasoner.recipe_data import Filters, JsonlTable, StepRange, TrainingData
+from xreasoner.recipe_data import JsonlData as JsonlData
+from xreasoner.recipe_data import MiniworldData as MiniworldData
+from xreasoner.recipe_settings import Budget, Count, NonNegative, Positive, Settings, Share
 
 BASE = "base"
 """The name by which a recipe refers to the model it starts from."""
 
-Count = Annotated[int, Field(gt=0)]
-Budget = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Dtype = Literal["auto", "float32", "bfloat16"]
 View = Literal["text", "image"]
 BenchmarkRole = Literal["skill", "perception"]
 Manner = Literal["instructed", "plainly"]
 """With the recipe's instruction before the question, or without any."""
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        validate_by_name=True,
-        validate_by_alias=True,
-        use_attribute_docstrings=True,
-    )
-
-
-# --- data: what a stage is trained on -------------------------------------------------------------------
-
-
-class StepRange(Settings):
-    """Keys shared by everything drawn from the mini-world."""
-
-    families: Annotated[tuple[str, ...], Field(min_length=1)]
-    steps: tuple[Count, Count]
-    """The easiest and the hardest problem, in steps of reasoning; both included."""
-    count: Count
-    """How many problems of each family."""
-
-    @model_validator(mode="after")
-    def _easiest_first(self) -> Self:
-        if self.steps[0] > self.steps[1]:
-            raise ValueError(f"steps: {list(self.steps)} must name the easiest first")
-        return self
-
-
-class MiniworldData(StepRange):
-    """Text views of mini-world problems, from the training split."""
-
-    source: Literal["miniworld"]
-
-
-class Columns(Settings):
-    """Which column of a table holds what. The optional ones may be absent from the file."""
-
-    question: str = "question"
-    answer: str = "answer"
-    choices: str = "choices"
-    """A list of options, or a mapping from letter to option."""
-    reasoning: str = "reasoning"
-    image: str = "image"
-    """A file name, or a list of them, relative to the table."""
-    id: str = "id"
-
-
-class JsonlTable(Settings):
-    """One problem a line, in the user's own file."""
-
-    source: Literal["jsonl"]
-    path: Path
-    columns: Columns = Columns()
-    kind: Kind | None = None
-    """How answers are compared; without it `choice` where a line has choices, else `math`."""
-    domain: str = "general"
-    limit: Count | None = None
-    """Use only so many lines, from the top."""
-
-
-class JsonlData(JsonlTable):
-    """Text problems to train on."""
-
-
-DataSource = Annotated[MiniworldData | JsonlData, Field(discriminator="source")]
-TrainingData = Annotated[tuple[DataSource, ...], Field(min_length=1)]
 
 
 # --- stages: how the text model is trained --------------------------------------------------------------
@@ -143,6 +73,8 @@ class SftStage(Optimization):
 
     kind: Literal["sft"]
     data: TrainingData
+    filters: Filters | None = None
+    """Which of the data are left out; null: none."""
     tokens_per_step: Count = 65536
     """Every optimizer step sees about so many tokens, over all devices."""
     answers: Literal["own", "shuffled"] = "own"
@@ -154,6 +86,8 @@ class GrpoStage(Optimization):
 
     kind: Literal["grpo"]
     data: TrainingData
+    filters: Filters | None = None
+    """Which of the data are left out; null: none."""
     lr: Positive = 3e-6
     prompts_per_step: Count = 128
     samples_per_prompt: Annotated[int, Field(ge=2)] = 8

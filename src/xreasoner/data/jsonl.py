@@ -6,7 +6,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from xreasoner.recipe import Columns, JsonlTable
+from xreasoner.recipe_data import Columns, JsonlTable
 from xreasoner.records import Picture, Problem
 
 Row = Mapping[str, Any]
