@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -176,3 +177,11 @@ def mixed_prompts(
         ask("adjacent", large, wide, " w13"),
     ]
     return [prompt for pair in zip(text_prompts, pictured, strict=False) for prompt in pair]
+
+
+@pytest.fixture(scope="session")
+def opening_loaded(text_loaded: Loaded) -> Loaded:
+    """A chat template that opens the thought in the prompt."""
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = TEMPLATE.replace("assistant {% endif", "assistant <think> {% endif")
+    return replace(text_loaded, tokenizer=tokenizer)

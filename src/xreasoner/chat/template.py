@@ -15,6 +15,7 @@ from xreasoner.chat.think import THINK_CLOSE, write_thought
 from xreasoner.records import Message, Part, Picture, Problem, Prompt
 
 IMAGE_PLACEHOLDER = "<|image_pad|>"
+_REPLY = "a reply"
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,10 @@ def stated_answer(problem: Problem) -> str:
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The token the chat template ends an assistant's turn with; None where it uses plain text."""
-    question, reply = Message("user", ("?",)), Message("assistant", ("!",))
-    asked = _render((question,), tokenizer, opens_reply=True)
-    ids = _encode_text(
-        _reply_part(asked, _render((question, reply), tokenizer, opens_reply=False)), tokenizer
-    )
-    return ids[-1] if ids[-1] in special_ids(tokenizer) else None
+    turns = (Message("user", ("?",)), Message("assistant", (_REPLY,)))
+    ending = _render(turns, tokenizer, opens_reply=False).rpartition(_REPLY)[2]
+    ids = _encode_text(ending.strip(), tokenizer)
+    return ids[0] if ids and ids[0] in special_ids(tokenizer) else None
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

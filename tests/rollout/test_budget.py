@@ -1,0 +1,140 @@
+"""Budgets are kept to the token, tags are found however they are spelled, and injected tokens say so."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from xreasoner.chat.think import FORCED_EXIT
+from xreasoner.models.load import Loaded
+from xreasoner.records import Prompt, Rollout, Sampling
+from xreasoner.rollout.sampler import Draw
+from xreasoner.rollout.torch_engine import TorchEngine
+
+Write = Callable[[Loaded, str, Sampling], Rollout]
+BOTH = pytest.mark.parametrize("loaded_name", ["text_loaded", "letter_loaded"])
+ENDLESS = 60
+
+
+@pytest.fixture
+def write(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Prompt]) -> Write:
+    """The engine, on a policy that writes the given text and ends its turn (or repeats one word for ever)."""
+
+    def written(loaded: Loaded, text: str, sampling: Sampling) -> Rollout:
+        script = loaded.tokenizer(text)["input_ids"]
+        ending = [loaded.tokenizer.eos_token_id] if text.endswith(".") else script[-1:] * ENDLESS
+        tokens = iter([*script, *ending])
+
+        def scripted(logits: torch.Tensor, *_: object) -> Draw:
+            return Draw(torch.full(logits.shape[:1], next(tokens)), torch.full(logits.shape[:1], -1.0))
+
+        monkeypatch.setattr("xreasoner.rollout.batch.draw", scripted)
+        (rollout,) = TorchEngine(loaded).generate([ask("p", "w1")], sampling)
+        return rollout
+
+    return written
+
+
+def count(loaded: Loaded, text: str) -> int:
+    return len(loaded.tokenizer(text)["input_ids"])
+
+
+def exit_ids(loaded: Loaded) -> tuple[int, ...]:
+    return tuple(loaded.tokenizer(FORCED_EXIT)["input_ids"])
+
+
+@BOTH
+def test_a_natural_end_is_left_alone(loaded_name: str, request: pytest.FixtureRequest, write: Write) -> None:
+    loaded = request.getfixturevalue(loaded_name)
+    text = "<think> a b </think> <answer> c </answer> ."
+    rollout = write(loaded, text, Sampling(think_budget=100, answer_budget=50))
+    before_close = loaded.tokenizer.decode(rollout.token_ids[: rollout.think_tokens])
+    assert (rollout.stop, rollout.forced_exit) == ("eos", False)
+    assert rollout.token_ids[-1] == loaded.tokenizer.eos_token_id
+    assert rollout.text == loaded.tokenizer.decode(loaded.tokenizer(text)["input_ids"])
+    assert all(rollout.by_policy)
+    assert before_close.strip() == loaded.tokenizer.decode(loaded.tokenizer("<think> a b")["input_ids"])
+
+
+@BOTH
+@pytest.mark.parametrize("extra", [0, 1, 5])
+def test_an_open_thought_is_closed_at_its_budget(
+    loaded_name: str, extra: int, request: pytest.FixtureRequest, write: Write
+) -> None:
+    loaded = request.getfixturevalue(loaded_name)
+    budget = count(loaded, "<think>") + extra
+    rollout = write(loaded, "<think> a b c", Sampling(think_budget=budget, answer_budget=7))
+    injected = exit_ids(loaded)
+    after = budget + len(injected)
+    assert rollout.forced_exit and rollout.stop == "length" and rollout.think_tokens == budget
+    assert rollout.token_ids[budget:after] == injected
+    assert len(rollout.token_ids) == after + 7
+    assert rollout.by_policy == (1,) * budget + (0,) * len(injected) + (1,) * 7
+    assert rollout.logprobs == (-1.0,) * budget + (0.0,) * len(injected) + (-1.0,) * 7
+
+
+@BOTH
+@pytest.mark.parametrize("budget", [0, 1])
+def test_a_thought_opened_beyond_its_budget_is_closed_at_once(
+    loaded_name: str, budget: int, request: pytest.FixtureRequest, write: Write
+) -> None:
+    loaded = request.getfixturevalue(loaded_name)
+    opening = count(loaded, "<think>")
+    rollout = write(loaded, "<think> a", Sampling(think_budget=budget, answer_budget=2 * opening))
+    assert rollout.forced_exit and rollout.think_tokens == opening
+    assert len(rollout.token_ids) == opening + len(exit_ids(loaded)) + 2 * opening
+
+
+@pytest.mark.parametrize("answer_budget", [0, 1, 3])
+def test_an_answer_ends_at_its_budget(answer_budget: int, text_loaded: Loaded, write: Write) -> None:
+    rollout = write(
+        text_loaded, "<think> w1 </think> w2", Sampling(think_budget=9, answer_budget=answer_budget)
+    )
+    assert len(rollout.token_ids) == 3 + answer_budget
+    assert (rollout.stop, rollout.forced_exit, rollout.think_tokens) == ("length", False, 2)
+
+
+def test_a_turn_that_ends_on_the_last_token_ended_by_itself(text_loaded: Loaded, write: Write) -> None:
+    rollout = write(text_loaded, "<think> w1 </think> w2 .", Sampling(think_budget=2, answer_budget=9))
+    assert rollout.forced_exit
+    closed_in_time = write(text_loaded, "<think> w1 </think> w2 .", Sampling(think_budget=3, answer_budget=3))
+    assert (closed_in_time.stop, closed_in_time.forced_exit) == ("eos", False)
+
+
+@pytest.mark.parametrize("budgets", [(0, 0), (0, 1), (1, 0), (4, 3)])
+def test_without_a_thought_the_budgets_are_one_limit(
+    budgets: tuple[int, int], text_loaded: Loaded, write: Write
+) -> None:
+    rollout = write(text_loaded, "w1 w2", Sampling(think_budget=budgets[0], answer_budget=budgets[1]))
+    assert len(rollout.token_ids) == sum(budgets)
+    assert (rollout.stop, rollout.forced_exit, rollout.think_tokens) == ("length", False, 0)
+
+
+def test_without_forced_exit_a_thought_stays_open(text_loaded: Loaded, write: Write) -> None:
+    sampling = Sampling(think_budget=5, answer_budget=4, forced_exit=False)
+    rollout = write(text_loaded, "<think> w1", sampling)
+    assert len(rollout.token_ids) == 9 and all(rollout.by_policy)
+    assert (rollout.stop, rollout.forced_exit, rollout.think_tokens) == ("length", False, 9)
+
+
+def test_a_thought_may_be_opened_by_the_prompt(opening_loaded: Loaded, write: Write) -> None:
+    rollout = write(opening_loaded, "w1", Sampling(think_budget=0, answer_budget=2))
+    assert rollout.token_ids[: len(exit_ids(opening_loaded))] == exit_ids(opening_loaded)
+    assert rollout.forced_exit and rollout.think_tokens == 0
+
+
+def test_a_comparison_sign_closes_nothing(text_loaded: Loaded, write: Write) -> None:
+    rollout = write(text_loaded, "<think> w1 > w2", Sampling(think_budget=8, answer_budget=1))
+    assert rollout.forced_exit and rollout.think_tokens == 8
+
+
+def test_injected_tokens_are_read_by_the_model(opening_loaded: Loaded, text_prompts: list[Prompt]) -> None:
+    """What follows a forced exit is what the model says to a prompt that ends with thought and exit."""
+    engine = TorchEngine(opening_loaded, 3)
+    for rollout in engine.generate(text_prompts, Sampling(think_budget=0, answer_budget=1)):
+        *injected, answer = rollout.token_ids
+        with torch.no_grad():
+            logits = opening_loaded.model(torch.tensor([[*rollout.prompt_ids, *injected]])).logits[0, -1]
+        logits[sorted(engine.vocabulary.banned)] = float("-inf")
+        assert tuple(injected) == exit_ids(opening_loaded)
+        assert answer == logits.argmax().item()
