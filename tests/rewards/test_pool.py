@@ -118,6 +118,22 @@ def test_a_key_that_cannot_be_read_is_the_graders_failure() -> None:
     assert "key" in score.why
 
 
+def test_a_worker_lost_while_it_starts_is_replaced() -> None:
+    pool = Pool(workers=1, seconds=5.0)
+    pool._staff(1)
+    pool.workers[0].process.kill()
+    assert pool.grade([("4", "2^2")])[0].correct is True
+    pool.close()
+
+
+def test_workers_that_never_start_are_an_error_and_not_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "false")
+    pool = Pool(workers=2)
+    with pytest.raises(RuntimeError, match="does not start"):
+        pool.grade([("4", "2^2"), ("4", "2^3")])
+    assert pool.workers == []
+
+
 def test_a_pool_without_workers_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a worker"):
         Pool(workers=0)

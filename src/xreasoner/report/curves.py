@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLES = {
-    "loss": "Loss",
     "reward": "Reward",
     "held_out": "Held-out accuracy",
     "think_tokens": "Mean tokens of thought",
     "forced": "Share of forced exits",
     "skipped": "Share of groups without signal",
     "entropy": "Entropy",
-    "kl": "Divergence from the reference",
+    "loss": "Loss",
     "grad_norm": "Gradient norm",
+    "kl": "Divergence from the reference",
     "lr": "Learning rate",
 }
 """Known metrics, the most telling first; others stay in `metrics.jsonl`."""

@@ -29,7 +29,7 @@ def by_stage(findings: Sequence[Finding], stages: Sequence[str]) -> str:
                 _stage_line(panel, one, stages)
             panel.set_title(domain.capitalize())
             _as_percent(panel)
-            panel.set_xticks(range(len(stages)), stages)
+            _stage_ticks(panel, stages)
             panel.set_xlim(-0.3, len(stages) - 0.7)
 
         legend_below(axes)
@@ -70,6 +70,11 @@ def legend_below(axes: Sequence["Axes"]) -> None:
     axes[0].figure.legend(
         [lines[name] for name in names], names, loc="outside lower center", ncols=8, fontsize=10
     )
+
+
+def _stage_ticks(panel: "Axes", stages: Sequence[str]) -> None:
+    crowded = len(stages) > 4 or max(map(len, stages)) > 12
+    panel.set_xticks(range(len(stages)), stages, fontsize=9 if crowded else 11)
 
 
 def _as_percent(panel: "Axes") -> None:
@@ -142,7 +147,7 @@ def thinking(findings: Sequence[Finding], stages: Sequence[str]) -> str:
             0, max(5.0, *(100 * point.summary.forced for one in shown for point in one.points)) * 1.1
         )
         for panel in axes:
-            panel.set_xticks(range(len(stages)), stages)
+            _stage_ticks(panel, stages)
         legend_below(axes)
 
     return draw("thinking", 2, paint)

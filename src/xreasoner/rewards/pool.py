@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 START_SECONDS = 120.0
 """A worker imports sympy before its first answer; on a busy machine that takes its time."""
+MOST_FAILED_STARTS = 3
 
 
 class Verdict(NamedTuple):
@@ -76,6 +77,8 @@ class Pool:
             )
         self.wanted = workers
         self.seconds = seconds
+        self.failed_starts = 0
+        """In a row."""
         self.workers: list[Worker] = []
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -136,14 +139,18 @@ class Pool:
         if worker.ready:
             assert worker.task is not None
             verdicts[worker.task] = Verdict(reply["correct"], reply["why"])
+        else:
+            self.failed_starts = 0
         worker.ready, worker.task = True, None
 
     def _give_up(self, worker: Worker, why: str, verdicts: dict[int, Verdict]) -> None:
         if not worker.ready:
-            self.close()
-            raise RuntimeError(
-                "the math grader does not start: `python -m xreasoner.rewards.worker` says why"
-            )
+            self.failed_starts += 1
+            if self.failed_starts == MOST_FAILED_STARTS:
+                self.close()
+                raise RuntimeError(
+                    "the math grader does not start: `python -m xreasoner.rewards.worker` says why"
+                )
         if worker.task is not None:
             verdicts[worker.task] = Verdict(None, why)
         self._dismiss(worker)
