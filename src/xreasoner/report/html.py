@@ -142,8 +142,8 @@ def comparisons(results: Results) -> str:
     lines = [
         f'<tr><th scope="row">{escape(one.benchmark)}{" (image needed)" if one.subset != "all" else ""}</th>'
         f"<td>{escape(one.before)} → {escape(one.after)}</td><td>{one.change.n:,}</td>"
-        f"<td><b>{100 * one.change.difference:+.1f}</b></td>"
-        f"<td>{100 * one.change.low:+.1f} … {100 * one.change.high:+.1f}</td><td>{one.change.p:.2g}</td></tr>"
+        f"<td><b>{points(one.change.difference)}</b></td>"
+        f"<td>{points(one.change.low)} … {points(one.change.high)}</td><td>{one.change.p:.2g}</td></tr>"
         for one in results.comparisons
     ]
     head = "".join(f"<th>{name}</th>" for name in ("benchmark", "stages", "n", "points", "95% interval", "p"))
@@ -152,6 +152,10 @@ def comparisons(results: Results) -> str:
         f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div></details>"
     )
+
+
+def points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def figure(svg: str) -> str:
