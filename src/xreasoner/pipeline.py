@@ -28,6 +28,7 @@ from xreasoner.run import (
     sweep,
     write_atomically,
 )
+from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import progress_on
 from xreasoner.train.sft import train_sft
 
@@ -122,8 +123,6 @@ def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) ->
         case SftStage():
             train_sft(settings, start, stage.problems, out, recipe.seed, progress, recipe.instruction)
         case GrpoStage():
-            from xreasoner.train.grpo import train_grpo
-
             problems, held_out = split_held_out(stage.problems, settings.held_out, recipe.seed)
             train_grpo(settings, start, problems, held_out, out, recipe.seed, progress, recipe.instruction)
 
