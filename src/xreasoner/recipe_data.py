@@ -114,6 +114,7 @@ class Gsm8kData(Corpus):
 
     source: Literal["gsm8k"]
     path: str = "openai/gsm8k"
+    config: Literal["main", "socratic"] = "main"
 
 
 class TableData(Corpus):

@@ -1,0 +1,111 @@
+"""What a row becomes: a candidate for training, or something left out with its reason."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+from xreasoner.records import Problem
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    problem: Problem
+    position: str
+    truth: str = ""
+    """The known answer, where the one that is trained on was written by a teacher."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    position: str
+    reason: str
+    """One of a few, to count by."""
+    detail: str = ""
+    id: str = ""
+    is_bad: bool = False
+    """The row itself is broken; what filters leave out is not."""
+
+
+class BadRowError(ValueError):
+    """Raised while a row is read; the run goes on without it."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
+def column(row: Any, name: str) -> Any:
+    if not isinstance(row, Mapping):
+        raise BadRowError("not an object", f"it is a {type(row).__name__}")
+    if name not in row:
+        raise BadRowError(f"no column {name!r}", f"it has {', '.join(map(str, row))}")
+    return row[name]
+
+
+def text_column(row: Any, name: str) -> str:
+    value = column(row, name)
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool) or not str(value).strip():
+        raise BadRowError(
+            f"{name} is empty" if value in (None, "") or isinstance(value, str) else f"{name} is no text"
+        )
+    return sound(str(value), name)
+
+
+def sound(text: str, name: str) -> str:
+    """Without the lone surrogates that JSON can spell and no tokenizer takes."""
+    if not text.isascii() and _SURROGATES.search(text):
+        raise BadRowError(f"{name} is not valid Unicode")
+    return text.strip()
+
+
+def sound_thought(thought: str) -> str:
+    """A thought that our tags can hold."""
+    thought = sound(thought, "thought")
+    if not thought:
+        raise BadRowError("empty thought")
+    for tag in (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE):
+        if tag in thought:
+            raise BadRowError("a tag within the thought", f"{tag} at character {thought.index(tag)}")
+    return thought
+
+
+def options_of(value: Any) -> dict[str, str]:
+    """By letter, from a mapping, a list of texts, or a list of {key, value}."""
+    if isinstance(value, Mapping):
+        pairs = [(str(letter), option) for letter, option in value.items() if option is not None]
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        pairs = [
+            (str(one["key"]), one.get("value"))
+            if isinstance(one, Mapping) and "key" in one
+            else (letter, one)
+            for letter, one in zip(ascii_uppercase, value, strict=False)
+        ]
+    else:
+        raise BadRowError("options are neither a list nor a mapping")
+    options = {letter.strip().upper(): str(option).strip() for letter, option in pairs}
+    if not 2 <= len(options) <= len(ascii_uppercase) or len(options) != len(pairs):
+        raise BadRowError("options are not 2 to 26 different ones", f"there are {len(options)}")
+    if not all(options.values()):
+        raise BadRowError("an option is empty")
+    return options
+
+
+def letter_of(answer: str, options: Mapping[str, str]) -> str:
+    """Among A, B, ... in order, whether the row names the letter or the option's text."""
+    letters = dict(zip(options, ascii_uppercase, strict=False))
+    if answer.strip().upper() in letters:
+        return letters[answer.strip().upper()]
+    meant = [letters[letter] for letter, option in options.items() if option == answer.strip()]
+    if len(meant) != 1:
+        raise BadRowError("the answer is no option", f"{answer[:80]!r}")
+    return meant[0]
+
+
+def flattened(parts: Iterable[object]) -> str:
+    """The text of a question or of a list of options."""
+    return " ".join(part for part in parts if isinstance(part, str))

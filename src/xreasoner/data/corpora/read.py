@@ -1,0 +1,76 @@
+"""A corpus as a stream of candidates; broken rows come through as left out, with position and reason."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from xreasoner.data.candidates import BadRowError, Candidate, LeftOut
+from xreasoner.data.corpora import openthoughts, questions, table
+from xreasoner.data.reading import Row, read_rows
+from xreasoner.recipe_data import CorpusData
+
+Found = Candidate | LeftOut
+
+ADAPTERS: dict[str, Callable[[Any, str, str, Any], Candidate]] = {
+    "openthoughts": openthoughts.read_row,
+    "orz-math": questions.read_orz,
+    "medqa": questions.read_medqa,
+    "gsm8k": questions.read_gsm8k,
+    "table": table.read_row,
+}
+PATIENCE = 1000
+"""The share of bad rows is first judged after so many rows, and again at the end."""
+
+
+def read_corpus(entry: CorpusData) -> Iterator[Found]:
+    config = getattr(entry, "config", None)
+    rows = islice(read_rows(entry.path, config, entry.split), entry.limit)
+    bad, seen = 0, 0
+    first_missing: LeftOut | None = None
+    last_bad: LeftOut | None = None
+    for seen, row in enumerate(rows, start=1):
+        found = candidate_of(row, f"{name_of(entry)}-{seen:06}", entry)
+        if isinstance(found, LeftOut) and found.is_bad:
+            bad += 1
+            first_missing = first_missing or (found if found.reason.startswith("no column") else None)
+            last_bad = found
+        yield found
+        if seen >= PATIENCE and bad > entry.max_bad_rows * seen:
+            raise ValueError(too_many(entry, bad, seen, last_bad))
+    if seen == 0:
+        raise ValueError(f"{entry.path}: there are no rows in it")
+    if bad == seen and first_missing:
+        raise ValueError(f"{entry.path}: not in the form of {entry.source}: {said(first_missing)}")
+    if bad > entry.max_bad_rows * seen:
+        raise ValueError(too_many(entry, bad, seen, last_bad))
+
+
+def candidate_of(row: Row, key: str, entry: CorpusData) -> Found:
+    if row.trouble:
+        return LeftOut(row.position, row.trouble, is_bad=True)
+    try:
+        candidate = ADAPTERS[entry.source](row.value, row.position, key, entry)
+    except BadRowError as bad:
+        return LeftOut(row.position, bad.reason, bad.detail, key, is_bad=True)
+    domains = getattr(entry, "domains", None)
+    if domains is not None and candidate.problem.domain not in domains:
+        return LeftOut(row.position, "another domain", candidate.problem.domain, key)
+    return candidate
+
+
+def name_of(entry: CorpusData) -> str:
+    return Path(entry.path).stem if entry.source == "table" else entry.source
+
+
+def too_many(entry: CorpusData, bad: int, seen: int, last: LeftOut | None) -> str:
+    assert last is not None
+    return (
+        f"{entry.path}: {bad} of {seen} rows are bad, more than max_bad_rows {entry.max_bad_rows:g} allows; "
+        f"the last one is {said(last)}"
+    )
+
+
+def said(left_out: LeftOut) -> str:
+    detail = f" ({left_out.detail})" if left_out.detail else ""
+    return f"{left_out.position}: {left_out.reason}{detail}"

@@ -1,0 +1,212 @@
+"""Rows of any table, one at a time: JSONL, a JSON list, parquet or Arrow; a file, a folder, or the hub."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+CHUNK = 1 << 20
+LONGEST_ROW = 16 << 20
+"""Bytes. What is longer is no question and no thought; it is skipped without being held in memory."""
+BATCH_ROWS = 64
+
+_BETWEEN = re.compile(r"[\s,]*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as it stands in the file; where it cannot be read, the trouble with it."""
+
+    position: str
+    """File and row number, counted from 1."""
+    value: Any
+    trouble: str = ""
+
+
+def read_rows(place: str, config: str | None, split: str) -> Iterator[Row]:
+    """`place` is a file, a folder, or else the id of a data set on the hub."""
+    path = Path(place)
+    if path.exists():
+        for file in table_files(path, config, split):
+            yield from READERS[file.suffix](file)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not place.startswith("."):
+        yield from _hub_rows(place, config, split)
+    else:
+        raise ValueError(f"{place}: there is no such file or folder, and no data set on the hub is called so")
+
+
+def table_files(path: Path, config: str | None, split: str) -> list[Path]:
+    """The tables of a split, in order. A folder may hold one for each configuration or split."""
+    if path.is_file():
+        if path.suffix not in READERS:
+            raise ValueError(f"{path}: cannot read {path.suffix or 'this'}; it can be {', '.join(READERS)}")
+        return [path]
+    if config is not None and (path / config).is_dir():
+        path = path / config
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in READERS)
+    # What `save_to_disk` and git leave beside the tables holds no rows.
+    files = [
+        file for file in files if file.name not in ("dataset_info.json", "state.json", "dataset_dict.json")
+    ]
+    of_split = [file for file in files if _names_split(file.relative_to(path), split)]
+    if not files:
+        raise ValueError(f"{path}: there are no tables in this folder; it can hold {', '.join(READERS)}")
+    if not of_split and any(
+        _names_split(file.relative_to(path), other) for file in files for other in SPLITS
+    ):
+        raise ValueError(
+            f"{path}: no table of the split {split!r}; there are {', '.join(map(str, files[:3]))}"
+        )
+    return of_split or files
+
+
+SPLITS = ("train", "validation", "test")
+
+
+def _names_split(file: Path, split: str) -> bool:
+    """As `train-00000-of-00006.parquet`, `train.jsonl` and `train/data-00000-of-00006.arrow` do."""
+    return any(re.fullmatch(rf"{re.escape(split)}([-_.].*)?", part) for part in file.parts)
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(LONGEST_ROW):
+            number += 1
+            where = f"{path}:{number}"
+            if not line.endswith(b"\n") and len(line) == LONGEST_ROW:
+                _skip_line(file)
+                yield Row(where, None, f"longer than {LONGEST_ROW >> 20} MiB")
+            elif line.strip():
+                yield _parsed(line, where)
+
+
+def _skip_line(file: IO[bytes]) -> None:
+    while (rest := file.readline(CHUNK)) and not rest.endswith(b"\n"):
+        pass
+
+
+def _parsed(line: bytes, where: str) -> Row:
+    try:
+        return Row(where, json.loads(line.decode("utf-8-sig")))
+    except UnicodeDecodeError:
+        return Row(where, None, "not UTF-8")
+    except (json.JSONDecodeError, RecursionError):
+        return Row(where, None, "not JSON")
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    """A list, read element by element; or lines, which some also call JSON."""
+    with path.open("rb") as file:
+        is_list = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
+    yield from _listed_rows(path) if is_list and not _is_lines(path) else _jsonl_rows(path)
+
+
+def _is_lines(path: Path) -> bool:
+    """Lines that are lists themselves: the first line alone is whole JSON, and there is a second."""
+    with path.open("rb") as file:
+        first, second = file.readline(LONGEST_ROW), file.readline(CHUNK)
+    return bool(second.strip()) and not _parsed(first, "").trouble
+
+
+def _listed_rows(path: Path) -> Iterator[Row]:
+    decoder, number = json.JSONDecoder(), 0
+    # Bytes that are no UTF-8 come through as lone surrogates, so that the row they spoil can be named.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        buffer = file.read(CHUNK)
+        start = buffer.index("[") + 1
+        while True:
+            start = _BETWEEN.match(buffer, start).end()  # type: ignore[union-attr]  # it matches nothing too
+            if buffer.startswith("]", start):
+                return
+            try:
+                value, end = decoder.raw_decode(buffer, start)
+            except json.JSONDecodeError:
+                more = file.read(max(CHUNK, len(buffer) - start)) if len(buffer) - start < LONGEST_ROW else ""
+                if not more:
+                    yield Row(f"{path}[{number + 1}]", None, "not JSON from here to the end of the file")
+                    return
+                buffer, start = buffer[start:] + more, 0
+                continue
+            number += 1
+            spoilt = not _is_unicode(buffer[start:end])
+            yield Row(f"{path}[{number}]", None if spoilt else value, "not UTF-8" if spoilt else "")
+            start = end
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        yield from _batch_rows(file.iter_batches(batch_size=BATCH_ROWS, use_threads=False), path)
+
+
+def _arrow_rows(path: Path) -> Iterator[Row]:
+    """Both forms of Arrow's files: the streams that `datasets` writes, and files with an index."""
+    import pyarrow
+
+    with pyarrow.memory_map(str(path)) as source:
+        has_index = source.read(6) == b"ARROW1"
+        source.seek(0)
+        if has_index:
+            file = pyarrow.ipc.open_file(source)
+            yield from _batch_rows((file.get_batch(i) for i in range(file.num_record_batches)), path)
+        else:
+            yield from _batch_rows(iter(pyarrow.ipc.open_stream(source)), path)
+
+
+def _batch_rows(batches: Iterator[Any], path: Path) -> Iterator[Row]:
+    number = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            for row in _as_dicts(batch.slice(start, BATCH_ROWS)):
+                number += 1
+                yield Row(f"{path}:{number}", row, "" if row is not None else "not UTF-8")
+
+
+def _as_dicts(batch: Any) -> list[dict[str, Any] | None]:
+    try:
+        rows: list[dict[str, Any] | None] = batch.to_pylist()
+    except UnicodeDecodeError:
+        # One row with broken text spoils its batch: take the rows one by one.
+        if batch.num_rows == 1:
+            return [None]
+        return [row for i in range(batch.num_rows) for row in _as_dicts(batch.slice(i, 1))]
+    return rows
+
+
+def _hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(name, config, split=split, streaming=True)
+    except (
+        ConnectionError,
+        FileNotFoundError,
+        ValueError,
+        datasets.exceptions.DatasetNotFoundError,
+    ) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"{name}: the hub did not give this data set: {said}; a local folder works too"
+        ) from None
+    for number, row in enumerate(rows, start=1):
+        yield Row(f"{name}:{number}", row)
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _jsonl_rows,
+    ".json": _json_rows,
+    ".parquet": _parquet_rows,
+    ".arrow": _arrow_rows,
+}
