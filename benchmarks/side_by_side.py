@@ -1,0 +1,105 @@
+"""Shared by the benchmarks against peers: the workload, alternating runs, and the entry in results.json."""
+
+import datetime
+import json
+import os
+import platform
+import random
+import shlex
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
+
+from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.models.checkpoint import save_model
+from xreasoner.records import Problem
+
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def write_model(folder: Path) -> PreTrainedTokenizerBase:
+    """A random Qwen2 of the mini-world's size, in float32."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    save_model(Qwen2ForCausalLM(config), tokenizer, folder)
+    return tokenizer
+
+
+def written_problems(count: int, thought_words: Callable[[random.Random], int]) -> list[Problem]:
+    """Questions of 15 to 30 words with thoughts as long as asked; what they say is without meaning."""
+    rng = random.Random(0)
+
+    def words(n: int) -> str:
+        return " ".join(str(rng.randint(0, 99)) for _ in range(n))
+
+    return [
+        Problem(f"p{i}", (words(rng.randint(15, 30)),), "7", "exact", reasoning=words(thought_words(rng)))
+        for i in range(count)
+    ]
+
+
+def alternate(
+    ours: Callable[[], float], peers: Mapping[str, Callable[[], float]], rounds: int, unit: str
+) -> tuple[list[float], dict[str, list[float]]]:
+    """Everyone once a round: what else the machine does falls on all alike. The first round is warm-up."""
+    own: list[float] = []
+    others: dict[str, list[float]] = {name: [] for name in peers}
+    for turn in range(rounds + 1):
+        measured = ours()
+        line = f"round {turn}: ours {measured:,.4g} {unit}"
+        if turn:
+            own.append(measured)
+        for name, peer in peers.items():
+            found = peer()
+            line += f", {name} {found:,.4g}"
+            if turn:
+                others[name].append(found)
+        print(line + ("" if turn else "  (warm-up)"), flush=True)
+    return own, others
+
+
+def entry(
+    name: str, own: list[float], other: list[float], peer: str, unit: str, aim: str, higher_is_better: bool
+) -> dict[str, object]:
+    """Medians, and the ratio of each round: what slowed a round slowed both."""
+    ratios = sorted(a / b if higher_is_better else b / a for a, b in zip(own, other, strict=True))
+    return {
+        "name": name,
+        "ours": statistics.median(own),
+        "peer": statistics.median(other),
+        "peer_version": peer,
+        "unit": unit,
+        "ratio": statistics.median(ratios),
+        "spread": [ratios[0], ratios[-1]],
+        "aim": aim,
+        "device": f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores, float32",
+        "command": "python " + shlex.join([str(Path(sys.argv[0])), *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def record(entries: list[dict[str, object]]) -> None:
+    """Put the entries in results.json, in place of older ones of the same name."""
+    before = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+    names = {one["name"] for one in entries}
+    kept = [one for one in before if one["name"] not in names]
+    RESULTS.write_text(json.dumps([*kept, *entries], indent=2) + "\n")
+    for one in entries:
+        low, high = one["spread"]  # type: ignore[misc]
+        print(f"{one['name']}: {one['ratio']:.2f}x ({low:.2f} to {high:.2f}) against {one['peer_version']}")
