@@ -1,0 +1,60 @@
+"""The pipeline under torchrun: two processes share the work and come to what one comes to."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPE = """
+name: ranks
+model: {base}
+stages:
+  sft:
+    kind: sft
+    data: [{{source: miniworld, families: [sums], steps: [1, 2], count: 40}}]
+    steps: 3
+    lr: 1e-3
+    tokens_per_step: 1024
+    tokens_per_microbatch: 256
+evaluation:
+  think_budget: 8
+  answer_budget: 4
+  benchmarks: [{{source: miniworld, families: [sums, bars], steps: [1, 2], count: 6}}]
+"""
+
+
+def run(launcher: list[str], recipe: Path, out: Path) -> None:
+    command = [*launcher, "-m", "xreasoner", "run", str(recipe), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def losses(out: Path) -> list[float]:
+    lines = (out / "stages" / "1-sft" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+@pytest.mark.slow
+def test_two_ranks_come_to_the_same_as_one(tiny_base: Path, tmp_path: Path) -> None:
+    recipe, one, two = tmp_path / "ranks.yaml", tmp_path / "one", tmp_path / "two"
+    recipe.write_text(RECIPE.format(base=tiny_base))
+    run([sys.executable], recipe, one)
+    run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], recipe, two)
+    assert len(losses(one)) == 3
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    # The base answers the same whoever asks; each rank asked some of the benchmarks.
+    asked = sorted(path.name for path in (one / "evals" / "base").glob("*.jsonl"))
+    assert asked == ["bars-image.jsonl", "bars-text.jsonl", "sums-image.jsonl", "sums-text.jsonl"]
+    for name in asked:
+        assert (two / "evals" / "base" / name).read_bytes() == (one / "evals" / "base" / name).read_bytes()
+    rows = json.loads((two / "results.json").read_text())["results"]
+    assert {(row["stage"], row["benchmark"]) for row in rows} == {
+        (stage, f"{family}-{view}")
+        for stage in ("base", "sft")
+        for family in ("sums", "bars")
+        for view in ("text", "image")
+    }
