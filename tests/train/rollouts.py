@@ -90,6 +90,6 @@ def dapo_loss(
         per_token = -torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.28) * advantage)
         if reference is not None:
             gap = token_logprobs(reference, rollout, temperature).detach() - logprob
-            per_token = per_token + kl * (gap.exp() - gap - 1)
+            per_token = per_token + kl * ratio * (gap.exp() - gap - 1)
         loss, count = loss + (per_token * mask).sum(), count + int(mask.sum())
     return loss / count

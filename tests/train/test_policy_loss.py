@@ -35,14 +35,18 @@ def test_on_policy_it_is_the_policy_gradient_of_a_bandit() -> None:
     torch.testing.assert_close(-logits.grad, exact)
 
 
-def test_divergence_is_zero_only_at_the_reference_and_its_mean_is_the_divergence() -> None:
-    policy, reference = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
-    estimate = divergence(policy.log(), reference.log())
+def test_divergence_and_its_gradient_are_the_exact_ones() -> None:
+    logits = torch.tensor([0.7, 0.2, 0.1]).log().requires_grad_()
+    reference = torch.tensor([0.3, 0.3, 0.4])
+    logprob = logits.log_softmax(0)
+    estimate = divergence(logprob, logprob.detach(), reference.log())
     assert (estimate > 0).all()
-    assert (policy * estimate).sum().item() == pytest.approx(
-        (policy * (policy / reference).log()).sum().item()
-    )
-    assert divergence(policy.log(), policy.log()).tolist() == [0, 0, 0]
+    expected = (logprob.detach().exp() * estimate).sum()  # the expectation over samples, done exactly
+    exact = (logprob.exp() * (logprob - reference.log())).sum()
+    assert expected.item() == pytest.approx(exact.item())
+    (ours,) = torch.autograd.grad(expected, logits, retain_graph=True)
+    torch.testing.assert_close(ours, torch.autograd.grad(exact, logits)[0])
+    assert divergence(logprob, logprob, logprob).tolist() == [0, 0, 0]
 
 
 def test_importance_is_truncated() -> None:

@@ -22,10 +22,14 @@ def is_clipped(
     return too_low_N | too_high_N
 
 
-def divergence(logprob_N: Tensor, reference_logprob_N: Tensor) -> Tensor:
-    """The k3 estimate of KL(policy || reference): unbiased, and never negative."""
+def divergence(logprob_N: Tensor, old_logprob_N: Tensor, reference_logprob_N: Tensor) -> Tensor:
+    """The k3 estimate of KL(policy || reference): unbiased and never negative.
+
+    Weighted by the policy's ratio, so that its gradient is that of this divergence too: k3 alone, derived on
+    samples, pulls along the gradient of the reverse one.
+    """
     log_ratio_N = reference_logprob_N - logprob_N
-    return torch.exp(log_ratio_N) - log_ratio_N - 1
+    return torch.exp(logprob_N - old_logprob_N) * (torch.exp(log_ratio_N) - log_ratio_N - 1)
 
 
 def importance(old_logprob_N: Tensor, sampled_logprob_N: Tensor, cap: float) -> Tensor:

@@ -79,7 +79,7 @@ def row_loss(item: PolicyRow, logprob_N: Tensor, settings: GrpoStage) -> tuple[T
     loss_N = weight_N * surrogate(logprob_N, old_N, advantage_N, *clip)
     kl = torch.zeros((), device=logprob_N.device)
     if item.reference_logprob_N is not None:
-        kl_N = divergence(logprob_N, item.reference_logprob_N)
+        kl_N = divergence(logprob_N, old_N, item.reference_logprob_N)
         loss_N = loss_N + settings.kl * kl_N
         kl = kl_N.detach().sum()
     loss = loss_N.sum()

@@ -1,0 +1,132 @@
+"""Our loss and gradients against TRL's own GRPOTrainer on the same answers, where TRL is installed."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.train.rollouts import made_up_group, settings, token_logprobs
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from xreasoner.parallel import join_world
+from xreasoner.train.groups import Group, learned_tokens
+from xreasoner.train.policy_update import add_reference, backward, policy_rows
+from xreasoner.train.trainee import Trainee, open_trainee
+
+trl = pytest.importorskip("trl", reason="the benchmark environment has TRL")
+pytestmark = pytest.mark.peer
+
+
+def as_trl_batch(groups: Sequence[Group]) -> dict[str, Tensor]:
+    """Prompts padded on the left, answers on the right; injected tokens masked as TRL masks tool output."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+
+    def padded(rows: list[tuple[int, ...]], side: str) -> Tensor:
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_side=side)
+
+    by_policy = padded([rollout.by_policy for rollout in rollouts], "right")
+    return {
+        "prompt_ids": padded([rollout.prompt_ids for rollout in rollouts], "left"),
+        "prompt_mask": padded([(1,) * len(rollout.prompt_ids) for rollout in rollouts], "left"),
+        "completion_ids": padded([rollout.token_ids for rollout in rollouts], "right"),
+        "completion_mask": padded([(1,) * len(rollout.token_ids) for rollout in rollouts], "right"),
+        "tool_mask": by_policy,
+        "advantages": torch.tensor([advantage for group in groups for advantage in group.advantages]),
+        "num_items_in_batch": by_policy.sum(),
+    }
+
+
+def padded_logprobs(lm: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
+    answers = [token_logprobs(lm, rollout, 1.0).detach() for group in groups for rollout in group.rollouts]
+    return pad_sequence(answers, batch_first=True)
+
+
+def trl_loss(
+    lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: dict[str, Tensor], kl: float, out: Path
+) -> Tensor:
+    from datasets import Dataset
+
+    config = trl.GRPOConfig(
+        output_dir=str(out),
+        per_device_train_batch_size=4,
+        num_generations=4,
+        gradient_accumulation_steps=1,
+        loss_type="dapo",
+        epsilon=0.2,
+        epsilon_high=0.28,
+        beta=kl,
+        temperature=1.0,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+    )
+    trainer = trl.GRPOTrainer(
+        model=lm,
+        args=config,
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        train_dataset=Dataset.from_list([{"prompt": "?"}] * 4),
+        processing_class=tokenizer,
+    )
+    trainer.current_gradient_accumulation_steps = 1
+    lm.train()
+    return trainer._compute_loss(lm, batch)
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+@pytest.mark.parametrize("kl", [0.0, 0.2])
+def test_loss_and_gradients_equal_trls(
+    start: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, kl: float, updates: int
+) -> None:
+    rewards = ([1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0])
+    # Prompts of unequal lengths; a sampler so unlikely that every importance weight is cut to exactly 1.
+    groups = [_unlikely(made_up_group(seed, r, prompt=5 + seed)) for seed, r in enumerate(rewards)]
+    chosen = settings(kl=kl, importance_cap=1.0)
+    trainee = open_trainee(start, chosen, 0, join_world())
+    peer = AutoModelForCausalLM.from_pretrained(start)
+    reference = _moved(AutoModelForCausalLM.from_pretrained(start), seed=2)
+
+    rows, tokens = policy_rows(groups, chosen, trainee), learned_tokens(groups, "score")
+    batch: dict[str, Any] = as_trl_batch(groups)
+    if kl:
+        reference_trainee = open_trainee(start, chosen, 0, join_world())
+        reference_trainee.lm.load_state_dict(reference.state_dict())
+        add_reference(reference_trainee, rows, 1.0)
+        batch["ref_per_token_logps"] = padded_logprobs(reference, groups)
+    gradient = backward(trainee, rows, tokens, chosen)
+    if updates == 2:
+        batch["old_per_token_logps"] = padded_logprobs(peer, groups)
+        _moved(peer, seed=1)
+        _moved(trainee.lm, seed=1)
+        trainee.lm.zero_grad()
+        gradient = backward(trainee, rows, tokens, chosen)
+        assert gradient.clip_fraction > 0
+
+    loss = trl_loss(peer, tokenizer, batch, kl, tmp_path)
+    loss.backward()
+    assert gradient.loss == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
+    torch.testing.assert_close(_gradients(trainee), _gradients(peer), rtol=1e-4, atol=1e-5)
+
+
+def _unlikely(group: Group) -> Group:
+    rollouts = tuple(dataclasses.replace(r, logprobs=(-50.0,) * len(r.logprobs)) for r in group.rollouts)
+    return dataclasses.replace(group, rollouts=rollouts)
+
+
+@torch.no_grad()
+def _moved(lm: PreTrainedModel, seed: int) -> PreTrainedModel:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in lm.parameters():
+        parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    return lm
+
+
+def _gradients(model: Trainee | PreTrainedModel) -> dict[str, Tensor]:
+    lm = model.lm if isinstance(model, Trainee) else model
+    found = {name: p.grad for name, p in lm.named_parameters() if p.grad is not None}
+    assert found
+    return found
