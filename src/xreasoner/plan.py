@@ -1,6 +1,6 @@
 """What a recipe comes to in a run directory: its data, and its stages compared with what is there already."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from xreasoner import __version__
-from xreasoner.data.sources import problem_sets, problems_fingerprint, refuse_leaks, training_problems
+from xreasoner.data.prepare import removes_leaks, stage_problems
+from xreasoner.data.sources import problem_sets, problems_fingerprint, refuse_leaks
 from xreasoner.evals.ablations import blind
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.models.resolve import has_vision, resolve_model
@@ -83,25 +84,29 @@ class Plan:
         return after is None or stage in after
 
 
-def make_plan(recipe: Recipe) -> Plan:
+def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Plan:
+    """`say` hears how the preparation of a large corpus goes on."""
     base = resolve_model(recipe.model)
     sees = has_vision(base)
     prints = {BASE: folder_fingerprint(base)}
     questions = make_questions(recipe.evaluation, recipe.instruction)
     refuse_unseeable(questions, base)
+    asked = {question.benchmark.name: question.benchmark.problems for question in questions}
     stages = []
     for name in recipe.stages:
-        stage = plan_stage(recipe, name, prints[recipe.start_of(name)])
+        problems = stage_problems(recipe, name, base, asked, say)
+        stage = plan_stage(recipe, name, prints[recipe.start_of(name)], problems)
         prints[name] = stage.manifest.fingerprint
         stages.append(stage)
-    asked = {question.benchmark.name: question.benchmark.problems for question in questions}
-    refuse_leaks((problem for stage in stages for problem in stage.problems), asked)
+    as_given = [stage for stage in stages if not removes_leaks(stage.settings)]
+    refuse_leaks((problem for stage in as_given for problem in stage.problems), asked)
     return Plan(recipe, base, prints[BASE], sees, tuple(stages), questions)
 
 
-def plan_stage(recipe: Recipe, name: str, start_fingerprint: str) -> PlannedStage:
+def plan_stage(
+    recipe: Recipe, name: str, start_fingerprint: str, problems: Sequence[Problem]
+) -> PlannedStage:
     settings = recipe.stages[name]
-    problems = training_problems(settings.data, recipe.seed)
     made_from = {
         "version": __version__,
         "start": start_fingerprint,

@@ -36,6 +36,15 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def waiting_lock(folder: Path) -> Iterator[None]:
+    """One process after the other; for what the first makes and the others find made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.unfinished-{os.getpid()}")

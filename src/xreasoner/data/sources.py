@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xreasoner.data.jsonl import read_table
+from xreasoner.data.store import Store
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
 from xreasoner.recipe import (
     BenchmarkRole,
@@ -125,6 +126,8 @@ def split_held_out(problems: Sequence[Problem], count: int, seed: int) -> tuple[
 
 def problems_fingerprint(problems: Iterable[Problem]) -> str:
     """Of everything training reads from them, in order."""
+    if isinstance(problems, Store):
+        return problems.fingerprint
     digest = hashlib.sha256()
     for p in problems:
         parts = [part if isinstance(part, str) else part.encoded.hex() for part in p.question]

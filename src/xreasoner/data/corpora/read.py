@@ -23,14 +23,16 @@ PATIENCE = 1000
 """The share of bad rows is first judged after so many rows, and again at the end."""
 
 
-def read_corpus(entry: CorpusData) -> Iterator[Found]:
+def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
+    """`name` is what ids begin with, where the corpus' own will not do."""
+    name = name or name_of(entry)
     config = getattr(entry, "config", None)
     rows = islice(read_rows(entry.path, config, entry.split), entry.limit)
     bad, seen = 0, 0
     first_missing: LeftOut | None = None
     last_bad: LeftOut | None = None
     for seen, row in enumerate(rows, start=1):
-        found = candidate_of(row, f"{name_of(entry)}-{seen:06}", entry)
+        found = candidate_of(row, f"{name}-{seen:06}", entry)
         if isinstance(found, LeftOut) and found.is_bad:
             bad += 1
             first_missing = first_missing or (found if found.reason.startswith("no column") else None)

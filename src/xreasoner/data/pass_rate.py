@@ -1,0 +1,70 @@
+"""How often a model solves each problem: what it always or never solves teaches reinforcement nothing."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.records import Problem, Rollout, Sampling
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.engine import Engine
+
+PROBLEMS_AT_ONCE = 512
+
+Say = Callable[[str], None]
+
+
+def measure_pass_rates(
+    problems: Sequence[Problem],
+    engine: Engine,
+    grader: Grader,
+    instruction: str | None,
+    sampling: Sampling,
+    out: Path,
+    say: Say,
+) -> None:
+    """One line a problem in `out`, written when all its samples are there; a killed run goes on after them."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = rated_so_far(out)
+    wanted = [number for number in range(len(problems)) if number not in done]
+    say(f"{len(done):,} of {len(problems):,} problems have their pass rate already")
+    with out.open("a", encoding="utf-8") as lines:
+        for start in range(0, len(wanted), PROBLEMS_AT_ONCE):
+            some = {str(number): problems[number] for number in wanted[start : start + PROBLEMS_AT_ONCE]}
+            for number, rollouts in asked(some, engine, instruction, sampling):
+                row = rate(some[number], rollouts, grader)
+                lines.write(json.dumps({"number": int(number), **row}) + "\n")
+                lines.flush()
+            say(f"{len(done) + start + len(some):,} of {len(problems):,} problems asked")
+
+
+def asked(
+    problems: dict[str, Problem], engine: Engine, instruction: str | None, sampling: Sampling
+) -> Iterator[tuple[str, list[Rollout]]]:
+    """Problems as their last sample comes in."""
+    prompts = [replace(problem_prompt(problem, instruction), id=key) for key, problem in problems.items()]
+    waiting: dict[str, list[Rollout]] = {key: [] for key in problems}
+    for rollout in engine.generate(prompts, sampling):
+        waiting[rollout.prompt_id].append(rollout)
+        if len(waiting[rollout.prompt_id]) == sampling.n:
+            yield rollout.prompt_id, waiting.pop(rollout.prompt_id)
+
+
+def rate(problem: Problem, rollouts: Sequence[Rollout], grader: Grader) -> dict[str, str | float | int]:
+    """Answers the grader failed on count neither way."""
+    scores = grader.score_many([(problem, rollout.text) for rollout in rollouts])
+    judged = [score.correct for score in scores if score.correct is not None]
+    share = sum(judged) / len(judged) if judged else 0.0
+    return {"id": problem.id, "rate": share, "samples": len(judged)}
+
+
+def rated_so_far(out: Path) -> set[int]:
+    """A last line that a kill tore is cut off."""
+    if not out.exists():
+        return set()
+    whole = out.read_bytes()
+    whole = whole[: whole.rfind(b"\n") + 1]
+    with out.open("rb+") as file:
+        file.truncate(len(whole))
+    return {json.loads(line)["number"] for line in whole.splitlines()}

@@ -1,0 +1,243 @@
+"""From the entries of a stage to the problems it trains on: read, filtered, kept on disk, reported."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from xreasoner.chat.think import write_thought
+from xreasoner.data.candidates import Candidate, LeftOut
+from xreasoner.data.checks import Check, Lengths, has_thought, is_verified, rated
+from xreasoner.data.contamination import Contamination
+from xreasoner.data.corpora.read import Found, name_of, read_corpus
+from xreasoner.data.duplicates import ExactDuplicates, NearDuplicates, asked_text
+from xreasoner.data.reading import table_files
+from xreasoner.data.report import LeftOutFile, Report, quantiles
+from xreasoner.data.sources import (
+    SEEDS_APART,
+    TRAINING,
+    problems_fingerprint,
+    training_problems,
+)
+from xreasoner.data.store import Store, Writer
+from xreasoner.recipe import Recipe, Stage
+from xreasoner.recipe_data import Corpus, Filters, JsonlData
+from xreasoner.records import Problem
+from xreasoner.rewards.grade import Grader
+from xreasoner.run import discard, fingerprint, waiting_lock, write_atomically
+
+FORM = 1
+"""Of prepared data; another number makes everything again."""
+TOGETHER = 64
+"""Rows that pass through the filters at once."""
+ROWS_BETWEEN_LINES = 10_000
+
+Say = Callable[[str], None]
+Tests = Mapping[str, Sequence[Problem]]
+
+
+def is_prepared(settings: Stage) -> bool:
+    """Corpora and filtered data are kept on disk; what the mini-world draws is drawn when needed."""
+    return settings.filters is not None or any(isinstance(entry, Corpus) for entry in settings.data)
+
+
+def removes_leaks(settings: Stage) -> bool:
+    return settings.filters is not None and settings.filters.decontaminate
+
+
+def stage_problems(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> Sequence[Problem]:
+    settings = recipe.stages[stage]
+    if not is_prepared(settings):
+        return training_problems(settings.data, recipe.seed)
+    return prepare(recipe, stage, base, tests, say)
+
+
+def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> Store:
+    """Once for the same files, settings, tokenizer and benchmarks; several processes wait for the first."""
+    settings = recipe.stages[stage]
+    filters = settings.filters or Filters(duplicates="keep", decontaminate=False)
+    made_from = {
+        "form": FORM,
+        "seed": recipe.seed,
+        "instruction": recipe.instruction,
+        "data": [entry.model_dump(mode="json") for entry in settings.data],
+        "filters": filters.model_dump(mode="json"),
+        "files": [_stamp(file) for entry in settings.data for file in _files(entry)]
+        + ([_stamp(filters.pass_rates.file)] if filters.pass_rates else []),
+        "tokenizer": [_stamp(base / "tokenizer.json")],
+        "tests": {name: problems_fingerprint(problems) for name, problems in sorted(tests.items())}
+        if filters.decontaminate
+        else {},
+    }
+    key, folder = fingerprint(made_from), recipe.run_dir / "data" / stage
+    with waiting_lock(folder.parent):
+        if not _is_made(folder, key):
+            partial = folder.with_name(f".{stage}.partial")
+            discard(partial)
+            partial.mkdir(parents=True)
+            report = _Preparation(recipe, stage, filters, base, tests, partial, say).run()
+            write_atomically(partial / "report.json", json.dumps(asdict(report), indent=1) + "\n")
+            write_atomically(
+                partial / "made_from.json", json.dumps({"key": key} | made_from, indent=1) + "\n"
+            )
+            discard(folder)
+            partial.rename(folder)
+    return Store(folder, key)
+
+
+def read_report(folder: Path) -> Report:
+    return Report(**json.loads((folder / "report.json").read_text()))
+
+
+def _is_made(folder: Path, key: str) -> bool:
+    note = folder / "made_from.json"
+    return note.is_file() and json.loads(note.read_text())["key"] == key
+
+
+def _files(entry: Any) -> list[Path]:
+    if isinstance(entry, JsonlData):
+        return [entry.path]
+    if isinstance(entry, Corpus) and Path(entry.path).exists():
+        return table_files(Path(entry.path), getattr(entry, "config", None), entry.split)
+    return []
+
+
+def _stamp(file: Path) -> list[Any]:
+    if not file.is_file():
+        return [str(file), 0, 0]
+    return [str(file), file.stat().st_size, file.stat().st_mtime_ns]
+
+
+class _Preparation:
+    """One pass over the data; afterwards near duplicates, which only the end of a corpus can tell."""
+
+    def __init__(
+        self, recipe: Recipe, stage: str, filters: Filters, base: Path, tests: Tests, folder: Path, say: Say
+    ) -> None:
+        self._entries, self._seed, self._stage, self._say = recipe.stages[stage].data, recipe.seed, stage, say
+        self._filters, self._folder = filters, folder
+        self._left_out = LeftOutFile(folder / "left_out.jsonl")
+        self._writer = Writer(folder)
+        self._lengths = _lengths(filters, base, recipe.instruction)
+        self._contamination = Contamination(tests if filters.decontaminate else {})
+        self._near = NearDuplicates() if filters.duplicates == "near" else None
+        self._tokens: list[int] = []
+        self._sources: Counter[str] = Counter()
+        self._rows, self._with_thought, self._began = 0, 0, time.monotonic()
+
+    def run(self) -> Report:
+        stream = _candidates(self._entries, self._seed)
+        with Grader() as grader:
+            checks = self._checks(grader)
+            while found := list(islice(stream, TOGETHER)):
+                self._take(found, checks)
+        copies = self._near.find(self._writer.read) if self._near else {}
+        self._drop_copies(copies)
+        self._writer.close(without=frozenset(copies))
+        self._left_out.close()
+        return self._report(copies)
+
+    def _checks(self, grader: Grader) -> list[Check]:
+        """The cheap ones first: what one leaves out, the next need not look at."""
+        filters = self._filters
+        checks: list[Check] = []
+        if filters.thoughts == "required":
+            checks.append(has_thought)
+        if filters.duplicates != "keep":
+            checks.append(ExactDuplicates().check)
+        if filters.pass_rates:
+            checks.append(rated(filters.pass_rates))
+        if len(self._contamination):
+            checks.append(self._contamination.check)
+        if filters.verified:
+            checks.append(is_verified(grader))
+        return [*checks, self._lengths.check]
+
+    def _take(self, found: Sequence[Found], checks: Sequence[Check]) -> None:
+        before, self._rows = self._rows, self._rows + len(found)
+        candidates = [one for one in found if isinstance(one, Candidate)]
+        for one in found:
+            if isinstance(one, LeftOut):
+                self._left_out.add(one)
+        for check in checks:
+            candidates = self._passed(candidates, check)
+        for one in candidates:
+            self._keep(one.problem)
+        if before // ROWS_BETWEEN_LINES < self._rows // ROWS_BETWEEN_LINES:
+            speed = self._rows / (time.monotonic() - self._began)
+            self._say(
+                f"{self._stage}: {self._rows:,} rows read, {len(self._tokens):,} kept, {speed:,.0f} rows/s"
+            )
+
+    def _passed(self, candidates: Sequence[Candidate], check: Check) -> list[Candidate]:
+        passed = []
+        for one, (reason, detail) in zip(candidates, check(candidates), strict=True):
+            if reason:
+                self._left_out.add(LeftOut(one.position, reason, detail, one.problem.id))
+            else:
+                passed.append(one)
+        return passed
+
+    def _keep(self, problem: Problem) -> None:
+        tokens = self._lengths.measured[problem.id]
+        self._writer.add(problem, tokens)
+        self._tokens.append(tokens)
+        self._sources[problem.source] += 1
+        self._with_thought += bool(problem.reasoning)
+        if self._near:
+            self._near.note(problem)
+
+    def _drop_copies(self, copies: Mapping[int, int]) -> None:
+        for place in sorted(copies):
+            problem, first = self._writer.read(place), self._writer.read(copies[place])
+            self._left_out.add(
+                LeftOut(problem.id, "nearly a duplicate question", f"of {first.id}", problem.id)
+            )
+            self._sources[problem.source] -= 1
+            self._with_thought -= bool(problem.reasoning)
+
+    def _report(self, copies: Mapping[int, int]) -> Report:
+        tokens = [count for place, count in enumerate(self._tokens) if place not in copies]
+        return Report(
+            rows=self._rows,
+            kept=len(tokens),
+            left_out=dict(self._left_out.counts.most_common()),
+            sources=dict(self._sources),
+            quantiles=quantiles(tokens),
+            tokens=sum(tokens),
+            with_thought=self._with_thought,
+            boilerplate=self._contamination.boilerplate,
+            seconds=round(time.monotonic() - self._began, 1),
+        )
+
+
+def _candidates(entries: Sequence[Any], seed: int) -> Iterator[Found]:
+    names: Counter[str] = Counter()
+    drawn: set[str] = set()
+    for number, entry in enumerate(entries):
+        if isinstance(entry, Corpus):
+            name = name_of(entry)  # type: ignore[arg-type]  # every corpus is one of the union
+            names[name] += 1
+            # Two files of the same name must not give the same ids.
+            yield from read_corpus(entry, name if names[name] == 1 else f"{name}.{names[name]}")  # type: ignore[arg-type]
+        else:
+            for problem in TRAINING[entry.source](entry, seed * SEEDS_APART + number):
+                if problem.id not in drawn:
+                    drawn.add(problem.id)
+                    yield Candidate(problem, problem.id)
+
+
+def _lengths(filters: Filters, base: Path, instruction: str | None) -> Lengths:
+    from xreasoner.chat.template import training_example
+    from xreasoner.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(base)
+    probe = Problem("probe", ("1",), "1", "exact", reasoning="1")
+    texts = [asked_text(probe), write_thought(probe.reasoning, probe.answer)]
+    said = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+    marks = len(training_example(probe, instruction, tokenizer).ids) - said
+    return Lengths(tokenizer, filters.min_tokens, filters.max_tokens, marks)

@@ -1,0 +1,79 @@
+"""Prepared problems on disk, read one at a time: a corpus is never held in memory."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xreasoner.records import Problem
+
+
+class Store(Sequence[Problem]):
+    """`problems.jsonl`, and in `index.npy` where each problem begins and how many tokens it has."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder, self.fingerprint = folder, fingerprint
+        index: NDArray[np.int64] = np.load(folder / "index.npy")
+        self._places, self.tokens = index[:, 0], index[:, 1]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Problem]: ...
+    def __getitem__(self, index: int | slice) -> Problem | list[Problem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return read_at(self.folder / "problems.jsonl", int(self._places[index]))
+
+    def __iter__(self) -> Iterator[Problem]:
+        with (self.folder / "problems.jsonl").open("rb") as file:
+            for place in self._places.tolist():
+                file.seek(place)
+                yield from_json(file.readline())
+
+
+class Writer:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "problems.jsonl"
+        self._file = self._path.open("wb")
+        self._rows: list[tuple[int, int]] = []
+
+    def add(self, problem: Problem, tokens: int) -> None:
+        self._rows.append((self._file.tell(), tokens))
+        self._file.write(to_json(problem))
+
+    def read(self, number: int) -> Problem:
+        """Of what was added so far."""
+        self._file.flush()
+        return read_at(self._path, self._rows[number][0])
+
+    def close(self, without: frozenset[int]) -> None:
+        """Problems left out at the end stay in the file; only the index tells who belongs to the data."""
+        self._file.close()
+        kept = [row for number, row in enumerate(self._rows) if number not in without]
+        np.save(self._path.with_name("index.npy"), np.array(kept, np.int64).reshape(-1, 2))
+
+
+def read_at(path: Path, place: int) -> Problem:
+    with path.open("rb") as file:
+        file.seek(place)
+        return from_json(file.readline())
+
+
+def to_json(problem: Problem) -> bytes:
+    assert not problem.pictures, "a store holds text"
+    fields: dict[str, Any] = {name: getattr(problem, name) for name in problem.__dataclass_fields__}
+    return json.dumps(fields | {"tags": dict(problem.tags)}, ensure_ascii=False).encode() + b"\n"
+
+
+def from_json(line: bytes) -> Problem:
+    fields = json.loads(line)
+    as_written = {"question": tuple(fields["question"]), "choices": tuple(fields["choices"])}
+    return Problem(**(fields | as_written | {"tags": MappingProxyType(fields["tags"])}))
