@@ -53,15 +53,15 @@ def evaluate(
     recipe: Annotated[Path, typer.Option(help="The recipe whose evaluation is asked.")],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Where answers and report go.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the report calls it.")] = None,
 ) -> None:
     """Ask any checkpoint the benchmarks of a recipe."""
-    from xreasoner.models.resolve import resolve_model
+    from xreasoner.models.resolve import resolve_model, short_name
     from xreasoner.pipeline import evaluate_model
     from xreasoner.recipe_file import read_recipe
 
-    checkpoint = resolve_model(model)
-    place = out or Path("runs") / f"eval-{checkpoint.resolve().name}"
-    evaluate_model(checkpoint, read_recipe(recipe, overrides or []), place, console)
+    wanted, called = read_recipe(recipe, overrides or []), name or short_name(model)
+    evaluate_model(resolve_model(model), called, wanted, out or Path("runs") / f"eval-{called}", console)
 
 
 @app.command()

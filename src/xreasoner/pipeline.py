@@ -85,8 +85,8 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) 
         if plan.sees:
             discard(stage.folder / "checkpoint")
             graft(plan.base, stage.folder / "model", stage.folder / "checkpoint")
-        note(stage, "done", began)
         discard(stage.folder / "state")
+        note(stage, "done", began)
         journal.say(f"{stage.name}: done in {time.monotonic() - began:.0f} s")
     wait_for_all(world)
 
@@ -137,7 +137,7 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
         measure(name, checkpoint, fingerprint, plan.questions, evaluation, run_dir, world, journal)
 
 
-def evaluate_model(checkpoint: Path, recipe: Recipe, out: Path, console: Console) -> None:
+def evaluate_model(checkpoint: Path, name: str, recipe: Recipe, out: Path, console: Console) -> None:
     """Any checkpoint, outside of a run: `out` takes the form of a run directory with its evaluation only."""
     disable_progress_bar()
     world = join_world()
@@ -145,7 +145,7 @@ def evaluate_model(checkpoint: Path, recipe: Recipe, out: Path, console: Console
     refuse_unseeable(questions, checkpoint)
     with locked(out) if world.is_first else nullcontext():
         journal = Journal(console, out / "log")
-        name, fingerprint = checkpoint.resolve().name, folder_fingerprint(checkpoint)
+        fingerprint = folder_fingerprint(checkpoint)
         measure(name, checkpoint, fingerprint, questions, recipe.evaluation, out, world, journal)
         if world.is_first:
             show_report(out, console)

@@ -19,6 +19,12 @@ def resolve_model(name: str) -> Path:
     return _download(name)
 
 
+def short_name(name: str) -> str:
+    """What to call a model in a table; of a stage's checkpoint the stage."""
+    path = Path(name).resolve() if Path(name).exists() else Path(name)
+    return path.parent.name if path.name in ("checkpoint", "model") else path.name
+
+
 def has_vision(checkpoint: Path) -> bool:
     return "vision_config" in json.loads((checkpoint / "config.json").read_text())
 
