@@ -1,8 +1,8 @@
 """The commands as a user meets them: real processes, their output and their exit codes."""
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -37,11 +37,13 @@ def call(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_comes_at_once() -> None:
+    """In processor time: a wall clock would measure what else the machine does."""
     took = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = call("--help")
-        took.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert done.returncode == 0
     for command in ("run", "eval", "report", "detach", "graft", "schema", "data", "miniworld"):
         assert command in done.stdout
