@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from xreasoner import cli_data
+
 app = typer.Typer(
     help="Teach a vision-language model to reason on text alone, and measure what carries over to images.",
     no_args_is_help=True,
@@ -17,6 +19,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Look at training data.", no_args_is_help=True)
 miniworld = typer.Typer(help="The small world the quickstart lives in.", no_args_is_help=True)
+data.command("stats")(cli_data.stats)
+data.command("pass-rate")(cli_data.pass_rate)
 app.add_typer(data, name="data")
 app.add_typer(miniworld, name="miniworld")
 
@@ -40,7 +44,7 @@ def run(
 
     wanted = read_recipe(recipe, [*(overrides or []), *([f"out={out}"] if out else [])])
     if dry_run:
-        print_plan(make_plan(wanted), console)
+        print_plan(make_plan(wanted, say), console)
         return
     from xreasoner.pipeline import run_recipe
 
@@ -110,15 +114,17 @@ def show_data(
     """Show what a stage is trained on, token by token, its targets in colour."""
     from xreasoner.chat.template import training_example
     from xreasoner.data.show import show
-    from xreasoner.data.sources import training_problems
     from xreasoner.models.load import load_tokenizer
-    from xreasoner.models.resolve import resolve_model
+    from xreasoner.plan import make_plan
     from xreasoner.recipe_file import read_recipe
 
     wanted = read_recipe(recipe, overrides or [])
-    settings = wanted.stage(stage or next(iter(wanted.stages), ""))
-    tokenizer = load_tokenizer(resolve_model(wanted.model))
-    for problem in training_problems(settings.data, wanted.seed)[:count]:
+    name = stage or next(iter(wanted.stages), "")
+    wanted.stage(name)  # says so if there is none
+    plan = make_plan(wanted, say)
+    tokenizer = load_tokenizer(plan.base)
+    (problems,) = [planned.problems for planned in plan.stages if planned.name == name]
+    for problem in problems[:count]:
         show(training_example(problem, wanted.instruction, tokenizer), tokenizer, console)
 
 

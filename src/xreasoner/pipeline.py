@@ -37,7 +37,8 @@ def run_recipe(recipe: Recipe, console: Console) -> None:
     disable_progress_bar()  # transformers' own, one for every model opened
     world = join_world()
     with locked(recipe.run_dir) if world.is_first else nullcontext():
-        plan, journal = make_plan(recipe), Journal(console, recipe.run_dir / "log")
+        journal = Journal(console, recipe.run_dir / "log")
+        plan = make_plan(recipe, journal.say)
         wait_for_all(world)  # every rank has seen what is there before the first one changes it
         if world.is_first:
             print_plan(plan, console)

@@ -110,4 +110,4 @@ def read_rates(path: Path) -> dict[str, float]:
     if not path.is_file():
         raise ValueError(f"{path}: there are no pass rates; make them with: xreasoner data pass-rate")
     with path.open(encoding="utf-8") as lines:
-        return {row["id"]: row["rate"] for row in map(json.loads, lines)}
+        return {row["id"]: row["rate"] for row in map(json.loads, lines) if row["rate"] is not None}

@@ -18,8 +18,12 @@ def plan_steps(
     *,
     steps: int | None = None,
     epochs: float | None = None,
+    at_least: int = 1,
 ) -> list[list[int]]:
-    """Which sequences each optimizer step sees. Epochs follow each other without a gap."""
+    """Which sequences each optimizer step sees. Epochs follow each other without a gap.
+
+    A last step of fewer sequences than `at_least` (one for each rank) joins the step before.
+    """
     assert (steps is None) != (epochs is None)
     if not lengths:
         raise ValueError("there is nothing to train on: the data of this stage is empty")
@@ -34,6 +38,8 @@ def plan_steps(
                 return plan
         batch.append(index)
         filled += lengths[index]
+    if plan and len(batch) < at_least:
+        return [*plan[:-1], plan[-1] + batch]
     return [*plan, batch]
 
 

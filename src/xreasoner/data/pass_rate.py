@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.records import Problem, Rollout, Sampling
@@ -24,17 +25,16 @@ def measure_pass_rates(
     out: Path,
     say: Say,
 ) -> None:
-    """One line a problem in `out`, written when all its samples are there; a killed run goes on after them."""
+    """One line a problem in `out`, once all its samples are there; a killed run goes on after them."""
     out.parent.mkdir(parents=True, exist_ok=True)
     done = rated_so_far(out)
-    wanted = [number for number in range(len(problems)) if number not in done]
+    wanted = [number for number, problem in enumerate(problems) if problem.id not in done]
     say(f"{len(done):,} of {len(problems):,} problems have their pass rate already")
     with out.open("a", encoding="utf-8") as lines:
         for start in range(0, len(wanted), PROBLEMS_AT_ONCE):
             some = {str(number): problems[number] for number in wanted[start : start + PROBLEMS_AT_ONCE]}
             for number, rollouts in asked(some, engine, instruction, sampling):
-                row = rate(some[number], rollouts, grader)
-                lines.write(json.dumps({"number": int(number), **row}) + "\n")
+                lines.write(json.dumps(rate(some[number], rollouts, grader)) + "\n")
                 lines.flush()
             say(f"{len(done) + start + len(some):,} of {len(problems):,} problems asked")
 
@@ -51,15 +51,15 @@ def asked(
             yield rollout.prompt_id, waiting.pop(rollout.prompt_id)
 
 
-def rate(problem: Problem, rollouts: Sequence[Rollout], grader: Grader) -> dict[str, str | float | int]:
-    """Answers the grader failed on count neither way."""
+def rate(problem: Problem, rollouts: Sequence[Rollout], grader: Grader) -> dict[str, Any]:
+    """Answers the grader failed on count neither way; where it failed on all, there is no rate."""
     scores = grader.score_many([(problem, rollout.text) for rollout in rollouts])
     judged = [score.correct for score in scores if score.correct is not None]
-    share = sum(judged) / len(judged) if judged else 0.0
+    share = sum(judged) / len(judged) if judged else None
     return {"id": problem.id, "rate": share, "samples": len(judged)}
 
 
-def rated_so_far(out: Path) -> set[int]:
+def rated_so_far(out: Path) -> set[str]:
     """A last line that a kill tore is cut off."""
     if not out.exists():
         return set()
@@ -67,4 +67,4 @@ def rated_so_far(out: Path) -> set[int]:
     whole = whole[: whole.rfind(b"\n") + 1]
     with out.open("rb+") as file:
         file.truncate(len(whole))
-    return {json.loads(line)["number"] for line in whole.splitlines()}
+    return {json.loads(line)["id"] for line in whole.splitlines()}

@@ -1,0 +1,96 @@
+"""The commands that look at training data and prepare it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of it.")
+]
+console = Console()
+
+
+def stats(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="By default all with prepared data.")] = None,
+) -> None:
+    """Prepare the data of RECIPE, and print counts, lengths and what was left out, and why."""
+    from xreasoner.data.prepare import read_report
+    from xreasoner.data.stats import draw_histogram, print_report
+    from xreasoner.data.store import Store
+    from xreasoner.plan import make_plan
+    from xreasoner.recipe_file import read_recipe
+
+    wanted = read_recipe(recipe, overrides or [])
+    names = [wanted.stage(stage) and stage] if stage else list(wanted.stages)
+    for planned in make_plan(wanted, say).stages:
+        problems = planned.problems
+        if planned.name not in names:
+            continue
+        if not isinstance(problems, Store):
+            say(
+                f"{planned.name}: {len(problems):,} problems, taken as they are; give it filters to have more"
+            )
+            continue
+        report, picture = read_report(problems.folder), problems.folder / "lengths.png"
+        print_report(planned.name, report, problems.tokens.tolist(), console)
+        draw_histogram(planned.name, report, problems.tokens.tolist(), picture)
+        say(f"{picture}\n{problems.folder / 'left_out.jsonl'}")
+
+
+def pass_rate(
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(help="Where the rates go, one line a problem.")],
+    stage: Annotated[str, typer.Option(help="Whose problems are asked.")],
+    overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option(help="By default the recipe's.")] = None,
+    samples: Annotated[int, typer.Option(help="Answers drawn for each problem.")] = 8,
+    temperature: float = 1.0,
+) -> None:
+    """Estimate how often a model solves each problem of a stage, for `filters.pass_rates`."""
+    from xreasoner.data.pass_rate import measure_pass_rates
+    from xreasoner.models.load import load
+    from xreasoner.models.resolve import resolve_model
+    from xreasoner.parallel import join_world
+    from xreasoner.plan import make_plan
+    from xreasoner.recipe import GrpoStage
+    from xreasoner.recipe_file import read_recipe
+    from xreasoner.records import Sampling
+    from xreasoner.rewards.grade import Grader
+    from xreasoner.rollout.torch_engine import TorchEngine
+
+    wanted = read_recipe(recipe, overrides or [])
+    settings = wanted.stage(stage)
+    budgets = settings if isinstance(settings, GrpoStage) else wanted.evaluation
+    sampling = Sampling(
+        samples, temperature, budgets.think_budget, budgets.answer_budget, budgets.forced_exit, wanted.seed
+    )
+    (planned,) = [one for one in make_plan(wanted, say).stages if one.name == stage]
+    checkpoint = resolve_model(model or wanted.model)
+    refuse_another(out, {"model": str(checkpoint), "instruction": wanted.instruction, **asdict(sampling)})
+    engine = TorchEngine(load(checkpoint, join_world().device), max_rows=budgets.rows)
+    with Grader() as grader:
+        measure_pass_rates(planned.problems, engine, grader, wanted.instruction, sampling, out, say)
+    say(f"{out}: use it with filters.pass_rates={{file: {out}}}")
+
+
+def refuse_another(out: Path, made_from: dict[str, object]) -> None:
+    """Rates of two models, or of two ways of asking, are not mixed in one file."""
+    from xreasoner.run import first_difference, write_atomically
+
+    note = out.with_name(f"{out.name}.made_from.json")
+    if out.exists() and note.exists():
+        changed = first_difference(json.loads(note.read_text()), made_from)
+        if changed:
+            raise ValueError(f"{out}: holds other pass rates: {changed}; name another file")
+    write_atomically(note, json.dumps(made_from, indent=1) + "\n")
+
+
+def say(line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
