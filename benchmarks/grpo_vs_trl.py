@@ -95,7 +95,7 @@ class Bench:
                 "answer_budget": 16,
                 "forced_exit": False,
                 "skip_zero_spread": skip,
-                "tokens_per_microbatch": 8192,
+                "tokens_per_microbatch": 2048,
                 "samples_every": 10_000,
                 "checkpoint_every": 10_000,
                 "dtype": "float32",

@@ -67,7 +67,7 @@ def measure_ours(problems: Sequence[Problem], tokens: int, start: Path, out: Pat
             "epochs": 1,
             "lr": 1e-4,
             "tokens_per_step": TOKENS_PER_STEP,
-            "tokens_per_microbatch": TOKENS_PER_STEP,
+            "tokens_per_microbatch": 2048,
             "checkpoint_every": 10_000,
             "dtype": "float32",
         }

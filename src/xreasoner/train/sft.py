@@ -41,6 +41,7 @@ def train_sft(
         seed,
         steps=settings.steps,
         epochs=settings.epochs,
+        at_least=world.size,
     )
     optimizer = adamw(trainee.nll, settings.lr, settings.betas, settings.weight_decay)
     done, _ = load_state(out / "state", trainee.nll, optimizer, world)

@@ -38,6 +38,8 @@ def open_trainee(start: Path, settings: Optimization, seed: int, world: World) -
         raise ValueError(
             f"{start} has a vision tower: training is text-only, detach the language model first"
         )
+    if settings.lora and world.size > 1:
+        raise ValueError("LoRA on several processes is not supported yet: train it on one")
     compute_dtype = choose_dtype(settings.dtype, world.device)
     # Weights that learn are kept in float32: a bfloat16 weight would swallow small updates.
     frozen_dtype = compute_dtype if settings.lora else torch.float32
@@ -67,8 +69,6 @@ def choose_dtype(asked: Dtype, device: torch.device) -> torch.dtype:
 def save_trainee(trainee: Trainee, out: Path) -> None:
     """A plain checkpoint in the precision of the one we started from, adapters merged."""
     gathered = trainee.world.size > 1
-    if gathered and trainee.lora:
-        raise ValueError("LoRA on several processes is not supported yet: train it on one")
     weights = _gather(trainee) if gathered else None
     if trainee.world.is_first:
         finished = _merged(copy.deepcopy(trainee.lm)) if trainee.lora else trainee.lm
