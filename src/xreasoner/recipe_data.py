@@ -151,7 +151,9 @@ class Filters(Settings):
     """What is left out of a stage's data. Everything left out is counted and listed with its reason."""
 
     duplicates: Literal["keep", "exact", "near"] = "near"
-    """Of questions that are the same, or nearly so with the same numbers, the first is kept."""
+    """Of questions that are the same, or nearly so with the same numbers, the first is kept.
+
+    `keep` is for data that have several thoughts of each question."""
     thoughts: Literal["any", "required"] = "any"
     """required: problems without a thought are left out."""
     verified: bool = False
