@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("measure",),
     ("plan",),
-    ("train", "evals", "report"),
+    ("train", "evals", "report", "distill", "planning"),
     ("rollout", "rewards", "data", "chat", "models", "miniworld"),
     ("recipe_file", "journal"),
     ("recipe_errors", "parallel", "run"),

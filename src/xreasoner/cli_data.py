@@ -80,6 +80,26 @@ def pass_rate(
     say(f"{out}: use it with filters.pass_rates={{file: {out}}}")
 
 
+def distill(
+    settings: Annotated[Path, typer.Argument(metavar="DISTILLATION", help="What to ask whom, in YAML.")],
+    overrides: Overrides = None,
+) -> None:
+    """Ask a teacher for thoughts, and keep those that end with the known answer."""
+    from xreasoner.distill.run import distill as ask_and_keep
+    from xreasoner.distill.settings import read_distillation
+    from xreasoner.distill.teacher import teacher_engine
+    from xreasoner.rewards.grade import Grader
+
+    wanted = read_distillation(settings, overrides or [])
+    with Grader() as grader:
+        summary = ask_and_keep(wanted, teacher_engine(wanted.teacher), grader, say)
+    hinted = f", {summary.solved_with_hint:,} of them with a hint" if wanted.hint else ""
+    say(
+        f"{summary.solved:,} of {summary.questions:,} questions solved{hinted}: {summary.thoughts:,} thoughts"
+    )
+    say(f"{wanted.folder / 'thoughts.jsonl'}")
+
+
 def refuse_another(out: Path, made_from: dict[str, object]) -> None:
     """Rates of two models, or of two ways of asking, are not mixed in one file."""
     from xreasoner.run import first_difference, write_atomically

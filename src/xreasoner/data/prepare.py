@@ -130,7 +130,7 @@ class _Preparation:
         self._rows, self._with_thought, self._began = 0, 0, time.monotonic()
 
     def run(self) -> Report:
-        stream = _candidates(self._entries, self._seed)
+        stream = candidates_of(self._entries, self._seed)
         with Grader() as grader:
             checks = self._checks(grader)
             while found := list(islice(stream, TOGETHER)):
@@ -215,7 +215,7 @@ class _Preparation:
         )
 
 
-def _candidates(entries: Sequence[Any], seed: int) -> Iterator[Found]:
+def candidates_of(entries: Sequence[Any], seed: int) -> Iterator[Found]:
     names: Counter[str] = Counter()
     drawn: set[str] = set()
     for number, entry in enumerate(entries):

@@ -1,0 +1,1 @@
+"""Ask a teacher for thoughts and keep those that lead to the known answer."""

@@ -1,0 +1,91 @@
+"""Every answer a teacher gave, one line each: what stands here is never asked again."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from xreasoner.records import Rollout
+from xreasoner.rollout.api_engine import ServerRollout
+
+
+class Key(NamedTuple):
+    problem: str
+    round: int
+    """0: as it is; 1: with the hint."""
+    sample: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    problem: str
+    round: int
+    sample: int
+    correct: bool | None
+    usable: bool
+    """Right, finished, and with a thought that can be trained on."""
+    why: str
+    prompt_tokens: int
+    completion_tokens: int
+    text: str = field(repr=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.problem, self.round, self.sample)
+
+
+class Noted(NamedTuple):
+    """What is kept in memory of an answer: enough to choose, and where to find the rest."""
+
+    usable: bool
+    completion_tokens: int
+    place: int
+
+
+class AnswerFile:
+    def __init__(self, path: Path) -> None:
+        self.noted: dict[Key, Noted] = {}
+        self.prompt_tokens = self.completion_tokens = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        self._file = path.open("rb+")
+        self._read()
+
+    def _read(self) -> None:
+        end = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break  # torn by a kill
+            self._note(Answer(**json.loads(line)), end)
+            end += len(line)
+        self._file.seek(end)
+        self._file.truncate()
+
+    def add(self, answer: Answer) -> None:
+        place = self._file.seek(0, 2)
+        self._file.write(json.dumps(asdict(answer), ensure_ascii=True).encode() + b"\n")
+        self._file.flush()
+        self._note(answer, place)
+
+    def _note(self, answer: Answer, place: int) -> None:
+        self.noted[answer.key] = Noted(answer.usable, answer.completion_tokens, place)
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+
+    def read(self, key: Key) -> Answer:
+        self._file.seek(self.noted[key].place)
+        return Answer(**json.loads(self._file.readline()))
+
+    def usable(self, problem: str, round_: int, samples: int) -> list[Key]:
+        keys = [Key(problem, round_, sample) for sample in range(samples)]
+        return [key for key in keys if key in self.noted and self.noted[key].usable]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def tokens_of(rollout: Rollout) -> tuple[int, int]:
+    """Of the prompt and of the answer; servers count theirs themselves."""
+    if isinstance(rollout, ServerRollout):
+        return rollout.prompt_tokens, rollout.completion_tokens
+    return len(rollout.prompt_ids), sum(rollout.by_policy)

@@ -1,0 +1,213 @@
+"""Ask, verify, keep: resumable at the single answer, and the same file whatever was killed in between."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.chat.think import split_thought
+from xreasoner.data.candidates import Candidate, flattened
+from xreasoner.data.prepare import candidates_of
+from xreasoner.data.report import LeftOutFile
+from xreasoner.distill.answers import AnswerFile, Key
+from xreasoner.distill.judge import hinted, judge
+from xreasoner.distill.settings import Distillation, ServerTeacher
+from xreasoner.records import Message, Problem, Prompt, Sampling
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.engine import Engine
+from xreasoner.run import first_difference, locked, write_atomically
+
+QUESTIONS_AT_ONCE = 512
+SECONDS_BETWEEN_LINES = 10.0
+CHANGEABLE = {"keep", "samples", "hint", "out", "name"}
+"""Settings that leave the answers given so far as good as they were."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    questions: int
+    solved: int
+    solved_with_hint: int
+    thoughts: int
+    answers: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float | None
+    left_out: dict[str, int]
+    """Rows of the data that could not be asked, by reason."""
+
+
+def distill(settings: Distillation, engine: Engine, grader: Grader, say: Say) -> Summary:
+    folder = settings.folder
+    with locked(folder):
+        refuse_another(settings)
+        problems, left_out = questions(settings, folder / "left_out.jsonl")
+        answers = AnswerFile(folder / "answers.jsonl")
+        work = _Work(settings, engine, grader, answers, say)
+        for start in range(0, len(problems), QUESTIONS_AT_ONCE):
+            some = problems[start : start + QUESTIONS_AT_ONCE]
+            work.ask(some, round_=0)
+            if settings.hint:
+                work.ask([p for p in some if not answers.usable(p.id, 0, settings.samples)], round_=1)
+            work.say_progress(start + len(some), len(problems))
+        summary = keep(settings, problems, answers, left_out)
+        write_atomically(folder / "summary.json", json.dumps(asdict(summary), indent=1) + "\n")
+        answers.close()
+    return summary
+
+
+def refuse_another(settings: Distillation) -> None:
+    """Answers of two teachers, or to two ways of asking, are not mixed."""
+    note = settings.folder / "made_from.json"
+    made_from = settings.model_dump(mode="json", exclude=CHANGEABLE)
+    for how_fast in (
+        "concurrency",
+        "requests_per_minute",
+        "retries",
+        "seconds",
+        "dollars",
+        "key_from",
+        "rows",
+    ):
+        made_from["teacher"].pop(how_fast, None)
+    if note.exists():
+        changed = first_difference(json.loads(note.read_text()), made_from)
+        if changed:
+            raise ValueError(f"{settings.folder}: holds another distillation: {changed}; set another out")
+    write_atomically(note, json.dumps(made_from, indent=1) + "\n")
+
+
+def questions(settings: Distillation, listed: Path) -> tuple[list[Problem], Mapping[str, int]]:
+    """Without any thoughts they come with: those are not asked for, and fill the memory."""
+    problems, left_out = [], LeftOutFile(listed)
+    for found in candidates_of(settings.data, settings.seed):
+        if isinstance(found, Candidate):
+            problems.append(replace(found.problem, reasoning=""))
+        else:
+            left_out.add(found)
+    left_out.close()
+    return problems, left_out.counts
+
+
+class _Work:
+    def __init__(
+        self, settings: Distillation, engine: Engine, grader: Grader, answers: AnswerFile, say: Say
+    ) -> None:
+        self._settings, self._engine, self._grader, self._answers = settings, engine, grader, answers
+        self._say, self._last = say, time.monotonic()
+        # One prompt an answer: a kill then costs the answers under way and no more.
+        self._sampling = Sampling(
+            1, settings.temperature, settings.think_budget, settings.answer_budget, True, settings.seed
+        )
+
+    def ask(self, problems: Sequence[Problem], round_: int) -> None:
+        by_id = {problem.id: problem for problem in problems}
+        wanted = [Key(p.id, round_, sample) for p in problems for sample in range(self._settings.samples)]
+        keys = {"/".join(map(str, key)): key for key in wanted if key not in self._answers.noted}
+        prompts = [self._prompt(by_id[key.problem], key, name) for name, key in keys.items()]
+        if not prompts:
+            return
+        for rollout in self._engine.generate(prompts, self._sampling):
+            key = keys[rollout.prompt_id]
+            self._answers.add(judge(by_id[key.problem], key, rollout, self._grader))
+            if time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
+                self._say(f"{len(self._answers.noted):,} answers, {spent(self._settings, self._answers)}")
+                self._last = time.monotonic()
+
+    def _prompt(self, problem: Problem, key: Key, name: str) -> Prompt:
+        prompt = problem_prompt(problem, self._settings.instruction)
+        if key.round == 0:
+            return replace(prompt, id=name)
+        *before, question = prompt.messages
+        told = Message(question.role, (*question.parts, hinted(problem)))
+        return Prompt(name, (*before, told))
+
+    def say_progress(self, done: int, total: int) -> None:
+        self._say(f"{done:,} of {total:,} questions, {spent(self._settings, self._answers)}")
+
+
+def dollars(settings: Distillation, answers: AnswerFile) -> float | None:
+    teacher = settings.teacher
+    if not isinstance(teacher, ServerTeacher) or teacher.dollars is None:
+        return None
+    prompts, completions = teacher.dollars
+    return (answers.prompt_tokens * prompts + answers.completion_tokens * completions) / 1e6
+
+
+def spent(settings: Distillation, answers: AnswerFile) -> str:
+    usable = sum(noted.usable for noted in answers.noted.values())
+    price = dollars(settings, answers)
+    return (
+        f"{usable:,} of {len(answers.noted):,} thoughts usable, "
+        f"{answers.prompt_tokens:,} tokens asked, {answers.completion_tokens:,} answered"
+        + (f", {price:,.2f} dollars" if price is not None else "")
+    )
+
+
+def keep(
+    settings: Distillation, problems: Sequence[Problem], answers: AnswerFile, left_out: Mapping[str, int]
+) -> Summary:
+    """In the order of the data, whatever order the answers came in."""
+    thoughts, solved, with_hint = 0, 0, 0
+    with written_whole(settings.folder / "thoughts.jsonl") as file:
+        for problem in problems:
+            chosen = list(choose(settings, problem, answers))
+            thoughts, solved = thoughts + len(chosen), solved + bool(chosen)
+            with_hint += bool(chosen) and chosen[0].round > 0
+            for key in chosen:
+                file.write(row(problem, key, answers, several=settings.keep == "all"))
+    return Summary(
+        questions=len(problems),
+        solved=solved,
+        solved_with_hint=with_hint,
+        thoughts=thoughts,
+        answers=len(answers.noted),
+        prompt_tokens=answers.prompt_tokens,
+        completion_tokens=answers.completion_tokens,
+        dollars=dollars(settings, answers),
+        left_out=dict(left_out),
+    )
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[str]]:
+    """A file that appears when it is complete."""
+    beside = path.with_name(f".{path.name}.unfinished")
+    with beside.open("w", encoding="utf-8") as file:
+        yield file
+    beside.replace(path)
+
+
+def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Iterator[Key]:
+    """Thoughts with a hint only where there is none without."""
+    usable = answers.usable(problem.id, 0, settings.samples)
+    if not usable and settings.hint:
+        usable = answers.usable(problem.id, 1, settings.samples)
+    if settings.keep == "all":
+        return iter(usable)
+    by_length = sorted(usable, key=lambda key: (answers.noted[key].completion_tokens, key.sample))
+    return islice(by_length, 1)
+
+
+def row(problem: Problem, key: Key, answers: AnswerFile, several: bool) -> str:
+    """In the columns that recipes read by default."""
+    answer = answers.read(key)
+    thought = split_thought(answer.text)
+    fields = {
+        "id": f"{problem.id}-{key.round}-{key.sample}" if several else problem.id,
+        "question": flattened(problem.question),
+        "choices": list(problem.choices) or None,
+        "answer": problem.answer,
+        "reasoning": thought.thought,
+        "reply": thought.rest,
+        "hinted": key.round > 0,
+        "tokens": answer.completion_tokens,
+    }
+    return json.dumps(fields, ensure_ascii=False) + "\n"

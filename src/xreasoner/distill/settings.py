@@ -1,0 +1,91 @@
+"""What a distillation asks, whom, and what it keeps: a YAML file as strict as a recipe."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from xreasoner.recipe import Dtype, StageName
+from xreasoner.recipe_data import TrainingData
+from xreasoner.recipe_errors import explain
+from xreasoner.recipe_file import override_into, parse_yaml
+from xreasoner.recipe_settings import Budget, Count, NonNegative, Positive, Settings
+
+
+class ServerTeacher(Settings):
+    """Any server that speaks OpenAI's chat protocol."""
+
+    kind: Literal["server"]
+    url: str
+    """Up to and with /v1."""
+    model: str
+    key_from: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key."""
+    concurrency: Count = 16
+    """Requests under way at once."""
+    requests_per_minute: Positive | None = None
+    retries: Budget = 8
+    seconds: Positive = 1800.0
+    """A request may take so long."""
+    dollars: tuple[NonNegative, NonNegative] | None = None
+    """Price of a million tokens, of prompts and of answers; then progress shows what was spent."""
+
+
+class TorchTeacher(Settings):
+    """A checkpoint on this machine."""
+
+    kind: Literal["torch"]
+    model: str
+    rows: Count = 256
+    """How many answers are generated at once."""
+    dtype: Dtype = "auto"
+
+
+Teacher = Annotated[ServerTeacher | TorchTeacher, Field(discriminator="kind")]
+
+
+class Distillation(Settings):
+    """Thoughts of a teacher about the questions of some data, kept where they end with the right answer."""
+
+    name: StageName
+    out: Path | None = None
+    """By default runs/NAME. The thoughts are in `thoughts.jsonl` there."""
+    teacher: Teacher
+    data: TrainingData
+    instruction: str | None = None
+    """The system prompt."""
+    samples: Count = 4
+    """Thoughts asked for each question."""
+    temperature: NonNegative = 0.6
+    think_budget: Count = 16384
+    answer_budget: Count = 2048
+    keep: Literal["shortest", "all"] = "shortest"
+    """Of the right thoughts of a question."""
+    hint: bool = False
+    """Ask unsolved questions once more with their answer told; thoughts that mention it are not kept."""
+    seed: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs") / self.name
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("samples: several answers at temperature 0 are the same one; set a temperature")
+        return self
+
+
+def read_distillation(path: Path, overrides: Sequence[str] = ()) -> Distillation:
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: a distillation is a mapping of keys to settings")
+    changed = {".".join(override_into(raw, override)): override for override in overrides}
+    try:
+        return Distillation.model_validate_json(json.dumps(raw, default=str), strict=True, by_name=False)
+    except ValidationError as error:
+        raise ValueError(explain(error, raw, Distillation, str(path), changed)) from None
