@@ -72,7 +72,7 @@ def letter_tokenizer() -> PreTrainedTokenizerFast:
     return finish_tokenizer(backend, tags_are_tokens=False)
 
 
-def shake(model: PreTrainedModel, spread: float) -> PreTrainedModel:
+def with_lively_weights(model: PreTrainedModel, spread: float = 0.3) -> PreTrainedModel:
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -83,7 +83,7 @@ def shake(model: PreTrainedModel, spread: float) -> PreTrainedModel:
 
 def new_text_model(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     config = Qwen2Config(vocab_size=PADDED_VOCABULARY, eos_token_id=tokenizer.eos_token_id, **TEXT_CONFIG)
-    return shake(Qwen2ForCausalLM(config), 0.3)
+    return with_lively_weights(Qwen2ForCausalLM(config))
 
 
 def new_vlm(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -111,7 +111,7 @@ def new_vlm(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
         vision_end_token_id=end,
         tie_word_embeddings=False,
     )
-    return shake(Qwen2_5_VLForConditionalGeneration(config), 0.3)
+    return with_lively_weights(Qwen2_5_VLForConditionalGeneration(config))
 
 
 @pytest.fixture(scope="session")
@@ -185,3 +185,8 @@ def opening_loaded(text_loaded: Loaded) -> Loaded:
     tokenizer = word_tokenizer()
     tokenizer.chat_template = TEMPLATE.replace("assistant {% endif", "assistant <think> {% endif")
     return replace(text_loaded, tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="session")
+def shake() -> Callable[[PreTrainedModel], PreTrainedModel]:
+    return with_lively_weights

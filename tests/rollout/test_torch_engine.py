@@ -67,6 +67,17 @@ def test_greedy_text_about_pictures_is_what_generate_writes(
     assert len({tuple(ids) for ids in expected.values()}) == len(mixed_prompts)
 
 
+def test_long_texts_widen_the_cache(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
+    sampling = Sampling(n=2, temperature=1.0, think_budget=0, answer_budget=300, forced_exit=False, seed=1)
+    results = run(text_loaded, text_prompts[:5], sampling, max_rows=4)
+    longest = max(results.values(), key=lambda rollout: len(rollout.token_ids))
+    assert len(longest.token_ids) > 150
+    prompt = next(prompt for prompt in text_prompts if prompt.id == longest.prompt_id)
+    banned = sorted(TorchEngine(text_loaded).vocabulary.banned)
+    expected = full_pass_logprobs(text_loaded, prompt, longest, banned, 1.0)
+    torch.testing.assert_close(torch.tensor(longest.logprobs), expected, atol=2e-4, rtol=1e-4)
+
+
 def test_the_picture_changes_the_answer(vlm_loaded: Loaded, ask, draw_picture) -> None:
     prompts = [ask(f"{seed}", draw_picture(3, 2, seed), " w1") for seed in range(4)]
     results = run(vlm_loaded, prompts, GREEDY)
