@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
@@ -60,6 +61,8 @@ class Pace:
 
 class ApiEngine:
     def __init__(self, server: Server) -> None:
+        if find_spec("openai") is None:
+            raise ValueError("a server is asked with the openai client: pip install 'xreasoner[api]'")
         import openai
 
         self._server, self._pace = server, Pace(server.requests_per_minute)
