@@ -35,7 +35,9 @@ def read_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 def _stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     listed = model.generation_config.eos_token_id if model.generation_config is not None else None
     from_config = set(listed) if isinstance(listed, list) else {listed}
-    return frozenset({*from_config, tokenizer.eos_token_id, end_of_turn_id(tokenizer)} - {None})
+    stops = {*from_config, tokenizer.eos_token_id, end_of_turn_id(tokenizer)}
+    # A config made without a word about it holds its family's default, which a small vocabulary has not.
+    return frozenset(stops & set(range(model.config.get_text_config().vocab_size)))
 
 
 def _no_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
