@@ -110,13 +110,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.rows)
         everything = options.prompts * options.samples
-        entries = [
-            compare(bench, "Rollouts in groups", options.prompts, options.samples, options),
-            compare(bench, "Rollouts, one a prompt", everything, 1, options),
-        ]
+        record([compare(bench, "Rollouts in groups", options.prompts, options.samples, options)])
+        record([compare(bench, "Rollouts, one a prompt", everything, 1, options)])
     for name, lengths in bench.lengths.items():
         print(f"mean length, {name}: {statistics.fmean(lengths):.1f} tokens")
-    record(entries)
 
 
 if __name__ == "__main__":
