@@ -33,10 +33,10 @@ class BaseSettings:
     size: Size = field(default_factory=Size)
     syllabus: Syllabus = field(default_factory=Syllabus)
     seed: int = 0
-    text_steps: int = 800
+    text_steps: int = 1000
     seeing_steps: int = 400
-    steps: int = 3000
-    rows: int = 96
+    steps: int = 4000
+    rows: int = 32
     lr: float = 2e-3
     seeing_lr: float = 3e-3
     drawn: float = 0.65
@@ -50,15 +50,16 @@ def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batch
         inputs_embeds=embeds_BTH, position_ids=batch.positions_3BT, use_cache=False
     ).last_hidden_state
     learned = batch.targets_BT != -100
-    return F.cross_entropy(model.lm_head(hidden_BTH[learned]), batch.targets_BT[learned], reduction="sum")
+    loss_N = F.cross_entropy(model.lm_head(hidden_BTH[learned]), batch.targets_BT[learned], reduction="none")
+    return loss_N @ batch.weights_BT[learned]
 
 
 def learn(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batches: list[Batch]) -> float:
-    """Adds the gradient of the mean loss over all batches; returns that mean."""
-    targets = sum(int((batch.targets_BT != -100).sum()) for batch in batches)
+    """Adds the gradient of the mean loss of all lessons; returns that mean."""
+    lessons = sum(len(batch.ids_BT) for batch in batches)
     total = 0.0
     for batch in batches:
-        loss = batch_loss(model, seen_CH, batch) / targets
+        loss = batch_loss(model, seen_CH, batch) / lessons
         loss.backward()
         total += loss.item()
     return total
@@ -79,10 +80,10 @@ def teach(
     optimizer = torch.optim.AdamW(trained, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=0.1)
     for step in range(steps):
-        progress = step / steps if drawn else 1.0
+        progress = step / steps
         lessons = [next_lesson(rng, settings.syllabus, drawn, progress) for _ in range(settings.rows)]
         optimizer.zero_grad()
-        loss = learn(model, seen_CH, classroom.batches(lessons, rng, parts=4))
+        loss = learn(model, seen_CH, classroom.batches(lessons, rng, parts=2))
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()

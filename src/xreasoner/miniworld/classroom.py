@@ -22,6 +22,8 @@ class Batch:
     positions_3BT: Tensor
     targets_BT: Tensor
     """The next token where it is learned, -100 elsewhere."""
+    weights_BT: Tensor
+    """Each lesson weighs the same: a short answer is not drowned by a long reading."""
 
 
 @dataclass
@@ -113,4 +115,5 @@ class Classroom:
                 [row.positions + [(0, 0, 0)] * (length - len(row.positions)) for row in rows]
             ).permute(2, 0, 1),
             torch.tensor(targets),
+            torch.tensor([[1 / sum(row.learned)] * length for row in rows]),
         )

@@ -6,7 +6,7 @@ from itertools import count
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, write_thought
 from xreasoner.miniworld.families.sums import pick_operator
-from xreasoner.miniworld.item import Item, arithmetic
+from xreasoner.miniworld.item import Item, Step, arithmetic
 from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, choices_of, split_of
 from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.teacher import write_thought as teach
@@ -17,6 +17,7 @@ Piece = str | Scene
 
 THINK_INSTRUCTION = "think then answer"
 FACTS_PER_LESSON = 10
+LOOKED_UP = ("bars", "shapes", "labs")
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class Lesson:
 class Syllabus:
     """How often each kind of lesson comes."""
 
-    facts: float = 0.12
-    read: float = 0.33
-    many_steps: float = 0.10
+    facts: float = 0.10
+    read: float = 0.20
+    drill: float = 0.30
+    many_steps: float = 0.05
     think: float = 0.5
     """Share of the one-step questions answered after a one-step thought, under the instruction."""
     largest_read: int = 6
@@ -76,6 +78,23 @@ def read_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
     return Lesson("", (*show(item.scene, rng, drawn), "read"), reply)
 
 
+def drill_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
+    """Several one-step questions in a breath: far more to learn from than one answer at a time."""
+    item = draw_item(rng, rng.randint(2, largest), LOOKED_UP)
+    steps = [step for step in item.steps if step.words[-1] != "="]
+    if item.family != "shapes":  # asked by name: in any order
+        rng.shuffle(steps)
+    names = item.question.split()[-1] if item.family == "shapes" else " ".join(s.words[0] for s in steps)
+    said = [" ".join(found_words(item, step)) for step in steps]
+    prompt = (*show(item.scene, rng, drawn), f"say {names}")
+    return Lesson("", prompt, f"{ANSWER_OPEN}{' ; '.join(said)}{ANSWER_CLOSE}")
+
+
+def found_words(item: Item, step: Step) -> tuple[str, ...]:
+    """What a step finds by looking, without the count it keeps."""
+    return {"bars": (*step.words, step.result), "shapes": step.words, "labs": step.words[:3]}[item.family]
+
+
 def question_lesson(rng: random.Random, drawn: float, difficulty: int, think: float) -> Lesson:
     item = draw_item(rng, difficulty)
     question, answer = item.question, item.answer
@@ -90,13 +109,18 @@ def question_lesson(rng: random.Random, drawn: float, difficulty: int, think: fl
 
 
 def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: float) -> Lesson:
-    """`progress` runs from 0 to 1: reading starts with small scenes."""
-    kind = rng.random()
-    if kind < syllabus.facts:
-        return facts_lesson(rng)
-    if kind < syllabus.facts + syllabus.read:
-        largest = 1 + round((syllabus.largest_read - 1) * min(1.0, 3 * progress))
-        return read_lesson(rng, drawn, largest)
-    if kind < syllabus.facts + syllabus.read + syllabus.many_steps:
-        return question_lesson(rng, drawn, rng.randint(2, 5), think=0.0)
-    return question_lesson(rng, drawn, 1, syllabus.think)
+    """`progress` runs from 0 to 1: reading and drills start with small scenes."""
+    largest = 2 + round((syllabus.largest_read - 2) * min(1.0, 3 * progress))
+    kinds = ("facts", "read", "drill", "many", "one")
+    shares = (syllabus.facts, syllabus.read, syllabus.drill, syllabus.many_steps)
+    match rng.choices(kinds, (*shares, 1 - sum(shares)))[0]:
+        case "facts":
+            return facts_lesson(rng)
+        case "read":
+            return read_lesson(rng, drawn, largest)
+        case "drill":
+            return drill_lesson(rng, drawn, largest)
+        case "many":
+            return question_lesson(rng, drawn, rng.randint(2, 5), think=0.0)
+        case _:
+            return question_lesson(rng, drawn, 1, syllabus.think)

@@ -11,7 +11,20 @@ VERDICTS = ("low", "ok", "high")
 
 PROSE = (
     *("system", "user", "assistant"),
-    *("read", "work", "out", "how", "many", "abnormal", "facts", "think", "then", "answer", "directly"),
+    *(
+        "read",
+        "say",
+        "work",
+        "out",
+        "how",
+        "many",
+        "abnormal",
+        "facts",
+        "think",
+        "then",
+        "answer",
+        "directly",
+    ),
     *("so", "wait", "check", "yes", "no", "is", "the", "what", "count", "total"),
     *("=", ":", ";", ".", ",", "?", ">", "<"),
 )
