@@ -7,9 +7,9 @@ from typing import Any
 HERE = Path(__file__).parent
 HEADER = """# Measured
 
-Made from `results.json` by `python benchmarks/render.py`; the benchmarks write into that file. A ratio above 1
-means that ours is better. Both sides ran alternately in one process tree on the same machine, with the same model,
-data and precision, the peer with the settings that serve it best; the spread is that of the ratios of the rounds.
+Made from `results.json` by `python benchmarks/render.py`; the benchmarks write into that file. A ratio
+above 1 means that ours is better. Both sides ran alternately on the same machine, with the same model, data
+and precision, the peer with the settings that serve it best; the spread is that of the ratios of the rounds.
 
 | what | ours | peer | ratio | spread | aim | on | command |
 |---|---|---|---|---|---|---|---|

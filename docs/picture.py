@@ -12,6 +12,10 @@ COLOURS = {"sums": "#3b6fd4", "bars": "#d9822b", "shapes": "#2e9e6b", "labs": "#
 GREY = "#7a7f87"
 
 
+def is_of(row: dict, benchmark: str) -> bool:
+    return row["benchmark"] == benchmark and row["subset"] == "all"
+
+
 def draw(runs: list[dict], out: Path) -> None:
     figure = Figure(figsize=(7.6, 3.6), layout="constrained")
     panel = figure.subplots()
@@ -29,7 +33,8 @@ def draw(runs: list[dict], out: Path) -> None:
             ]
             panel.errorbar(
                 range(len(of_run)), heights, yerr=errors, color=COLOURS[family], linewidth=2, capsize=2,
-                marker="o", markersize=4, alpha=1 if number == 0 else 0.35, label=label if number == 0 else None,
+                marker="o", markersize=4,
+                alpha=1 if number == 0 else 0.35, label=label if number == 0 else None,
             )  # fmt: skip
     panel.set_xticks(range(len(stages)), stages)
     panel.set_ylim(0, 100)
