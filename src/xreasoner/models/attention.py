@@ -92,10 +92,14 @@ def packed_forward(
     assert query_1HTD.shape[0] == 1 and sum(segments.lengths) == query_1HTD.shape[2]
     # Under autocast the rotary embedding lifts queries and keys to float32; values tell the true precision.
     query_1HTD, key_1KTD = query_1HTD.to(value_1KTD.dtype), key_1KTD.to(value_1KTD.dtype)
-    kernel = (
-        _varlen if value_1KTD.is_cuda and value_1KTD.dtype in (torch.bfloat16, torch.float16) else _looped
-    )
-    return kernel(query_1HTD, key_1KTD, value_1KTD, segments, scaling, sliding_window), None
+    if value_1KTD.is_cuda and value_1KTD.dtype in (torch.bfloat16, torch.float16):
+        return _varlen(query_1HTD, key_1KTD, value_1KTD, segments, scaling, sliding_window), None
+    with torch.autocast(value_1KTD.device.type, enabled=False):
+        # A CPU differentiates attention several times slower in bfloat16 than in float32.
+        out_1THD = _looped(
+            query_1HTD.float(), key_1KTD.float(), value_1KTD.float(), segments, scaling, sliding_window
+        )
+    return out_1THD.to(value_1KTD.dtype), None
 
 
 def _varlen(
