@@ -1,8 +1,9 @@
 import io
 
+import pytest
 from rich.console import Console
 
-from xreasoner.train.progress import Bar, Lines, progress_on
+from xreasoner.train.progress import Bar, Lines, progress_on, running
 
 
 def test_where_nobody_watches_it_prints_few_plain_lines() -> None:
@@ -26,3 +27,11 @@ def test_a_terminal_gets_a_bar() -> None:
     progress.step(10, {"loss": 0.5})
     progress.end()
     assert "loss 0.5" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_stage_that_fails_gives_the_terminal_back() -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    progress = Bar(console)
+    with pytest.raises(RuntimeError), running(progress, "sft", 10, 0):
+        raise RuntimeError
+    assert console.file.getvalue().endswith("\x1b[?25h")  # type: ignore[attr-defined]

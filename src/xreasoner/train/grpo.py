@@ -21,7 +21,7 @@ from xreasoner.train.groups import Batch, Rewarder, learned_tokens
 from xreasoner.train.metrics import MetricsFile
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
 from xreasoner.train.policy_update import add_reference, backward, policy_rows
-from xreasoner.train.progress import Progress
+from xreasoner.train.progress import Progress, running
 from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
 from xreasoner.train.watch import describe, keep_samples
 
@@ -61,8 +61,11 @@ def train_grpo(
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
     engine = TorchEngine(Loaded(trainee.lm, trainee.tokenizer, None), max_rows=settings.rows)
 
-    progress.begin("grpo", steps, done)
-    with Grader() as grader, MetricsFile(out / "metrics.jsonl", done) as metrics:
+    with (
+        Grader() as grader,
+        MetricsFile(out / "metrics.jsonl", done) as metrics,
+        running(progress, "grpo", steps, done),
+    ):
         rewarder = Rewarder(engine, grader, instruction, settings, seed)
         if done == 0 and settings.eval_every:
             best = watch(trainee, rewarder, held_out, 0, best, out, metrics)
@@ -84,7 +87,6 @@ def train_grpo(
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
                 kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
                 save_state(out / "state", trainee.nll, optimizer, step + 1, kept, world)
-    progress.end()
     finish(trainee, best, out)
 
 

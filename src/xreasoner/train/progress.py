@@ -1,7 +1,8 @@
 """How a stage tells that it lives: a bar where people watch, plain lines where they do not."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -21,6 +22,16 @@ class Progress(Protocol):
     def note(self, line: str) -> None: ...
 
     def end(self) -> None: ...
+
+
+@contextmanager
+def running(progress: Progress, title: str, steps: int, done: int) -> Iterator[None]:
+    """Ends the display also where the stage fails: a terminal must get its cursor back."""
+    progress.begin(title, steps, done)
+    try:
+        yield
+    finally:
+        progress.end()
 
 
 def progress_on(console: Console) -> Progress:

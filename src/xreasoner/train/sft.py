@@ -17,7 +17,7 @@ from xreasoner.records import Problem
 from xreasoner.train.loss import pack
 from xreasoner.train.metrics import MetricsFile
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
-from xreasoner.train.progress import Progress, Silent
+from xreasoner.train.progress import Progress, Silent, running
 from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
 
 
@@ -48,8 +48,7 @@ def train_sft(
     lr_at = cosine(settings.lr, len(plan), settings.warmup, settings.min_lr_ratio)
     metrics_path = out / "metrics.jsonl" if world.is_first else Path("/dev/null")
 
-    progress.begin("sft", len(plan), done)
-    with MetricsFile(metrics_path, done) as metrics:
+    with MetricsFile(metrics_path, done) as metrics, running(progress, "sft", len(plan), done):
         for step in range(done, len(plan)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
@@ -73,7 +72,6 @@ def train_sft(
             progress.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(plan):
                 save_state(out / "state", trainee.nll, optimizer, step + 1, {}, world)
-    progress.end()
     save_trainee(trainee, out / "model")
 
 
