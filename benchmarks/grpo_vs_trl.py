@@ -1,7 +1,7 @@
 """GRPO, seconds a step: ours against TRL's GRPOTrainer on the same model, prompts, samples and precision.
 
     pip install -e '.[bench]'
-    python benchmarks/grpo_vs_trl.py [--rounds 5] [--cap 1024] [--prompts 16] [--samples 8] [--threads 1]
+    python benchmarks/grpo_vs_trl.py [--rounds 5] [--cap 1024] [--prompts 16] [--samples 8] [--clock wall]
 
 A random model ends its answer with the same small probability at every token, about one in 177: lengths have
 an honest long tail, cut at `--cap`, and are the same for both in distribution (both means are printed). The
@@ -15,7 +15,6 @@ import json
 import shutil
 import statistics
 import tempfile
-import time
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
@@ -29,7 +28,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from side_by_side import alternate, entry, record, write_model, written_problems
+from side_by_side import CLOCKS, alternate, entry, measure_with, record, write_model, written_problems
 from xreasoner.chat.template import encode_prompt, problem_prompt
 from xreasoner.recipe import GrpoStage
 from xreasoner.records import Problem, Score
@@ -57,16 +56,17 @@ class CoinGrader:
 
 
 class StepClock(TrainerCallback):
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
         self.began = 0.0
         self.seconds: list[float] = []
         self.lengths: list[float] = []
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.began = time.perf_counter()
+        self.began = self.now()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.seconds.append(time.perf_counter() - self.began)
+        self.seconds.append(self.now() - self.began)
 
     def on_log(self, *_: Any, logs: dict[str, float] | None = None, **__: Any) -> None:
         if logs and "completions/mean_length" in logs:
@@ -79,6 +79,7 @@ class Bench:
         self.tokenizer: PreTrainedTokenizerBase = write_model(folder / "start")
         self.problems = written_problems(options.prompts * 4, lambda rng: 1)
         self.turn = 0
+        self.now = measure_with(options.clock, grpo)
         self.lengths: dict[str, list[float]] = {}
 
     def ours(self, skip: bool) -> float:
@@ -117,7 +118,7 @@ class Bench:
             self.tokenizer.decode(encode_prompt(problem_prompt(p, None), self.tokenizer, None).ids)
             for p in self.problems
         ]
-        clock = StepClock()
+        clock = StepClock(self.now)
         everything = self.options.prompts * self.options.samples
         config = GRPOConfig(
             output_dir=str(self.folder / "trl"),
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--trl-rows", type=int, nargs="+", default=[16])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -169,22 +171,21 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     warnings.filterwarnings("ignore")
     grpo.Grader = CoinGrader  # type: ignore[assignment,misc]
+    unit = "s/step" if options.clock == "wall" else "CPU s/step"
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options)
         others: dict[str, Callable[[], float]] = {"ours, skipping": lambda: bench.ours(skip=True)}
         for rows in options.trl_rows:
             others[f"TRL, {rows} rows"] = lambda rows=rows: bench.trl(rows)  # type: ignore[misc]
-        computing, measured = alternate(lambda: bench.ours(skip=False), others, options.rounds, "s/step")
+        computing, measured = alternate(lambda: bench.ours(skip=False), others, options.rounds, unit)
     for name, lengths in bench.lengths.items():
         print(f"mean answer length, {name}: {statistics.fmean(lengths):.1f} tokens")
     skipping = measured.pop("ours, skipping")
     best = min(measured.values(), key=statistics.median)
     peer = f"trl {version('trl')}"
     name = f"GRPO step, answers of at most {options.cap} tokens"
-    computed = entry(name, computing, best, peer, "s/step", "3x", higher_is_better=False)
-    skipped = entry(
-        f"{name}, silent groups skipped", skipping, best, peer, "s/step", "", higher_is_better=False
-    )
+    computed = entry(name, computing, best, peer, unit, "3x", higher_is_better=False)
+    skipped = entry(f"{name}, silent groups skipped", skipping, best, peer, unit, "", higher_is_better=False)
     record([computed, skipped])
 
 

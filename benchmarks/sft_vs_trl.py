@@ -1,7 +1,7 @@
 """SFT, tokens a second: ours against TRL's SFTTrainer on the same model, sequences and precision.
 
     pip install -e '.[bench]'
-    python benchmarks/sft_vs_trl.py [--rounds 5] [--sequences 400] [--threads 1]
+    python benchmarks/sft_vs_trl.py [--rounds 5] [--sequences 400] [--threads 1] [--clock wall]
 
 One epoch over the same sequences each time, about 8192 tokens an optimizer step, only targets in the loss.
 Tokens that were padded do not count. TRL gets float32, no gradient checkpointing, the fused AdamW and each of
@@ -13,7 +13,6 @@ import json
 import random
 import shutil
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -26,12 +25,12 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from side_by_side import alternate, entry, record, write_model, written_problems
+from side_by_side import CLOCKS, alternate, entry, measure_with, record, write_model, written_problems
 from xreasoner.chat.template import Example, training_example
 from xreasoner.recipe import SftStage
 from xreasoner.records import Problem
+from xreasoner.train import sft
 from xreasoner.train.progress import Silent
-from xreasoner.train.sft import train_sft
 
 TOKENS_PER_STEP = 8192
 WORKLOADS: dict[str, Callable[[random.Random], int]] = {
@@ -47,15 +46,16 @@ PACKED: dict[str, Any] = {"per_device_train_batch_size": 1, "packing": True, "ma
 class Stopwatch(TrainerCallback):
     """Seconds inside optimizer steps, data loading between them included."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self.seconds = 0.0
         self._began = 0.0
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._began = time.perf_counter()
+        self._began = self._now()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.seconds = time.perf_counter() - self._began
+        self.seconds = self._now() - self._began
 
 
 def measure_ours(problems: Sequence[Problem], tokens: int, start: Path, out: Path) -> float:
@@ -72,7 +72,7 @@ def measure_ours(problems: Sequence[Problem], tokens: int, start: Path, out: Pat
             "dtype": "float32",
         }
     )
-    train_sft(settings, start, problems, out, seed=0, progress=Silent())
+    sft.train_sft(settings, start, problems, out, seed=0, progress=Silent())
     lines = (out / "metrics.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["tokens"] for line in lines) == tokens
     return tokens / sum(json.loads(line)["seconds"] for line in lines)
@@ -85,6 +85,7 @@ def measure_trl(
     out: Path,
     rows_per_step: Callable[[dict[str, Any]], int],
     variant: dict[str, Any],
+    now: Callable[[], float],
 ) -> float:
     data = Dataset.from_list(
         [
@@ -110,7 +111,7 @@ def measure_trl(
         report_to=[],
         disable_tqdm=True,
     )
-    watch = Stopwatch()
+    watch = Stopwatch(now)
     model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
     trainer = SFTTrainer(
         model=model, args=config, train_dataset=data, processing_class=tokenizer, callbacks=[watch]
@@ -119,9 +120,11 @@ def measure_trl(
     return sum(len(e.ids) for e in examples) / watch.seconds
 
 
-def compare(workload: str, rounds: int, sequences: int, folder: Path) -> list[dict[str, object]]:
+def compare(
+    workload: str, options: argparse.Namespace, now: Callable[[], float], folder: Path
+) -> list[dict[str, object]]:
     tokenizer = write_model(folder / "start")
-    problems = written_problems(sequences, WORKLOADS[workload])
+    problems = written_problems(options.sequences, WORKLOADS[workload])
     examples = [training_example(problem, None, tokenizer) for problem in problems]
     tokens = sum(len(e.ids) for e in examples)
     print(
@@ -137,12 +140,13 @@ def compare(workload: str, rounds: int, sequences: int, folder: Path) -> list[di
 
     def trl(variant: dict[str, Any]) -> Callable[[], float]:
         return lambda: measure_trl(
-            examples, tokenizer, folder / "start", folder / "trl", rows_per_step, variant
+            examples, tokenizer, folder / "start", folder / "trl", rows_per_step, variant, now
         )
 
+    unit = "tokens/s" if options.clock == "wall" else "tokens/CPU second"
     peers = {"TRL padded": trl(PADDED), "TRL grouped": trl(GROUPED), "TRL packed": trl(PACKED)}
     own, others = alternate(
-        lambda: measure_ours(problems, tokens, folder / "start", folder / "ours"), peers, rounds, "tokens/s"
+        lambda: measure_ours(problems, tokens, folder / "start", folder / "ours"), peers, options.rounds, unit
     )
     return [
         entry(
@@ -150,7 +154,7 @@ def compare(workload: str, rounds: int, sequences: int, folder: Path) -> list[di
             own,
             other,
             f"trl {version('trl')}",
-            "tokens/s",
+            unit,
             "2x",
             higher_is_better=True,
         )
@@ -163,6 +167,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sequences", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     transformers.logging.disable_progress_bar()
@@ -170,7 +175,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory() as folder:
         for workload in WORKLOADS:
-            record(compare(workload, options.rounds, options.sequences, Path(folder)))
+            record(compare(workload, options, measure_with(options.clock, sft), Path(folder)))
 
 
 if __name__ == "__main__":

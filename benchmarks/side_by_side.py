@@ -8,8 +8,10 @@ import random
 import shlex
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
@@ -19,6 +21,16 @@ from xreasoner.models.checkpoint import save_model
 from xreasoner.records import Problem
 
 RESULTS = Path(__file__).parent / "results.json"
+
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""On a machine that others use too, the processor time of a single thread is the steadier measure."""
+
+
+def measure_with(clock: str, stage: ModuleType) -> Callable[[], float]:
+    """The clock to read, also by the stage itself, which writes its seconds into metrics.jsonl."""
+    stage.time = SimpleNamespace(monotonic=CLOCKS[clock])  # type: ignore[attr-defined]
+    return CLOCKS[clock]
 
 
 def write_model(folder: Path) -> PreTrainedTokenizerBase:
