@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Look at training data.", no_args_is_help=True)
 miniworld = typer.Typer(help="The small world the quickstart lives in.", no_args_is_help=True)
+app.command()(cli_data.plan)
 app.command()(cli_data.distill)
 data.command("stats")(cli_data.stats)
 data.command("pass-rate")(cli_data.pass_rate)

@@ -1,4 +1,4 @@
-"""The commands that look at training data and prepare it."""
+"""The commands before a run: look at data, prepare them, distill thoughts, plan memory and time."""
 
 import json
 from dataclasses import asdict
@@ -98,6 +98,25 @@ def distill(
         f"{summary.solved:,} of {summary.questions:,} questions solved{hinted}: {summary.thoughts:,} thoughts"
     )
     say(f"{wanted.folder / 'thoughts.jsonl'}")
+
+
+def plan(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    gpus: Annotated[str, typer.Option(help="How many of which, with how many GB: 8xH100-80.")] = "8xH100-80",
+) -> None:
+    """Say what RECIPE needs on these GPUs: memory, tokens, hours, and what to change if it is too much."""
+    from xreasoner.planning.amounts import known_amounts
+    from xreasoner.planning.gpus import read_gpus
+    from xreasoner.planning.outlook import outlooks
+    from xreasoner.planning.shapes import shape_of
+    from xreasoner.planning.show import print_outlooks
+    from xreasoner.recipe_file import read_recipe
+
+    wanted, at_hand = read_recipe(recipe, overrides or []), read_gpus(gpus)
+    shape = shape_of(wanted.model)
+    found = outlooks(wanted, shape, at_hand, known_amounts(wanted))
+    print_outlooks(f"{wanted.name}: {wanted.model}", shape, at_hand, found, console)
 
 
 def refuse_another(out: Path, made_from: dict[str, object]) -> None:

@@ -157,7 +157,33 @@ class JsonlBenchmark(JsonlTable):
     asked: Manner = "instructed"
 
 
-BenchmarkSource = Annotated[MiniworldBenchmark | JsonlBenchmark, Field(discriminator="source")]
+class CorpusBenchmark(Settings):
+    """Keys shared by the test splits of text corpora."""
+
+    split: str = "test"
+    limit: Count | None = None
+    name: str | None = None
+    role: BenchmarkRole = "skill"
+    asked: Manner = "instructed"
+
+
+class Gsm8kBenchmark(CorpusBenchmark):
+    """GSM8K's 1,319 test problems."""
+
+    source: Literal["gsm8k"]
+    path: str = "openai/gsm8k"
+
+
+class MedqaBenchmark(CorpusBenchmark):
+    """MedQA's 1,273 test questions, with 4 or 5 options."""
+
+    source: Literal["medqa"]
+    path: str = "GBaker/MedQA-USMLE-4-options"
+
+
+BenchmarkSource = Annotated[
+    MiniworldBenchmark | JsonlBenchmark | Gsm8kBenchmark | MedqaBenchmark, Field(discriminator="source")
+]
 
 
 class Evaluation(Settings):

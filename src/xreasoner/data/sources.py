@@ -4,9 +4,11 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from xreasoner.data.candidates import LeftOut
+from xreasoner.data.corpora.read import read_corpus
 from xreasoner.data.jsonl import read_table
 from xreasoner.data.store import Store
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
@@ -14,13 +16,16 @@ from xreasoner.recipe import (
     BenchmarkRole,
     BenchmarkSource,
     DataSource,
+    Gsm8kBenchmark,
     JsonlBenchmark,
     JsonlData,
     Manner,
+    MedqaBenchmark,
     MiniworldBenchmark,
     MiniworldData,
     View,
 )
+from xreasoner.recipe_data import Gsm8kData, MedqaData
 from xreasoner.records import Problem
 
 SEEDS_APART = 1000
@@ -92,6 +97,19 @@ def _table_sets(entry: JsonlBenchmark, seed: int) -> Iterator[ProblemSet]:
     yield ProblemSet(entry.name, modality, entry.domain, entry.role, entry.asked, problems)
 
 
+def _corpus_sets(entry: Gsm8kBenchmark | MedqaBenchmark, seed: int) -> Iterator[ProblemSet]:
+    """A test question that cannot be read is not skipped: a score is over all of them."""
+    form = {"gsm8k": Gsm8kData, "medqa": MedqaData}[entry.source]
+    corpus = form(source=entry.source, path=entry.path, split=entry.split, limit=entry.limit)
+    problems = []
+    for found in read_corpus(corpus):
+        if isinstance(found, LeftOut):
+            raise ValueError(f"benchmark {entry.source}: {found.position}: {found.reason}")
+        problems.append(replace(found.problem, reasoning=""))
+    name = entry.name or entry.source
+    yield ProblemSet(name, "text", problems[0].domain, entry.role, entry.asked, tuple(problems))
+
+
 TRAINING: dict[str, Callable[[Any, int], Iterator[Problem]]] = {
     "miniworld": _miniworld_training,
     "jsonl": _table_training,
@@ -99,6 +117,8 @@ TRAINING: dict[str, Callable[[Any, int], Iterator[Problem]]] = {
 BENCHMARKS: dict[str, Callable[[Any, int], Iterator[ProblemSet]]] = {
     "miniworld": _miniworld_sets,
     "jsonl": _table_sets,
+    "gsm8k": _corpus_sets,
+    "medqa": _corpus_sets,
 }
 
 

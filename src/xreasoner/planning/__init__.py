@@ -1,0 +1,1 @@
+"""What a recipe will need before anyone burns a night: memory, tokens, time."""

@@ -1,0 +1,159 @@
+"""Each stage of a recipe on given GPUs: its memory, its cost, and what to change where it does not fit."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from xreasoner.planning import memory
+from xreasoner.planning.cost import Amount, Cost, cost_of, engine_width, typical_amount
+from xreasoner.planning.gpus import Gpus
+from xreasoner.planning.memory import BFLOAT16, FLOAT32, Memory, Trained
+from xreasoner.planning.shapes import Shape
+from xreasoner.recipe import Evaluation, GrpoStage, Lora, Recipe, Stage
+
+PROMPT = 512
+"""Tokens allowed for a question where only the budgets of its answer are set."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What happens at one time on a GPU: an update, a batch of answers."""
+
+    name: str
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Outlook:
+    stage: str
+    gpus: int
+    """How many of them the stage can use."""
+    phases: tuple[Phase, ...]
+    cost: Cost | None
+    amount: Amount | None
+    advice: tuple[str, ...]
+
+    def fits(self, gpus: Gpus) -> bool:
+        return all(phase.memory.total <= gpus.memory for phase in self.phases)
+
+
+def outlooks(recipe: Recipe, shape: Shape, gpus: Gpus, amounts: Mapping[str, Amount]) -> list[Outlook]:
+    """`amounts` holds what is known of the data of stages; for the others typical corpora are assumed."""
+    found = [
+        stage_outlook(name, stage, shape, gpus, amounts.get(name) or typical_amount(stage))
+        for name, stage in recipe.stages.items()
+    ]
+    if recipe.evaluation.benchmarks:
+        found.append(evaluation_outlook(recipe.evaluation, shape, gpus))
+    return found
+
+
+def stage_outlook(name: str, stage: Stage, shape: Shape, gpus: Gpus, amount: Amount) -> Outlook:
+    used = replace(gpus, count=usable(stage, gpus.count))
+    phases = phases_of(stage, shape, used)
+    fits = all(phase.memory.total <= gpus.memory for phase in phases)
+    advice = [] if fits else list(remedies(name, stage, shape, used))
+    if used.count < gpus.count:
+        what = "adapters are" if stage.lora else "GRPO is"
+        advice.append(f"{name}: {what} trained by one process so far; {gpus.count - 1} of the GPUs stay idle")
+    return Outlook(name, used.count, phases, cost_of(stage, shape, amount, used), amount, tuple(advice))
+
+
+def usable(stage: Stage, gpus: int) -> int:
+    return 1 if stage.lora or isinstance(stage, GrpoStage) else gpus
+
+
+def compute_width(stage: Stage) -> int:
+    """On a GPU `auto` is bfloat16."""
+    return FLOAT32 if stage.dtype == "float32" else BFLOAT16
+
+
+def trained_by(stage: Stage, shape: Shape, gpus: int) -> Trained:
+    return Trained(
+        shape=shape,
+        compute=compute_width(stage),
+        gpus=gpus,
+        adapters=shape.adapters(stage.lora.rank, stage.lora.targets) if stage.lora else 0,
+        frozen_embeddings="embeddings" in stage.freeze,
+    )
+
+
+def longest_row(stage: Stage) -> int:
+    """A sequence longer than a row has a row of its own."""
+    if isinstance(stage, GrpoStage):
+        return max(stage.tokens_per_microbatch, PROMPT + stage.think_budget + stage.answer_budget)
+    return max(stage.tokens_per_microbatch, stage.max_length)
+
+
+def phases_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[Phase, ...]:
+    trained = trained_by(stage, shape, gpus.count)
+    update = memory.training(trained, longest_row(stage), stage.gradient_checkpointing, gpus.memory)
+    if not isinstance(stage, GrpoStage):
+        return (Phase("update", update),)
+    # The reference is read again as the stage found it, in float32.
+    reference = FLOAT32 * shape.parameters if stage.kl > 0 else 0.0
+    held = replace(trained, compute=FLOAT32) if not stage.lora else trained
+    rows = min(stage.rows, stage.prompts_per_step * stage.samples_per_prompt)
+    tokens = PROMPT + stage.think_budget + stage.answer_budget
+    answers = memory.generating(
+        shape, memory.weights(held) + reference, rows, tokens, engine_width(stage), gpus.memory
+    )
+    return (
+        Phase("update", replace(update, weights=update.weights + reference)),
+        Phase("answers", replace(answers, optimizer=update.optimizer)),
+    )
+
+
+def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]:
+    """The mildest first; what is not enough alone is tried on top of those before it."""
+    changed, needed = stage, most(stage, shape, gpus)
+    for said, change in milder(stage):
+        before, changed = needed, changed.model_copy(update=change)
+        needed = most(changed, shape, gpus)
+        fits = needed <= gpus.memory
+        if needed < before:
+            yield f"{name}: {said}: {needed / 1e9:.0f} GB{', fits' if fits else ''}"
+        if fits:
+            return
+    if gpus.count > 1 or not (stage.lora or isinstance(stage, GrpoStage)):
+        for count in (2**power * max(1, gpus.count) for power in range(1, 7)):
+            if all(
+                p.memory.total <= gpus.memory for p in phases_of(changed, shape, replace(gpus, count=count))
+            ):
+                yield f"{name}: on {count} of these GPUs it fits"
+                return
+    yield f"{name}: take a smaller model, or GPUs with more memory"
+
+
+def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
+    return max(phase.memory.total for phase in phases_of(stage, shape, gpus))
+
+
+def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
+    if not stage.gradient_checkpointing:
+        yield "gradient_checkpointing=true", {"gradient_checkpointing": True}
+    if stage.tokens_per_microbatch > stage.max_length:
+        yield f"tokens_per_microbatch={stage.max_length}", {"tokens_per_microbatch": stage.max_length}
+    if isinstance(stage, GrpoStage):
+        for rows in (64, 16):
+            if stage.rows > rows:
+                yield f"rows={rows}", {"rows": rows}
+    if stage.kl if isinstance(stage, GrpoStage) else 0:
+        yield "kl=0", {"kl": 0.0}
+    if stage.lora is None:
+        yield "lora={rank: 64}", {"lora": Lora(rank=64)}
+
+
+def evaluation_outlook(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Outlook:
+    """Every GPU holds the whole model, its eyes included, and asks its share of the questions."""
+    width = FLOAT32 if evaluation.dtype == "float32" else BFLOAT16
+    tokens = PROMPT + evaluation.think_budget + evaluation.answer_budget
+    held = width * (shape.parameters + shape.vision)
+    used = memory.generating(shape, held, evaluation.rows, tokens, width, gpus.memory)
+    advice = []
+    if used.total > gpus.memory:
+        free = gpus.memory - (used.total - used.kv_cache - used.logits)
+        rows = int(free / ((used.kv_cache + used.logits) / evaluation.rows))
+        advice.append(
+            f"evaluation: rows={rows} fits" if rows > 0 else "evaluation: take GPUs with more memory"
+        )
+    return Outlook("evaluation", gpus.count, (Phase("answers", used),), None, None, tuple(advice))
