@@ -1,0 +1,220 @@
+"""Rows a second and peak memory of each source and filter on a synthetic corpus of true size and length.
+
+python benchmarks/data_preparation.py make /tmp/corpus --rows 113957     # 2.4 GB
+python benchmarks/data_preparation.py measure /tmp/corpus --rows 113957
+python benchmarks/data_preparation.py decontamination
+"""
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+CHARACTERS_A_TOKEN = 3.5
+MEAN_TOKENS, SPREAD = 6000, 0.75
+"""Chains are log-normal in length: many of 2-5 thousand tokens, a tail to 16 thousand and beyond."""
+SYLLABLES = [consonant + vowel for consonant in "bdklmn" for vowel in "aeiou"]
+MATHS = ["\\frac{1}{2}", "x^2 + 3x", "\\(n-1\\)", "17", "2024", "= 36", "\\sqrt{5}", "$a_i$", "π/4", "≤"]
+
+
+def vocabulary(rng: random.Random) -> list[str]:
+    words = {"".join(rng.choices(SYLLABLES, k=rng.randint(1, 4))) for _ in range(20_000)}
+    return sorted(words) + MATHS * 200
+
+
+class Writer:
+    """Text of a given length, cheap to make: slices of one long random text, each begun elsewhere."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        words = self.rng.choices(vocabulary(self.rng), k=2_000_000)
+        self.some = words[:80_000]
+        self.text = " ".join(words).replace(" ba ", ".\n\n")
+
+    def __call__(self, characters: int) -> str:
+        start = self.rng.randrange(len(self.text) - characters - 1)
+        return self.text[start : start + characters]
+
+    def fresh(self, words: int) -> str:
+        return " ".join(self.rng.choices(self.some, k=words))
+
+
+def rows(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    writer, lengths = Writer(seed), np.random.default_rng(seed)
+    sigma = SPREAD
+    mean = np.log(MEAN_TOKENS) - sigma**2 / 2
+    for number in range(count):
+        tokens = min(32_000, float(lengths.lognormal(mean, sigma)))
+        thought = writer(int(tokens * CHARACTERS_A_TOKEN))
+        yield {
+            "problem": f"Problem {number}: {writer.fresh(40)} {number % 97}?",
+            "deepseek_reasoning": thought,
+            "deepseek_solution": f"{writer(600)} \\boxed{{{number}}}",
+            "ground_truth_solution": f"So \\boxed{{{number}}}.",
+            "domain": "math",
+            "source": "synthetic",
+            "test_cases": None,
+            "starter_code": None,
+        }
+
+
+def make(folder: Path, count: int) -> None:
+    """Six parquet files, as on the hub; and a benchmark of 12,000 questions."""
+    (folder / "metadata").mkdir(parents=True, exist_ok=True)
+    schema = pa.schema([(name, pa.string()) for name in next(rows(1))])
+    stream, part = rows(count), -(-count // 6)
+    for number in range(6):
+        path = folder / "metadata" / f"train-{number:05}-of-00006.parquet"
+        with pq.ParquetWriter(path, schema) as out:
+            for start in range(0, part, 1000):
+                some = [row for _, row in zip(range(min(1000, part - start)), stream, strict=False)]
+                if some:
+                    out.write_table(pa.Table.from_pylist(some, schema))
+    writer = Writer(99)
+    with (folder / "bench.jsonl").open("w") as file:
+        for number in range(12_000):
+            file.write(json.dumps({"question": writer.fresh(45), "answer": str(number)}) + "\n")
+    make_tokenizer(folder)
+
+
+def make_tokenizer(folder: Path) -> None:
+    """A byte-level BPE with Qwen's splitting, trained on the same text: its speed is what matters."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from xreasoner.miniworld.tokenizer import CHAT_TEMPLATE
+
+    split = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(split), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
+    )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=12_000, special_tokens=["<|im_start|>", "<|im_end|>"], show_progress=False
+    )
+    backend.train_from_iterator([Writer(1)(2_000_000)], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.save_pretrained(folder / "base")
+
+
+# --- measuring: each case in its own process, so that its peak is its own ---------------------------------
+
+CASES: dict[str, dict[str, Any]] = {
+    "read only": {},
+    "keep all, written": {"duplicates": "keep", "decontaminate": False},
+    "exact duplicates": {"duplicates": "exact", "decontaminate": False},
+    "near duplicates": {"duplicates": "near", "decontaminate": False},
+    "decontaminated": {"duplicates": "keep", "decontaminate": True},
+    "verified": {"duplicates": "keep", "decontaminate": False, "verified": True},
+    "everything": {"duplicates": "near", "decontaminate": True, "verified": True, "max_tokens": 16384},
+}
+
+
+def measure(folder: Path, count: int, only: list[str]) -> None:
+    for case in only or CASES:
+        for limit in (count // 8, count):
+            command = [sys.executable, __file__, "case", str(folder), "--rows", str(limit), "--case", case]
+            done = subprocess.run(command, capture_output=True, text=True)
+            print(done.stdout.strip() or done.stderr[-600:], flush=True)
+
+
+def case(folder: Path, name: str, limit: int) -> None:
+    from xreasoner.data.corpora.read import read_corpus
+    from xreasoner.data.prepare import prepare
+    from xreasoner.data.sources import training_problems
+    from xreasoner.recipe import JsonlData
+    from xreasoner.recipe_data import OpenThoughtsData
+    from xreasoner.recipe_file import check
+
+    data = {"source": "openthoughts", "config": "metadata", "path": str(folder), "limit": limit}
+    tests = training_problems([JsonlData(source="jsonl", path=folder / "bench.jsonl")], 0)
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if name == "read only":
+        kept = sum(1 for _ in read_corpus(OpenThoughtsData(**data)))  # type: ignore[arg-type]
+    else:
+        stage = {"kind": "sft", "epochs": 1, "data": [data], "filters": CASES[name]}
+        raw = {"name": "b", "model": "m", "out": str(folder / "run" / name), "stages": {"sft": stage}}
+        recipe = check(raw, "benchmark")
+        kept = len(prepare(recipe, "sft", folder / "base", {"bench": tests}, lambda line: None))
+    seconds = time.monotonic() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{name:20} {limit:>8,} rows {seconds:7.1f} s {limit / seconds:8,.0f} rows/s "
+        f"peak {peak / 1024:6,.0f} MiB ({before / 1024:,.0f} before), {kept:,} kept"
+    )
+
+
+# --- decontamination: what is found, and what is found wrongly --------------------------------------------
+
+
+def other_numbers(text: str) -> str:
+    return " ".join(str(int(word) + 1) if word.isdigit() else word for word in text.split())
+
+
+MANNERS: dict[str, Callable[[str, Writer], str]] = {
+    "exact": lambda text, writer: text,
+    "re-cased": lambda text, writer: text.upper(),
+    "re-spaced": lambda text, writer: text.replace(" ", "  \n"),
+    "re-punctuated": lambda text, writer: text.replace(" ", ", "),
+    "numbers changed": lambda text, writer: other_numbers(text),
+    "one word changed": lambda text, writer: " ".join([*text.split()[:20], "other", *text.split()[21:]]),
+    "within a longer text": lambda text, writer: f"{writer.fresh(100)} {text} {writer.fresh(100)}",
+}
+
+
+def decontamination(planted: int = 1000, disjoint: int = 20_000) -> None:
+    from xreasoner.data.contamination import Contamination
+    from xreasoner.records import Problem
+
+    writer, other = Writer(3), Writer(4)
+    asked = [f"{writer.fresh(45)} 12 and 7 ?" for _ in range(12_000)]
+    index = Contamination({"bench": [Problem(str(i), (text,), "1", "math") for i, text in enumerate(asked)]})
+    for manner, change in MANNERS.items():
+        kinds: Counter[str] = Counter()
+        for number in range(planted):
+            leak = index.find(Problem("x", (change(asked[number], other),), "1", "math"))
+            kinds[leak.kind if leak and leak.test_id == str(number) else "missed"] += 1
+        print(f"{manner:22} {dict(kinds)}", flush=True)
+    wrong, began = 0, time.monotonic()
+    for _ in range(disjoint):
+        thought = other(21_000)
+        wrong += index.find(Problem("x", (other.fresh(45),), "1", "math", reasoning=thought)) is not None
+    seconds = time.monotonic() - began
+    print(f"disjoint text: {wrong} of {disjoint:,} found wrongly, {disjoint / seconds:,.0f} chains/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["make", "measure", "case", "decontamination"])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("corpus"))
+    parser.add_argument("--rows", type=int, default=113_957)
+    parser.add_argument("--case", action="append", default=[])
+    given = parser.parse_args()
+    if given.what == "make":
+        make(given.folder, given.rows)
+    elif given.what == "measure":
+        measure(given.folder, given.rows, given.case)
+    elif given.what == "case":
+        case(given.folder, given.case[0], given.rows)
+    else:
+        decontamination()
+
+
+if __name__ == "__main__":
+    main()
