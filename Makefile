@@ -16,7 +16,7 @@ quickstart: setup
 	$(BIN)/xreasoner run recipes/quickstart.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: setup
 	$(BIN)/ruff check .

@@ -33,12 +33,13 @@ class BaseSettings:
     size: Size = field(default_factory=Size)
     syllabus: Syllabus = field(default_factory=Syllabus)
     seed: int = 0
-    text_steps: int = 1000
-    seeing_steps: int = 400
-    steps: int = 4000
+    text_steps: int = 700
+    seeing_steps: int = 800
+    cycles: tuple[int, ...] = (3400,)
+    """Steps of words and pictures together, the learning rate rising and falling in each."""
     rows: int = 32
     lr: float = 2e-3
-    seeing_lr: float = 3e-3
+    seeing_lr: float = 1e-3
     drawn: float = 0.65
 
 
@@ -73,14 +74,15 @@ def teach(
     drawn: float,
     seen_CH: Tensor,
     say: Say,
+    cycle: int = 0,
 ) -> None:
     """`steps` batches of lessons for whatever parameters of the language model are trainable."""
-    rng = random.Random(f"lessons {settings.seed} {drawn}")
+    rng = random.Random(f"lessons {settings.seed} {drawn} {cycle}")
     trained = [p for p in model.model.language_model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=0.1)
     for step in range(steps):
-        progress = step / steps
+        progress = step / steps if cycle == 0 else 1.0
         lessons = [next_lesson(rng, settings.syllabus, drawn, progress) for _ in range(settings.rows)]
         optimizer.zero_grad()
         loss = learn(model, seen_CH, classroom.batches(lessons, rng, parts=2))
@@ -107,7 +109,8 @@ def make_base(
     model.get_input_embeddings().weight.requires_grad_(False)
     with torch.no_grad():
         seen_CH = look(model, cell_pixels(cells))
-    teach(model, classroom, settings, settings.steps, settings.drawn, seen_CH, say)
+    for cycle, steps in enumerate(settings.cycles):
+        teach(model, classroom, settings, steps, settings.drawn, seen_CH, say, cycle)
     model.requires_grad_(True)
     return model, tokenizer
 

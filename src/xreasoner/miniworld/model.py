@@ -65,7 +65,6 @@ def build_config(size: Size) -> Qwen2_5_VLConfig:
             "hidden_size": size.vision_hidden,
             "intermediate_size": 2 * size.vision_hidden,
             "num_heads": 2,
-            "initializer_range": size.initial_spread,
             "out_hidden_size": size.hidden,
             # A window is one cell: what a cell looks like does not depend on its neighbours.
             "window_size": CELL,
