@@ -225,3 +225,22 @@ def test_quantiles_and_bars_by_hand() -> None:
     lines = bars([1] * 10 + [17] * 5)
     assert lines[0].split() == ["1", "█" * 40, "10"]
     assert lines[-1].split() == ["16", "█" * 20, "5"]
+
+
+def test_lengths_far_from_a_limit_are_estimated_and_nothing_is_left_out_by_estimate(
+    tiny_base: Path, tmp_path: Path, monkeypatch
+) -> None:
+    lengths = [20, 60, 25, 90, 30, 70, 45, 50] * 8
+    rows = [schemas.chain(f"number {n} ?", "so it is " * length, "x") for n, length in enumerate(lengths)]
+    path = schemas.write_jsonl(tmp_path / "o.jsonl", rows)
+    filters = {"max_tokens": 200, "duplicates": "keep"}
+    exact = prepared(recipe(tmp_path / "exact", path, filters), tiny_base)
+    monkeypatch.setattr("xreasoner.data.checks.COUNTED_FIRST", 8)
+    monkeypatch.setattr("xreasoner.data.prepare.TOGETHER", 8)
+    quick = prepared(recipe(tmp_path / "quick", path, filters), tiny_base)
+    assert read_report(exact.folder).estimated == 0
+    assert 16 <= read_report(quick.folder).estimated <= 56
+    assert [problem.id for problem in quick] == [problem.id for problem in exact]
+    assert left_out(quick) == left_out(exact)
+    assert len(left_out(exact)["too long"]) == 16
+    assert quick.tokens.sum() == pytest.approx(exact.tokens.sum(), rel=0.05)

@@ -19,6 +19,10 @@ Verdict = tuple[str, str]
 """Reason and detail; the empty reason keeps the problem."""
 Check = Callable[[Sequence[Candidate]], Sequence[Verdict]]
 KEPT: Verdict = ("", "")
+COUNTED_FIRST = 512
+"""So many rows are counted before any is estimated."""
+MARGIN = 1.15
+"""An estimate is trusted if even a row so much denser than all counted ones would be within the limits."""
 
 
 def has_thought(candidates: Sequence[Candidate]) -> list[Verdict]:
@@ -52,38 +56,76 @@ def written(candidate: Candidate) -> str:
 
 
 class Lengths:
-    """Tokens of question, thought and answer; what chat marks add is measured once."""
+    """Tokens of question, thought and answer; what chat marks add is measured once.
+
+    Counting tokens costs more than all other filters together. So what is far from a limit is estimated
+    from its characters, by the rows counted before; whatever is near one, or would be left out, is counted.
+    """
 
     def __init__(
         self, tokenizer: "PreTrainedTokenizerBase", fewest: int, most: int | None, marks: int
     ) -> None:
         self._tokenizer, self._fewest, self._most, self._marks = tokenizer, fewest, most, marks
+        self._characters = self._tokens = self._counted = 0
+        self._densest = self._sparsest = 0.0
+        """Tokens a character, of the rows counted so far."""
         self.measured: dict[str, int] = {}
         """By id, of the last problems that were checked."""
+        self.estimated = 0
 
     def check(self, candidates: Sequence[Candidate]) -> list[Verdict]:
-        counts = self._counts(candidates)
-        self.measured = {one.problem.id: n for one, n in zip(candidates, counts, strict=True)}
-        return [self._verdict(count) for count in counts]
+        texts = [_texts(one) for one in candidates]
+        lengths = [None if self._in_doubt(text) else self._estimate(text) for text in texts]
+        doubtful = [text for text, length in zip(texts, lengths, strict=True) if length is None]
+        counts = iter(self._count(doubtful))
+        whole = [next(counts) if length is None else length for length in lengths]
+        self.estimated += len(texts) - len(doubtful)
+        self.measured = {one.problem.id: n for one, n in zip(candidates, whole, strict=True)}
+        return [self._verdict(length) for length in whole]
 
-    def _counts(self, candidates: Sequence[Candidate]) -> list[int]:
-        asked = [asked_text(one.problem) for one in candidates]
-        replies = [write_thought(one.problem.reasoning, one.problem.answer) for one in candidates]
+    def _in_doubt(self, text: tuple[str, str]) -> bool:
+        if self._counted < COUNTED_FIRST:
+            return True
+        size = len(text[0]) + len(text[1])
+        at_least = size * self._sparsest / MARGIN + self._marks
+        at_most = size * self._densest * MARGIN + self._marks
+        return at_least < self._fewest or (self._most is not None and at_most > self._most)
+
+    def _estimate(self, text: tuple[str, str]) -> int:
+        size = len(text[0]) + len(text[1])
+        return round(size * self._tokens / max(1, self._characters)) + self._marks
+
+    def _count(self, texts: Sequence[tuple[str, str]]) -> list[int]:
+        if not texts:
+            return []
+        pieces = [piece for text in texts for piece in text]
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         if backend is not None:  # several times faster: it keeps no places of tokens in the text
-            encoded = backend.encode_batch_fast([*asked, *replies], add_special_tokens=False)
-            counts = [len(one) for one in encoded]
+            sizes = [len(one) for one in backend.encode_batch_fast(pieces, add_special_tokens=False)]
         else:
-            counts = [
-                len(ids) for ids in self._tokenizer([*asked, *replies], add_special_tokens=False)["input_ids"]
-            ]
-        half = len(candidates)
-        return [counts[i] + counts[half + i] + self._marks for i in range(half)]
+            sizes = [len(ids) for ids in self._tokenizer(pieces, add_special_tokens=False)["input_ids"]]
+        counts = [sizes[i] + sizes[i + 1] for i in range(0, len(sizes), 2)]
+        self._learn(texts, counts)
+        return [count + self._marks for count in counts]
+
+    def _learn(self, texts: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
+        characters = [len(asked) + len(reply) for asked, reply in texts]
+        density = [count / max(1, size) for count, size in zip(counts, characters, strict=True)]
+        self._densest = max(self._densest, *density)
+        self._sparsest = min(self._sparsest or 1.0, *density)
+        self._tokens, self._characters = self._tokens + sum(counts), self._characters + sum(characters)
+        self._counted += len(texts)
 
     def _verdict(self, count: int) -> Verdict:
         if self._most is not None and count > self._most:
             return "too long", f"{count} tokens"
         return ("too short", f"{count} tokens") if count < self._fewest else KEPT
+
+
+def _texts(candidate: Candidate) -> tuple[str, str]:
+    """What is asked, and what is answered."""
+    problem = candidate.problem
+    return asked_text(problem), write_thought(problem.reasoning, problem.answer)
 
 
 def rated(settings: PassRates) -> Check:

@@ -211,6 +211,7 @@ class _Preparation:
             tokens=sum(tokens),
             with_thought=self._with_thought,
             boilerplate=self._contamination.boilerplate,
+            estimated=self._lengths.estimated,
             seconds=round(time.monotonic() - self._began, 1),
         )
 

@@ -3,9 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from xreasoner.data.candidates import LeftOut
 
@@ -44,8 +44,9 @@ class Report:
     with_thought: int
     boilerplate: int = 0
     """Stretches of 13 words that many test questions share, and that were not held against a problem."""
+    estimated: int = 0
+    """Rows far from any limit, whose tokens were not counted but estimated from their characters."""
     seconds: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def quantiles(values: Sequence[int]) -> dict[str, int]:

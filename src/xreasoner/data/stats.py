@@ -25,6 +25,8 @@ def print_report(stage: str, report: Report, tokens: Sequence[int], console: Con
     if report.left_out:
         console.print(_counts("left out for", report.left_out))
     console.print(_lengths(report))
+    if report.estimated:
+        console.print(f"{report.estimated:,} rows far from any limit have estimated lengths", style="dim")
     for line in bars(tokens):
         console.print(line, highlight=False, markup=False)
 

@@ -20,7 +20,8 @@ _MASK = (1 << 64) - 1
 NUMBER = np.uint64(0x5851F42D4C957F2D)
 """Stands for every number where numbers are masked."""
 
-_NO_WORD = re.compile(r"[\W_]+")
+_FOREIGN_MARKS = re.compile(r"[^\w\x00-\x7f]+")
+"""Quotation marks, dashes and the like beyond ASCII; those within are told apart byte by byte."""
 
 
 def _letters() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -70,7 +71,7 @@ def _plain(text: str) -> bytes:
     if text.isascii():
         return text.lower().encode()
     simple = unicodedata.normalize("NFKC", text).casefold()
-    return _NO_WORD.sub(" ", simple).encode("utf-8", "replace")
+    return _FOREIGN_MARKS.sub(" ", simple).encode("utf-8", "replace")
 
 
 def grams(hashes: Hashes, size: int) -> Hashes:
