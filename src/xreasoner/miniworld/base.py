@@ -23,7 +23,7 @@ from xreasoner.miniworld.tokenizer import build_tokenizer
 
 Say = Callable[[str], None]
 MEASURED = "measured.json"
-PROBLEMS = 300
+PROBLEMS = 200
 """Test problems a probe of the finished checkpoint."""
 SHIPPED = Path(__file__).parent / "checkpoint"
 
