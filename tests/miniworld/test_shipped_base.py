@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from xreasoner.miniworld.base import MEASURED, SHIPPED
+from xreasoner.miniworld.base import MEASURED
 from xreasoner.miniworld.measure import measure
 from xreasoner.miniworld.problems import FAMILIES
+from xreasoner.models.resolve import MINIWORLD as SHIPPED
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from transformers import PreTrainedTokenizerFast
 
 from xreasoner.miniworld.lessons import Lesson
 from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.seeing import OFFSETS
 
-JITTERS = 9
-"""Each cell is seen at nine places, a pixel or so apart."""
+JITTERS = len(OFFSETS)
+"""At so many places is each cell seen, a pixel or so apart."""
 
 
 @dataclass(frozen=True)

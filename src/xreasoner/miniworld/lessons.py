@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass
-from itertools import count
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, write_thought
 from xreasoner.miniworld.families.sums import pick_operator
@@ -65,11 +64,10 @@ def show(scene: Scene, rng: random.Random, drawn: float) -> tuple[Piece, ...]:
 
 def draw_item(rng: random.Random, difficulty: int, families: tuple[str, ...] = tuple(FAMILIES)) -> Item:
     """An item of the training split."""
-    for _ in count():
+    while True:
         item = FAMILIES[rng.choice(families)](rng, difficulty)
         if split_of(item) == "train":
             return item
-    raise AssertionError("unreachable")
 
 
 def read_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:

@@ -49,21 +49,19 @@ def meanings(
 
 def learn_to_see(
     model: Qwen2_5_VLForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerFast,
-    cells: list[Cell],
+    pixels: Tensor,
+    wanted: Tensor,
     steps: int,
     lr: float,
 ) -> float:
-    """Returns the share of cells whose visual token lies nearest to its own meaning."""
-    device = next(model.parameters()).device
-    pixels, wanted = cell_pixels(cells).to(device), meanings(model, tokenizer, cells)
+    """Pull what is seen to what is wanted; the share of cells that end nearest to their own meaning."""
     patches = pixels.view(len(wanted), 4, -1)
     scale = wanted.std()
     optimizer = torch.optim.AdamW(model.model.visual.parameters(), lr=lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
-        chosen = torch.randperm(len(wanted), generator=generator)[:256].to(device)
+        chosen = torch.randperm(len(wanted), generator=generator)[:256]
         seen = look(model, patches[chosen].flatten(0, 1))
         loss = ((seen - wanted[chosen]) / scale).square().mean()
         optimizer.zero_grad()
@@ -73,5 +71,5 @@ def learn_to_see(
     with torch.inference_mode():
         seen = look(model, pixels)
         nearest = torch.cdist(seen, wanted[:: len(OFFSETS)]).argmin(1)
-        own = torch.arange(len(wanted), device=device) // len(OFFSETS)
+        own = torch.arange(len(wanted)) // len(OFFSETS)
         return (nearest == own).float().mean().item()
