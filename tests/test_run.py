@@ -1,4 +1,4 @@
-"""Run directories: the lock, manifests, and files that appear whole."""
+"""Run directories: the lock, manifests, what is set aside."""
 
 import os
 import subprocess
@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from xreasoner.files import write_atomically
 from xreasoner.run import (
     Manifest,
-    discard,
     first_difference,
     folder_fingerprint,
     locked,
     read_manifest,
     set_aside,
-    sweep,
-    write_atomically,
 )
 
 HOLD = """
@@ -64,16 +62,6 @@ def test_the_lock_is_free_after_use(tmp_path: Path) -> None:
             pass
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "new \ud800")
-    assert path.read_text() == "old"
-    sweep(tmp_path)
-    assert [item.name for item in tmp_path.iterdir()] == ["file"]
-
-
 def test_manifests_are_read_as_written(tmp_path: Path) -> None:
     manifest = Manifest({"settings": {"lr": 0.1}}, "trained", 3.5)
     manifest.write(tmp_path)
@@ -108,15 +96,8 @@ def test_the_first_difference_is_named_with_both_values() -> None:
 
 def test_what_is_set_aside_is_kept(tmp_path: Path) -> None:
     for content in ("first", "second"):
-        write_atomically(tmp_path / "stages" / "1-sft" / "model", content)
+        write_atomically(tmp_path / "stages" / "1-sft" / "model", content.encode())
         set_aside(tmp_path / "stages" / "1-sft", tmp_path)
     assert set_aside(tmp_path / "stages" / "1-sft", tmp_path) is None
     kept = sorted((tmp_path / "stale").glob("*/model"))
     assert [path.read_text() for path in kept] == ["first", "second"]
-
-
-def test_discard_removes_a_folder(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "state" / "file", "x")
-    discard(tmp_path / "state")
-    discard(tmp_path / "state")
-    assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("recipe",),
     ("recipe_data",),
     ("recipe_settings",),
-    ("records",),
+    ("records", "files"),
 )
 """From the top down; a part may import its own layer and those below it."""
 

@@ -121,14 +121,15 @@ def plan(
 
 def refuse_another(out: Path, made_from: dict[str, object]) -> None:
     """Rates of two models, or of two ways of asking, are not mixed in one file."""
-    from xreasoner.run import first_difference, write_atomically
+    from xreasoner.files import write_json
+    from xreasoner.run import first_difference
 
     note = out.with_name(f"{out.name}.made_from.json")
     if out.exists() and note.exists():
         changed = first_difference(json.loads(note.read_text()), made_from)
         if changed:
             raise ValueError(f"{out}: holds other pass rates: {changed}; name another file")
-    write_atomically(note, json.dumps(made_from, indent=1) + "\n")
+    write_json(note, made_from)
 
 
 def say(line: str) -> None:

@@ -9,14 +9,15 @@ from rich.console import Console
 
 from xreasoner.evals.runner import Progress, evaluate
 from xreasoner.evals.summary import Result
+from xreasoner.files import sweep
 from xreasoner.journal import Journal
-from xreasoner.models.load import load
 from xreasoner.parallel import World, wait_for_all
 from xreasoner.plan import Question
 from xreasoner.recipe import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.choose import open_engine
+from xreasoner.rollout.engine import Engine
 from xreasoner.run import Manifest, read_manifest, set_aside
 from xreasoner.train.progress import progress_on
 
@@ -28,7 +29,7 @@ class LazyEngine:
 
     def __init__(self, checkpoint: Path, evaluation: Evaluation, device: torch.device) -> None:
         self._checkpoint, self._evaluation, self._device = checkpoint, evaluation, device
-        self._engine: TorchEngine | None = None
+        self._engine: Engine | None = None
 
     @property
     def was_asked(self) -> bool:
@@ -36,16 +37,8 @@ class LazyEngine:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
         if self._engine is None:
-            dtype = evaluation_dtype(self._evaluation, self._device)
-            loaded = load(self._checkpoint, self._device, dtype)
-            self._engine = TorchEngine(loaded, max_rows=self._evaluation.rows)
+            self._engine = open_engine(self._checkpoint, self._evaluation, self._device)
         yield from self._engine.generate(prompts, sampling)
-
-
-def evaluation_dtype(evaluation: Evaluation, device: torch.device) -> torch.dtype:
-    if evaluation.dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if evaluation.dtype == "bfloat16" else torch.float32
 
 
 def measure(
@@ -96,6 +89,8 @@ def prepare_answers(out: Path, fingerprint: str, questions: Sequence[Question], 
     if found is None or found.fingerprint != wanted.fingerprint:
         set_aside(out, run_dir)
         wanted.write(out)
+    for folder in (out, out.parent / "pictures"):
+        sweep(folder)
     names = {question.benchmark.name for question in questions}
     for path in sorted(out.glob("*.json*")):
         if path.name != "manifest.json" and path.stem not in names:

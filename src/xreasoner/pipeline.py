@@ -8,6 +8,7 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.data.sources import split_held_out
+from xreasoner.files import discard, sweep, write_atomically
 from xreasoner.journal import Journal
 from xreasoner.measure import measure
 from xreasoner.models.surgery import detach, graft
@@ -20,13 +21,10 @@ from xreasoner.report.write import write_report
 from xreasoner.run import (
     Manifest,
     State,
-    discard,
     folder_fingerprint,
     locked,
     read_manifest,
     set_aside,
-    sweep,
-    write_atomically,
 )
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import progress_on
@@ -55,7 +53,7 @@ def run_recipe(recipe: Recipe, console: Console) -> None:
 def open_run(plan: Plan) -> None:
     """Note the recipe, and move away the stages it does not have any more."""
     sweep(plan.run_dir)
-    write_atomically(plan.run_dir / "recipe.yaml", write_recipe(plan.recipe))
+    write_atomically(plan.run_dir / "recipe.yaml", write_recipe(plan.recipe).encode())
     wanted = {stage.folder.name for stage in plan.stages}
     for folder in sorted((plan.run_dir / "stages").glob("*-*")):
         if folder.name not in wanted:

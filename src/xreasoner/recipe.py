@@ -10,7 +10,17 @@ from xreasoner.recipe_data import DataSource as DataSource
 from xreasoner.recipe_data import Filters, JsonlTable, StepRange, TrainingData
 from xreasoner.recipe_data import JsonlData as JsonlData
 from xreasoner.recipe_data import MiniworldData as MiniworldData
-from xreasoner.recipe_settings import Budget, Count, NonNegative, Positive, Settings, Share
+from xreasoner.recipe_settings import (
+    Budget,
+    Count,
+    EngineName,
+    NonNegative,
+    Positive,
+    ServerAddress,
+    Settings,
+    Share,
+    refuse_half_a_server,
+)
 
 BASE = "base"
 """The name by which a recipe refers to the model it starts from."""
@@ -96,6 +106,10 @@ class GrpoStage(Optimization):
     answer_budget: Count = 512
     forced_exit: bool = True
     """Close a thought whose budget is spent and ask for the answer; those tokens get no gradient."""
+    rollout: EngineName = "auto"
+    """Who generates the samples: torch, vllm or server; auto chooses."""
+    server: ServerAddress | None = None
+    """Where the server of `rollout: server` is; it must let its weights be updated."""
     rows: Count = 256
     """How many samples are generated at once."""
     clip_low: Share = 0.2
@@ -123,9 +137,10 @@ class GrpoStage(Optimization):
     """Steps between two rollout batches kept for reading."""
 
     @model_validator(mode="after")
-    def _watches_something(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.eval_every and not self.held_out:
             raise ValueError("eval_every needs held_out: how many problems to keep from training")
+        refuse_half_a_server("rollout", self.rollout, self.server)
         return self
 
 
@@ -200,6 +215,10 @@ class Evaluation(Settings):
     """Answers drawn for each problem; more than one needs a temperature."""
     blind: bool = False
     """Ask image problems once more without their image, to find those that text alone solves."""
+    engine: EngineName = "auto"
+    """Who generates the answers: torch, vllm or server; auto chooses."""
+    server: ServerAddress | None = None
+    """Where the server of `engine: server` is."""
     rows: Count = 256
     """How many answers are generated at once."""
     dtype: Dtype = "auto"
@@ -207,9 +226,10 @@ class Evaluation(Settings):
     """Draws the test items; apart from the run's seed, so that several runs meet the same ones."""
 
     @model_validator(mode="after")
-    def _samples_differ(self) -> Self:
+    def _makes_sense(self) -> Self:
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("samples: several answers at temperature 0 are the same one; set a temperature")
+        refuse_half_a_server("engine", self.engine, self.server)
         return self
 
 

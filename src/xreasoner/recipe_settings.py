@@ -1,6 +1,6 @@
-"""What every part of a recipe is made of: strict, frozen settings and the numbers in them."""
+"""What every part of a recipe is made of: strict, frozen settings, the numbers in them, who generates."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,3 +20,21 @@ class Settings(BaseModel):
         validate_by_alias=True,
         use_attribute_docstrings=True,
     )
+
+
+EngineName = Literal["auto", "torch", "vllm", "server"]
+"""Who generates. auto: vLLM where it is installed and the model is large enough to gain by it, else torch."""
+
+
+class ServerAddress(Settings):
+    """A running server that speaks OpenAI's chat protocol, such as `vllm serve`."""
+
+    url: str
+    """Up to and with /v1."""
+    model: str
+    """The name the server gives its model."""
+
+
+def refuse_half_a_server(key: str, engine: EngineName, server: ServerAddress | None) -> None:
+    if (engine == "server") != (server is not None):
+        raise ValueError(f"{key}: server and the setting server: {{url, model}} go together; give both or none")

@@ -1,15 +1,16 @@
-"""A run directory: who may work in it, what each part was made from, files that appear whole or never."""
+"""A run directory: who may work in it, what each part was made from, what is out of date."""
 
 import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from xreasoner.files import write_json
 
 State = Literal["started", "trained", "done"]
 
@@ -45,24 +46,6 @@ def waiting_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Without this a power cut may forget the rename."""
-    handle = os.open(folder, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
-
-
 def set_aside(path: Path, run_dir: Path) -> Path | None:
     """Move outdated outputs to `stale/`, where nothing looks: a week of training is not ours to delete."""
     if not path.exists():
@@ -73,20 +56,6 @@ def set_aside(path: Path, run_dir: Path) -> Path | None:
     place = stale / f"{number}-{path.parent.name}-{path.name}"
     path.rename(place)
     return place
-
-
-def discard(path: Path) -> None:
-    """Remove a folder so that a kill meanwhile leaves no half of it under its name."""
-    if path.exists():
-        doomed = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
-        path.rename(doomed)
-        shutil.rmtree(doomed)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a killed process was about to write."""
-    for leftover in folder.glob(".*.unfinished-*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 # --- manifests: what a result was made from -------------------------------------------------------------
@@ -110,7 +79,7 @@ class Manifest:
             "fingerprint": self.fingerprint,
             "made_from": dict(self.made_from),
         }
-        write_atomically(folder / "manifest.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_json(folder / "manifest.json", content)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -179,7 +179,7 @@ def test_a_broken_off_preparation_is_made_anew(tiny_base: Path, tmp_path: Path, 
     wanted = recipe(tmp_path / "run", path, {})
     with monkeypatch.context() as broken:
         broken.setattr(
-            "xreasoner.data.prepare.write_atomically", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            "xreasoner.data.prepare.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             prepared(wanted, tiny_base)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xreasoner.chat.template import problem_prompt
+from xreasoner.files import drop_torn_line
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
@@ -60,11 +61,8 @@ def rate(problem: Problem, rollouts: Sequence[Rollout], grader: Grader) -> dict[
 
 
 def rated_so_far(out: Path) -> set[str]:
-    """A last line that a kill tore is cut off."""
     if not out.exists():
         return set()
-    whole = out.read_bytes()
-    whole = whole[: whole.rfind(b"\n") + 1]
-    with out.open("rb+") as file:
-        file.truncate(len(whole))
-    return {json.loads(line)["id"] for line in whole.splitlines()}
+    drop_torn_line(out)
+    with out.open("rb") as lines:
+        return {json.loads(line)["id"] for line in lines}

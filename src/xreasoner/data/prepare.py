@@ -24,11 +24,12 @@ from xreasoner.data.sources import (
     training_problems,
 )
 from xreasoner.data.store import Store, Writer
+from xreasoner.files import discard, write_json
 from xreasoner.recipe import Recipe, Stage
 from xreasoner.recipe_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
-from xreasoner.run import discard, fingerprint, waiting_lock, write_atomically
+from xreasoner.run import fingerprint, waiting_lock
 
 FORM = 1
 """Of prepared data; another number makes everything again."""
@@ -80,10 +81,8 @@ def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> S
             discard(partial)
             partial.mkdir(parents=True)
             report = _Preparation(recipe, stage, filters, base, tests, partial, say).run()
-            write_atomically(partial / "report.json", json.dumps(asdict(report), indent=1) + "\n")
-            write_atomically(
-                partial / "made_from.json", json.dumps({"key": key} | made_from, indent=1) + "\n"
-            )
+            write_json(partial / "report.json", asdict(report))
+            write_json(partial / "made_from.json", {"key": key} | made_from)
             discard(folder)
             partial.rename(folder)
     return Store(folder, key)

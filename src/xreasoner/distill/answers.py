@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from xreasoner.files import drop_torn_line
 from xreasoner.records import Rollout
 from xreasoner.rollout.api_engine import ServerRollout
 
@@ -48,18 +49,12 @@ class AnswerFile:
         self.prompt_tokens = self.completion_tokens = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+        drop_torn_line(path)
         self._file = path.open("rb+")
-        self._read()
-
-    def _read(self) -> None:
-        end = 0
+        place = 0
         for line in self._file:
-            if not line.endswith(b"\n"):
-                break  # torn by a kill
-            self._note(Answer(**json.loads(line)), end)
-            end += len(line)
-        self._file.seek(end)
-        self._file.truncate()
+            self._note(Answer(**json.loads(line)), place)
+            place += len(line)
 
     def add(self, answer: Answer) -> None:
         place = self._file.seek(0, 2)

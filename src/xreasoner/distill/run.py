@@ -3,11 +3,9 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.chat.think import split_thought
@@ -17,10 +15,11 @@ from xreasoner.data.report import LeftOutFile
 from xreasoner.distill.answers import AnswerFile, Key
 from xreasoner.distill.judge import hinted, judge
 from xreasoner.distill.settings import Distillation, ServerTeacher
+from xreasoner.files import write_json, written_atomically
 from xreasoner.records import Message, Problem, Prompt, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
-from xreasoner.run import first_difference, locked, write_atomically
+from xreasoner.run import first_difference, locked
 
 QUESTIONS_AT_ONCE = 512
 SECONDS_BETWEEN_LINES = 10.0
@@ -58,7 +57,7 @@ def distill(settings: Distillation, engine: Engine, grader: Grader, say: Say) ->
                 work.ask([p for p in some if not answers.usable(p.id, 0, settings.samples)], round_=1)
             work.say_progress(start + len(some), len(problems))
         summary = keep(settings, problems, answers, left_out)
-        write_atomically(folder / "summary.json", json.dumps(asdict(summary), indent=1) + "\n")
+        write_json(folder / "summary.json", asdict(summary))
         answers.close()
     return summary
 
@@ -81,7 +80,7 @@ def refuse_another(settings: Distillation) -> None:
         changed = first_difference(json.loads(note.read_text()), made_from)
         if changed:
             raise ValueError(f"{settings.folder}: holds another distillation: {changed}; set another out")
-    write_atomically(note, json.dumps(made_from, indent=1) + "\n")
+    write_json(note, made_from)
 
 
 def questions(settings: Distillation, listed: Path) -> tuple[list[Problem], Mapping[str, int]]:
@@ -156,7 +155,7 @@ def keep(
 ) -> Summary:
     """In the order of the data, whatever order the answers came in."""
     thoughts, solved, with_hint = 0, 0, 0
-    with written_whole(settings.folder / "thoughts.jsonl") as file:
+    with written_atomically(settings.folder / "thoughts.jsonl") as file:
         for problem in problems:
             chosen = list(choose(settings, problem, answers))
             thoughts, solved = thoughts + len(chosen), solved + bool(chosen)
@@ -176,15 +175,6 @@ def keep(
     )
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[IO[str]]:
-    """A file that appears when it is complete."""
-    beside = path.with_name(f".{path.name}.unfinished")
-    with beside.open("w", encoding="utf-8") as file:
-        yield file
-    beside.replace(path)
-
-
 def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Iterator[Key]:
     """Thoughts with a hint only where there is none without."""
     usable = answers.usable(problem.id, 0, settings.samples)
@@ -196,7 +186,7 @@ def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Ite
     return islice(by_length, 1)
 
 
-def row(problem: Problem, key: Key, answers: AnswerFile, several: bool) -> str:
+def row(problem: Problem, key: Key, answers: AnswerFile, several: bool) -> bytes:
     """In the columns that recipes read by default."""
     answer = answers.read(key)
     thought = split_thought(answer.text)
@@ -210,4 +200,4 @@ def row(problem: Problem, key: Key, answers: AnswerFile, several: bool) -> str:
         "hinted": key.round > 0,
         "tokens": answer.completion_tokens,
     }
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"

@@ -8,15 +8,9 @@ from pathlib import Path
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.evals.benchmark import Benchmark
-from xreasoner.evals.samples import (
-    Sample,
-    drop_torn_line,
-    read_samples,
-    replace_file,
-    to_line,
-    write_samples,
-)
+from xreasoner.evals.samples import Sample, read_samples, to_line, write_samples
 from xreasoner.evals.summary import Result, result_of
+from xreasoner.files import drop_torn_line, write_atomically, write_json
 from xreasoner.records import Picture, Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
@@ -162,7 +156,7 @@ def keep_picture(picture: Picture, folder: Path) -> str:
     name = picture_name(picture)
     if not (folder / name).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / name, picture.encoded)
+        write_atomically(folder / name, picture.encoded)
     return name
 
 
@@ -178,5 +172,5 @@ def finish(benchmark: Benchmark, n: int, done: dict[tuple[str, int], Sample], ou
     samples = [done[key] for key in wanted]
     write_samples(out / f"{benchmark.name}.jsonl", samples)
     result = result_of(benchmark, samples)
-    replace_file(out / f"{benchmark.name}.json", (json.dumps(asdict(result), indent=1) + "\n").encode())
+    write_json(out / f"{benchmark.name}.json", asdict(result))
     return result

@@ -1,10 +1,11 @@
 """One answered and graded question as a JSON line, and files of such lines that survive a kill."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from xreasoner.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -51,22 +52,5 @@ def read_samples(path: Path) -> Iterator[Sample]:
                 yield from_line(line.decode())
 
 
-def drop_torn_line(path: Path) -> None:
-    """Cut the file after its last whole line, so that appending goes on cleanly."""
-    with path.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Atomically: a reader finds the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    replace_file(path, "".join(map(to_line, samples)).encode())
+    write_atomically(path, "".join(map(to_line, samples)).encode())

@@ -1,11 +1,12 @@
 """What lies beside the weights: tokenizer, templates, generation settings, and folders that appear whole."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from xreasoner.files import unfinished
 
 TEXT_FILES = (
     "tokenizer.json",
@@ -40,14 +41,14 @@ def new_folder(out: Path) -> Iterator[Path]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder: choose another name or remove it")
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+    beside = unfinished(out)
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
     try:
-        yield unfinished
-        unfinished.rename(out)
+        yield beside
+        beside.rename(out)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def copy_text_files(vlm: Path, out: Path) -> None:

@@ -14,9 +14,10 @@ import yaml
 
 from xreasoner.evals.ablations import BLIND, image_needed, text_solvable
 from xreasoner.evals.benchmark import Modality, Role
-from xreasoner.evals.samples import Sample, read_samples, replace_file
+from xreasoner.evals.samples import Sample, read_samples
 from xreasoner.evals.summary import summarise
 from xreasoner.evals.transfer import Comparison, Subset, compare_stages
+from xreasoner.files import write_json
 
 BASE = "base"
 PICTURES = "pictures"
@@ -112,7 +113,7 @@ def collect(run_dir: Path) -> Results:
 
 
 def write_results(results: Results, path: Path) -> None:
-    replace_file(path, (json.dumps(results.as_json(), indent=1) + "\n").encode())
+    write_json(path, results.as_json())
 
 
 def stage_folders(run_dir: Path) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from xreasoner.evals.samples import replace_file
+from xreasoner.files import write_atomically
 from xreasoner.report.collect import Results, collect, write_results
 from xreasoner.report.html import page
 
@@ -11,5 +11,5 @@ def write_report(run_dir: Path) -> Results:
     """Writes `results.json` and `report.html`; runs no model."""
     results = collect(run_dir)
     write_results(results, run_dir / "results.json")
-    replace_file(run_dir / "report.html", page(results, run_dir).encode())
+    write_atomically(run_dir / "report.html", page(results, run_dir).encode())
     return results

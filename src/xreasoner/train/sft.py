@@ -15,7 +15,7 @@ from xreasoner.parallel import join_world, seed_step, total
 from xreasoner.recipe import SftStage
 from xreasoner.records import Problem
 from xreasoner.train.loss import pack
-from xreasoner.train.metrics import MetricsFile
+from xreasoner.train.metrics import metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
 from xreasoner.train.progress import Progress, Silent, running
 from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
@@ -46,9 +46,11 @@ def train_sft(
     optimizer = adamw(trainee.nll, settings.lr, settings.betas, settings.weight_decay)
     done, _ = load_state(out / "state", trainee.nll, optimizer, world)
     lr_at = cosine(settings.lr, len(plan), settings.warmup, settings.min_lr_ratio)
-    metrics_path = out / "metrics.jsonl" if world.is_first else Path("/dev/null")
 
-    with MetricsFile(metrics_path, done) as metrics, running(progress, "sft", len(plan), done):
+    with (
+        metrics_of(world, out / "metrics.jsonl", done) as metrics,
+        running(progress, "sft", len(plan), done),
+    ):
         for step in range(done, len(plan)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
