@@ -37,4 +37,6 @@ class ServerAddress(Settings):
 
 def refuse_half_a_server(key: str, engine: EngineName, server: ServerAddress | None) -> None:
     if (engine == "server") != (server is not None):
-        raise ValueError(f"{key}: server and the setting server: {{url, model}} go together; give both or none")
+        raise ValueError(
+            f"{key}: server and the setting server: {{url, model}} go together; give both or none"
+        )

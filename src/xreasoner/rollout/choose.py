@@ -1,0 +1,67 @@
+"""Which engine answers: the recipe's word, or the one that is faster for this model on this device."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from xreasoner.models.load import load, read_config
+from xreasoner.recipe import Dtype, Evaluation
+from xreasoner.recipe_settings import EngineName, ServerAddress
+from xreasoner.rollout.api_engine import ApiEngine, Server
+from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.vllm_version import why_not_vllm
+
+Chosen = Literal["torch", "vllm", "server"]
+VLLM_FROM = {"cpu": 30e6, "cuda": 0.0}
+"""Parameters from which on vLLM was faster than the torch engine: `benchmarks/rollout.py`."""
+
+
+def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
+    """The engine that answers an evaluation's questions with this checkpoint."""
+    dtype = evaluation_dtype(evaluation.dtype, device)
+    match choose_engine(evaluation.engine, checkpoint, device):
+        case "torch":
+            return TorchEngine(load(checkpoint, device, dtype), max_rows=evaluation.rows)
+        case "vllm":
+            from xreasoner.rollout.vllm_engine import open_vllm
+
+            return open_vllm(checkpoint, dtype, evaluation.rows)
+        case "server":
+            assert evaluation.server is not None
+            return open_server(evaluation.server)
+
+
+def open_server(address: ServerAddress) -> ApiEngine:
+    return ApiEngine(Server(url=address.url, model=address.model))
+
+
+def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> Chosen:
+    """What `auto` means here; `vllm`, asked for by name, must be there."""
+    trouble = why_not_vllm()
+    if asked == "vllm" and trouble:
+        raise ValueError(f"engine vllm: {trouble}")
+    if asked != "auto":
+        return asked
+    return "torch" if trouble or parameters(checkpoint) < VLLM_FROM[device.type] else "vllm"
+
+
+def evaluation_dtype(asked: Dtype, device: torch.device) -> torch.dtype:
+    if asked == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if asked == "bfloat16" else torch.float32
+
+
+def parameters(checkpoint: Path) -> int:
+    """Counted in the headers of the weight files, which are not read."""
+    read_config(checkpoint)
+    shapes = (tensor["shape"] for file in checkpoint.glob("*.safetensors") for tensor in _tensors(file))
+    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+
+
+def _tensors(file: Path) -> list[dict[str, Any]]:
+    with file.open("rb") as opened:
+        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+    return [tensor for name, tensor in header.items() if name != "__metadata__"]
