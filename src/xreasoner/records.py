@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["math", "choice", "exact"]
+Kind = Literal["math", "choice", "exact", "number", "open"]
+"""How answers are compared; `rewards/` has a file for each."""
 Role = Literal["system", "user", "assistant"]
 Stop = Literal["eos", "length"]
 
@@ -29,6 +30,8 @@ class Problem:
     answer: str
     kind: Kind
     choices: tuple[str, ...] = ()
+    choices_in_picture: bool = False
+    """The picture shows the options: the prompt does not write them once more."""
     domain: str = "general"
     source: str = ""
     item: str = ""

@@ -111,6 +111,8 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
 
 
 def _option_lines(problem: Problem) -> tuple[str, ...]:
+    if problem.choices_in_picture:
+        return ()
     if len(problem.choices) > len(ascii_uppercase):
         raise ValueError(
             f"problem {problem.id} has {len(problem.choices)} choices; at most 26 can be lettered"

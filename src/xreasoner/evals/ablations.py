@@ -21,7 +21,7 @@ def blind(benchmark: Benchmark) -> Benchmark:
     if benchmark.modality != "image":
         raise ValueError(f"benchmark {benchmark.name} has no images to leave out")
     problems = tuple(without_image(problem) for problem in benchmark.problems)
-    return Benchmark(benchmark.name + BLIND, "text", benchmark.domain, problems, role="blind")
+    return Benchmark(benchmark.name + BLIND, "text", benchmark.domain, problems, "blind", benchmark.broken)
 
 
 def text_solvable(without_images: Iterable[Sample]) -> frozenset[str]:
