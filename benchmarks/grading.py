@@ -1,19 +1,16 @@
 """Answers graded a second: ours with one and two workers, against Math-Verify called directly in one process.
 
-Run: python benchmarks/grading.py [--pairs 2000] [--rounds 5] [--json results.json]
+Run: python benchmarks/grading.py [--pairs 2000] [--rounds 5] [--record]
 """
 
 import argparse
-import datetime
-import json
-import platform
 import random
 import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
+from side_by_side import entry, record
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 
@@ -81,39 +78,24 @@ def compare(name: str, pairs: list[Pair], rounds: int) -> dict[str, object]:
     for _ in range(rounds):
         for run, measure in runs.items():
             speeds[run].append(measure())
-    median = {run: statistics.median(values) for run, values in speeds.items()}
-    ratios = [two / peer for two, peer in zip(speeds["two"], speeds["direct"], strict=True)]
-    print(f"{name}: {', '.join(f'{run} {speed:,.0f}/s' for run, speed in median.items())}")
-    return {
-        "name": f"grading, {name}",
-        "ours": round(median["two"], 1),
-        "peer": round(median["direct"], 1),
-        "peer_version": f"math-verify {version('math-verify')}, in process",
-        "unit": "answers/s",
-        "ratio": round(statistics.median(ratios), 2),
-        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
-        "aim": None,
-        "device": f"{platform.machine()}, 2 workers",
-        "command": f"python benchmarks/grading.py --pairs {len(pairs)} --rounds {rounds}",
-        "date": datetime.date.today().isoformat(),
-    }
+    print(f"{name}: {', '.join(f'{run} {statistics.median(found):,.0f}/s' for run, found in speeds.items())}")
+    peer = f"math-verify {version('math-verify')}, in process; ours with 2 workers"
+    return entry(f"grading, {name}", speeds["two"], speeds["direct"], peer, "answers/s", "", True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="append the rows to this results file")
+    parser.add_argument("--record", action="store_true", help="put the rows in results.json")
     wanted = parser.parse_args()
     rng = random.Random(0)
     rows = [
         compare("integers", integer_pairs(wanted.pairs, rng), wanted.rounds),
         compare("expressions", expression_pairs(wanted.pairs, rng), wanted.rounds),
     ]
-    if wanted.json:
-        known = json.loads(wanted.json.read_text()) if wanted.json.exists() else []
-        kept = [row for row in known if row["name"] not in {new["name"] for new in rows}]
-        wanted.json.write_text(json.dumps(kept + rows, indent=1) + "\n")
+    if wanted.record:
+        record(rows)
 
 
 if __name__ == "__main__":

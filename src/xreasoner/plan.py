@@ -13,7 +13,8 @@ from xreasoner.data.prepare import removes_leaks, stage_problems
 from xreasoner.data.sources import problem_sets, problems_fingerprint, refuse_leaks
 from xreasoner.evals.ablations import blind
 from xreasoner.evals.benchmark import Benchmark
-from xreasoner.models.resolve import has_vision, resolve_model
+from xreasoner.models.config import has_vision
+from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe import BASE, Evaluation, Recipe, Stage
 from xreasoner.records import Problem
 from xreasoner.run import Manifest, first_difference, folder_fingerprint, read_manifest

@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from xreasoner.recipe import Recipe
 from xreasoner.recipe_errors import explain
 
 Raw = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class RecipeLoader(yaml.SafeLoader):
@@ -35,25 +36,34 @@ RecipeLoader.add_implicit_resolver(
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in `path`, with `key=value` overrides applied in order."""
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such recipe file")
-    raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: a recipe is a mapping of keys to settings")
-    changed = {".".join(override_into(raw, override)): override for override in overrides}
+    raw, changed = read_raw(path, overrides, "recipe")
     return check(raw, str(path), changed)
 
 
+def read_raw(path: Path, overrides: Sequence[str], what: str) -> tuple[Raw, dict[str, str]]:
+    """A file of settings with its overrides written in, and by dotted key the override that set it."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such {what} file")
+    raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: a {what} is a mapping of keys to settings")
+    return raw, {".".join(override_into(raw, override)): override for override in overrides}
+
+
 def check(raw: Raw, where: str, changed: dict[str, str] | None = None) -> Recipe:
-    """Validate without any coercion; `changed` maps a dotted key to the override that set it."""
     stages = raw.get("stages")
     if isinstance(stages, dict):
         raw = {**raw, "stages": {name: stage for name, stage in stages.items() if stage is not None}}
+    return validate(Recipe, raw, where, changed or {})
+
+
+def validate(model: type[Model], raw: Raw, where: str, changed: Mapping[str, str]) -> Model:
+    """Without any coercion; `changed` maps a dotted key to the override that set it."""
     try:
         # By way of JSON: strict there lets a list become a tuple and text a path, and converts nothing else.
-        return Recipe.model_validate_json(json.dumps(raw, default=str), strict=True, by_name=False)
+        return model.model_validate_json(json.dumps(raw, default=str), strict=True, by_name=False)
     except ValidationError as error:
-        raise ValueError(explain(error, raw, Recipe, where, changed or {})) from None
+        raise ValueError(explain(error, raw, model, where, changed)) from None
 
 
 def parse_yaml(text: str, where: str) -> Any:

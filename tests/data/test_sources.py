@@ -121,16 +121,16 @@ def test_images_make_an_image_benchmark(tmp_path: Path) -> None:
     [
         (
             {"answer": "1", "q": "?"},
-            "mine.jsonl:1: the column 'question' is missing or empty; this line has answer, q",
+            "mine.jsonl:1: no column 'question': it has answer, q",
         ),
-        ({"question": "?", "answer": " "}, "mine.jsonl:1: the column 'answer' is missing or empty"),
+        ({"question": "?", "answer": " "}, "mine.jsonl:1: answer is empty"),
         (
             {"question": "?", "answer": "z", "choices": ["a", "b"]},
-            "'z' is neither a letter nor the text of one",
+            "mine.jsonl:1: the answer is no option: 'z'",
         ),
-        ({"question": "?", "answer": "a", "choices": "ab"}, "choices must be a list"),
-        ({"question": "?", "answer": "a", "image": "gone.png"}, "there is no image"),
-        (["question"], "mine.jsonl:1: this line is not a JSON object"),
+        ({"question": "?", "answer": "a", "choices": "ab"}, "options are neither a list nor a mapping"),
+        ({"question": "?", "answer": "a", "image": "gone.png"}, "there is no such image: "),
+        (["question"], "mine.jsonl:1: not an object: it is a list"),
     ],
 )
 def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: object, said: str) -> None:

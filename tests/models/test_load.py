@@ -9,7 +9,8 @@ from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2ForCausalLM
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from xreasoner.models.load import is_vlm, load, load_tokenizer
+from xreasoner.models.config import has_vision
+from xreasoner.models.load import load, load_tokenizer
 from xreasoner.models.surgery import detach
 
 NewVlm = Callable[..., Path]
@@ -24,7 +25,7 @@ def vlm_path(new_vlm: NewVlm) -> Path:
 
 def test_a_vlm_comes_with_its_image_processor(vlm_path: Path) -> None:
     loaded = load(vlm_path)
-    assert is_vlm(vlm_path)
+    assert has_vision(vlm_path)
     assert isinstance(loaded.model, Qwen2_5_VLForConditionalGeneration)
     assert (loaded.model.dtype, loaded.model.training) == (torch.bfloat16, False)
     assert loaded.image_processor is not None
@@ -35,7 +36,7 @@ def test_a_vlm_comes_with_its_image_processor(vlm_path: Path) -> None:
 def test_a_detached_model_is_text_only(vlm_path: Path, tmp_path: Path) -> None:
     detach(vlm_path, tmp_path / "lm")
     loaded = load(tmp_path / "lm", dtype=torch.float32, attention="eager")
-    assert not is_vlm(tmp_path / "lm")
+    assert not has_vision(tmp_path / "lm")
     assert isinstance(loaded.model, Qwen2ForCausalLM)
     assert loaded.image_processor is None
     assert loaded.model.dtype == torch.float32

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.models.resolve import has_vision, resolve_model, short_name
+from xreasoner.models.config import has_vision
+from xreasoner.models.resolve import resolve_model, short_name
 
 
 def test_a_folder_is_itself(tiny_base: Path) -> None:

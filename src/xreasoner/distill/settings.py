@@ -1,16 +1,14 @@
 """What a distillation asks, whom, and what it keeps: a YAML file as strict as a recipe."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from xreasoner.recipe import Dtype, StageName
 from xreasoner.recipe_data import TrainingData
-from xreasoner.recipe_errors import explain
-from xreasoner.recipe_file import override_into, parse_yaml
+from xreasoner.recipe_file import read_raw, validate
 from xreasoner.recipe_settings import Budget, Count, NonNegative, Positive, Settings
 
 
@@ -79,13 +77,5 @@ class Distillation(Settings):
 
 
 def read_distillation(path: Path, overrides: Sequence[str] = ()) -> Distillation:
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
-    raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: a distillation is a mapping of keys to settings")
-    changed = {".".join(override_into(raw, override)): override for override in overrides}
-    try:
-        return Distillation.model_validate_json(json.dumps(raw, default=str), strict=True, by_name=False)
-    except ValidationError as error:
-        raise ValueError(explain(error, raw, Distillation, str(path), changed)) from None
+    raw, changed = read_raw(path, overrides, "distillation")
+    return validate(Distillation, raw, str(path), changed)

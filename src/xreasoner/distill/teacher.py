@@ -38,14 +38,12 @@ class _LoadedWhenAsked:
 
 
 def _torch_engine(teacher: TorchTeacher) -> Engine:
-    import torch
-
     from xreasoner.models.load import load
+    from xreasoner.models.precision import compute_dtype
     from xreasoner.models.resolve import resolve_model
     from xreasoner.parallel import join_world
     from xreasoner.rollout.torch_engine import TorchEngine
 
     device = join_world().device
-    automatic = torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtype = {"auto": automatic, "float32": torch.float32, "bfloat16": torch.bfloat16}[teacher.dtype]
+    dtype = compute_dtype(teacher.dtype, device)
     return TorchEngine(load(resolve_model(teacher.model), device, dtype), max_rows=teacher.rows)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
@@ -16,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+
+from xreasoner.models.config import has_vision
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,10 @@ def load(
     attention: str = "sdpa",
 ) -> Loaded:
     """Model in evaluation mode, tokenizer and image processor. Without `dtype`, as it was saved."""
-    architecture = AutoModelForImageTextToText if is_vlm(path) else AutoModelForCausalLM
+    architecture = AutoModelForImageTextToText if has_vision(path) else AutoModelForCausalLM
     model = architecture.from_pretrained(path, dtype=dtype or "auto", attn_implementation=attention)
     model.to(torch.device(device))  # type: ignore[arg-type]  # a wrapper hides `self` from the checker
     return Loaded(model, load_tokenizer(path), load_image_processor(path))
-
-
-def is_vlm(path: Path) -> bool:
-    return "vision_config" in read_config(path)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    config_file = Path(path) / "config.json"
-    if not config_file.is_file():
-        raise ValueError(f"{path} is not a Hugging Face checkpoint: it has no config.json")
-    return json.loads(config_file.read_text())
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -64,7 +54,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 def load_image_processor(path: Path) -> BaseImageProcessor | None:
     """The Pillow one: torchvision is not needed, and pixels do not depend on its version."""
-    if not is_vlm(path):
+    if not has_vision(path):
         return None
     return AutoImageProcessor.from_pretrained(path, backend="pil")
 

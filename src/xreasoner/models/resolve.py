@@ -1,6 +1,5 @@
 """From what a recipe calls a model to a folder on this disk."""
 
-import json
 import re
 from pathlib import Path
 
@@ -23,10 +22,6 @@ def short_name(name: str) -> str:
     """What to call a model in a table; of a stage's checkpoint the stage."""
     path = Path(name).resolve() if Path(name).exists() else Path(name)
     return path.parent.name if path.name in ("checkpoint", "model") else path.name
-
-
-def has_vision(checkpoint: Path) -> bool:
-    return "vision_config" in json.loads((checkpoint / "config.json").read_text())
 
 
 def _checkpoint(folder: Path, remedy: str) -> Path:

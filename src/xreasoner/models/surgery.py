@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
+from xreasoner.models.config import read_config
 from xreasoner.models.families import Layout, find_family, find_layout, text_names
-from xreasoner.models.load import read_config
 from xreasoner.models.side_files import copy_all_but_weights, copy_text_files, new_folder
 from xreasoner.models.tensor_files import (
     FLOATS,

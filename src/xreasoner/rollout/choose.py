@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 import torch
 
-from xreasoner.models.load import load, read_config
-from xreasoner.recipe import Dtype, Evaluation
+from xreasoner.models.config import read_config
+from xreasoner.models.load import load
+from xreasoner.models.precision import compute_dtype
+from xreasoner.recipe import Evaluation
 from xreasoner.recipe_settings import EngineName, ServerAddress
 from xreasoner.rollout.api_engine import ApiEngine, Server
 from xreasoner.rollout.engine import Engine
@@ -21,7 +23,7 @@ VLLM_FROM = {"cpu": 30e6, "cuda": 0.0}
 
 def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
     """The engine that answers an evaluation's questions with this checkpoint."""
-    dtype = evaluation_dtype(evaluation.dtype, device)
+    dtype = compute_dtype(evaluation.dtype, device)
     match choose_engine(evaluation.engine, checkpoint, device):
         case "torch":
             return TorchEngine(load(checkpoint, device, dtype), max_rows=evaluation.rows)
@@ -46,12 +48,6 @@ def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> 
     if asked != "auto":
         return asked
     return "torch" if trouble or parameters(checkpoint) < VLLM_FROM[device.type] else "vllm"
-
-
-def evaluation_dtype(asked: Dtype, device: torch.device) -> torch.dtype:
-    if asked == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if asked == "bfloat16" else torch.float32
 
 
 def parameters(checkpoint: Path) -> int:

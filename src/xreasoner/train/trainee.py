@@ -10,9 +10,11 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xreasoner.models.checkpoint import save_model
-from xreasoner.models.load import is_vlm, load, read_config
+from xreasoner.models.config import has_vision, read_config
+from xreasoner.models.load import load
+from xreasoner.models.precision import compute_dtype
 from xreasoner.parallel import World, seed_step, shard, wait_for_all
-from xreasoner.recipe import Dtype, Lora, Optimization
+from xreasoner.recipe import Lora, Optimization
 from xreasoner.train.loss import NegativeLogLikelihood
 
 
@@ -34,15 +36,15 @@ class Trainee:
 
 
 def open_trainee(start: Path, settings: Optimization, seed: int, world: World) -> Trainee:
-    if is_vlm(start):
+    if has_vision(start):
         raise ValueError(
             f"{start} has a vision tower: training is text-only, detach the language model first"
         )
     if settings.lora and world.size > 1:
         raise ValueError("LoRA on several processes is not supported yet: train it on one")
-    compute_dtype = choose_dtype(settings.dtype, world.device)
+    dtype = compute_dtype(settings.dtype, world.device)
     # Weights that learn are kept in float32: a bfloat16 weight would swallow small updates.
-    frozen_dtype = compute_dtype if settings.lora else torch.float32
+    frozen_dtype = dtype if settings.lora else torch.float32
     loaded = load(start, device=world.device, dtype=frozen_dtype)
     lm = loaded.model.train()
     if settings.lora:
@@ -55,15 +57,8 @@ def open_trainee(start: Path, settings: Optimization, seed: int, world: World) -
         lm.enable_input_require_grads()
         lm.gradient_checkpointing_enable({"use_reentrant": False})
     nll = NegativeLogLikelihood(lm)
-    shard(nll, lm.base_model.layers, compute_dtype, world)
-    return Trainee(lm, nll, loaded.tokenizer, world, compute_dtype, _dtype_of(start), settings.lora)
-
-
-def choose_dtype(asked: Dtype, device: torch.device) -> torch.dtype:
-    if asked == "auto":
-        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if has_bfloat16 else torch.float32
-    return torch.bfloat16 if asked == "bfloat16" else torch.float32
+    shard(nll, lm.base_model.layers, dtype, world)
+    return Trainee(lm, nll, loaded.tokenizer, world, dtype, _dtype_of(start), settings.lora)
 
 
 def save_trainee(trainee: Trainee, out: Path) -> None:

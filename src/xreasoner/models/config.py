@@ -1,0 +1,16 @@
+"""What a checkpoint says about itself in its config.json, read without any model code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_config(checkpoint: Path) -> dict[str, Any]:
+    config_file = Path(checkpoint) / "config.json"
+    if not config_file.is_file():
+        raise ValueError(f"{checkpoint} is not a Hugging Face checkpoint: it has no config.json")
+    return json.loads(config_file.read_text(encoding="utf-8"))
+
+
+def has_vision(checkpoint: Path) -> bool:
+    return "vision_config" in read_config(checkpoint)

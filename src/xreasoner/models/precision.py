@@ -1,0 +1,12 @@
+"""In what precision a device computes, where the recipe leaves it open."""
+
+import torch
+
+from xreasoner.recipe import Dtype
+
+
+def compute_dtype(asked: Dtype, device: torch.device) -> torch.dtype:
+    if asked == "auto":
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if has_bfloat16 else torch.float32
+    return torch.bfloat16 if asked == "bfloat16" else torch.float32
