@@ -1,13 +1,15 @@
 """Score a generated text against a problem's key: extract the answer, compare it in the way of its kind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from xreasoner.records import Problem, Score
+from xreasoner.records import Kind, Problem, Score
 from xreasoner.rewards.answers import Extracted, extract_answer
-from xreasoner.rewards.choice import gold_letter, match_choice
-from xreasoner.rewards.exact import same_exactly
+from xreasoner.rewards.choice import LETTERS, gold_letter, match_choice
+from xreasoner.rewards.exact import plain_characters, same_exactly
 from xreasoner.rewards.math import LONGEST, settled
+from xreasoner.rewards.number import match_number
+from xreasoner.rewards.open import match_open
 from xreasoner.rewards.pool import Pool
 
 
@@ -17,14 +19,36 @@ def grade_choice(problem: Problem, found: Extracted) -> Score:
     letter, how = match_choice(found.answer, problem.choices)
     if letter is None:
         return Score(False, found.answer, f"{found.why}: {how}")
-    verdict = "the key" if letter == gold else f"the key is {gold}"
-    return Score(letter == gold, found.answer, f"{found.why}: option {letter} {how}, {verdict}")
+    options = dict(zip(LETTERS, problem.choices, strict=False))
+    same = options[letter] == options[gold]  # a benchmark may list one option twice
+    verdict = "the key" if same else f"the key is {gold}"
+    return Score(same, found.answer, f"{found.why}: option {letter} {how}, {verdict}")
 
 
 def grade_exact(problem: Problem, found: Extracted) -> Score:
     assert found.answer is not None
     same = same_exactly(problem.answer, found.answer)
     return Score(same, found.answer, f"{found.why}: {'equals' if same else 'differs from'} the key")
+
+
+def grade_number(problem: Problem, found: Extracted) -> Score:
+    assert found.answer is not None
+    same, how = match_number(problem.answer, found.answer)
+    return Score(same, found.answer, f"{found.why}: {how}")
+
+
+def grade_open(problem: Problem, found: Extracted) -> Score:
+    assert found.answer is not None
+    same, how = match_open(plain_characters(problem.answer), plain_characters(found.answer))
+    return Score(same, found.answer, f"{found.why}: {how}")
+
+
+CHEAP: dict[Kind, Callable[[Problem, Extracted], Score]] = {
+    "choice": grade_choice,
+    "exact": grade_exact,
+    "number": grade_number,
+    "open": grade_open,
+}
 
 
 def grade_cheaply(problem: Problem, found: Extracted) -> Score | None:
@@ -35,10 +59,8 @@ def grade_cheaply(problem: Problem, found: Extracted) -> Score | None:
         return Score(
             False, found.answer[:LONGEST], f"{found.why}: {len(found.answer)} characters are no answer"
         )
-    if problem.kind == "choice":
-        return grade_choice(problem, found)
-    if problem.kind == "exact":
-        return grade_exact(problem, found)
+    if grade := CHEAP.get(problem.kind):
+        return grade(problem, found)
     if settled(problem.answer, found.answer):
         return Score(True, found.answer, f"{found.why}: equals the key")
     return None

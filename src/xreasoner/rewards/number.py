@@ -1,0 +1,97 @@
+"""Numbers as MathVista counts them: cut to an integer, or rounded to as many places as the key has."""
+
+import ast
+import math
+import re
+
+from xreasoner.rewards.exact import plain_characters, plain_number, unwrap
+from xreasoner.rewards.math import bare
+
+_WORDS = {
+    word: value
+    for value, word in enumerate(
+        (
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        )
+    )
+}
+_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
+_POWER = re.compile(
+    r"(?:(?<=\d)\s*(?:\\times|\\cdot|[×*x·])\s*|(?<![\w.]))10\s*\^\s*\{?\s*([+-]?\d{1,3})\s*\}?"
+)
+_FRACTION = re.compile(r"([+-]?)\s*(?:\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}|(\d+)\s*/\s*(\d+))")
+_NUMBER = re.compile(
+    r"(?<![\w.^{])[+-]?(?:(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3}(?!\d))?"
+)
+_GROUPED = re.compile(r"(?<=\d)(?:\{,\}|\\,)(?=\d{3}(?!\d))")
+_SPACED_SIGN = re.compile(r"^([+-])\s+(?=[\d.])")
+_EQUALS = re.compile(r"=|≈|\\approx")
+_DECORATION = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*|\\[%,;! ]|\^\s*\{?\\circ\}?")
+
+
+def match_number(key: str, answer: str) -> tuple[bool, str]:
+    """To a key without a decimal point the answer is cut to a whole number; a list counts as it is given."""
+    if key.startswith("["):
+        wanted, given = read_list(key), read_list(answer)
+        return given == wanted, f"the list {given}" if given else "no list of numbers"
+    value = read_number(answer)
+    if value is None:
+        return False, "it does not give one number"
+    places = len(key.partition(".")[2]) if "." in key else None
+    counted = int(value) if places is None else round(value, places)
+    same = counted == float(key)
+    return same, f"{counted} {'equals' if same else 'differs from'} the key"
+
+
+def read_number(answer: str) -> float | None:
+    """The one number that an answer gives, whatever its unit; what follows the last `=` counts."""
+    text = _EQUALS.split(_plain(answer))[-1].strip()
+    if written := plain_number(text):
+        return float(written)
+    if fraction := _FRACTION.fullmatch(text):
+        sign, top, bottom = fraction[1], fraction[2] or fraction[4], fraction[3] or fraction[5]
+        return float(sign + "1") * int(top) / int(bottom) if int(bottom) else None
+    values = set(_numbers(text))
+    return values.pop() if len(values) == 1 else None
+
+
+def read_list(answer: str) -> list[float]:
+    """Numbers in the order in which they are given."""
+    text = _plain(answer)
+    inside = text[text.find("[") : text.rfind("]") + 1]
+    if re.fullmatch(r"\[[\d\s.,eE+-]*\]", inside) and len(inside) < 1000:
+        try:
+            return [float(value) for value in ast.literal_eval(inside)]
+        except (SyntaxError, ValueError):
+            pass  # brackets that hold no list of numbers
+    return list(_numbers(re.sub(r"[\[\](){}]", " ", text.replace(",", ", "))))
+
+
+def _plain(answer: str) -> str:
+    """Characters, `$`, units' markup, grouping of thousands and powers of ten in one form."""
+    text = _DECORATION.sub(" ", bare(unwrap(plain_characters(answer)))).strip()
+    text = _GROUPED.sub(",", _POWER.sub(_exponent, text))
+    return _SPACED_SIGN.sub(r"\1", text)
+
+
+def _exponent(power: re.Match[str]) -> str:
+    return ("1e" if power.group().startswith("10") else "e") + power.group(1)
+
+
+def _numbers(text: str) -> list[float]:
+    found = [float(match.group().replace(",", "")) for match in _NUMBER.finditer(text)]
+    # A word counts only where no digit does: "two cubes", but not "one of the 12".
+    found = found or [float(_WORDS[match.group().lower()]) for match in _WORD.finditer(text)]
+    return [number for number in found if math.isfinite(number)]
