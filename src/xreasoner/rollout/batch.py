@@ -1,23 +1,25 @@
 """Continuous batching: rows are seated, take steps together, and leave one by one for those who wait."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
+from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from xreasoner.chat.template import Encoded, encode_prompt
+from xreasoner.chat.template import Encoded
 from xreasoner.chat.think import THINK_OPEN
 from xreasoner.models.load import Loaded
-from xreasoner.records import Prompt, Rollout, Sampling, Stop
+from xreasoner.records import Rollout, Stop
 from xreasoner.rollout.attention import attention_configs, rollout_mode, row_blocks
 from xreasoner.rollout.budget import TAIL_TOKENS, Course, Verdict
 from xreasoner.rollout.cache import Decode, RowCache
 from xreasoner.rollout.prefill import Placed, length_batches, prefill
 from xreasoner.rollout.rows import NO_EXIT, Rows
 from xreasoner.rollout.sampler import draw, stream_key, uniforms
-from xreasoner.rollout.seat import Group, Seat, groups_of, to_rollout
+from xreasoner.rollout.seat import Group, Seat, in_parts, to_rollout
 from xreasoner.rollout.vocabulary import Vocabulary
 
 _FIRST_COLUMNS = 64
@@ -26,39 +28,37 @@ _REFILL_SHARE = 8
 """One prefill for several prompts costs little more than for one: wait until 1 row in so many is free."""
 
 
+class Written(NamedTuple):
+    """How far a row has come, and its newest token; nothing is known of a row without one."""
+
+    seat: Seat
+    tokens: int
+    newest: int
+
+
 class Batch:
-    """One call of `generate`: the groups that wait, the seats taken, and their tensors."""
+    """The groups that wait, the seats taken, and their tensors. Groups may come at any time."""
 
     @torch.inference_mode()
-    def __init__(
-        self,
-        loaded: Loaded,
-        vocabulary: Vocabulary,
-        max_rows: int,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-    ) -> None:
-        self._loaded, self._model, self._sampling, self._vocabulary = (
-            loaded,
-            loaded.model,
-            sampling,
-            vocabulary,
-        )
-        self._waiting = deque(groups_of(prompts, sampling.n, max_rows))
+    def __init__(self, loaded: Loaded, vocabulary: Vocabulary, max_rows: int, max_tokens: int) -> None:
+        """`max_tokens`: no row writes more, so that `most_tokens` of every group must fit."""
+        self._loaded, self._model, self._vocabulary = loaded, loaded.model, vocabulary
+        self._waiting: deque[Group] = deque()
         self._seats: list[Seat] = []
         self._clock = 0
         self._attention_configs = attention_configs(self._model)
-        self._max_rows = min(max_rows, max(1, len(prompts) * sampling.n))
+        self._max_rows = max_rows
         config, device = self._model.config.get_text_config(), self._model.device
         self._exit_tokens = len(vocabulary.forced_exit)
-        # A thought opened with the last token of both budgets is still closed, and still has its answer.
-        most_tokens = sampling.think_budget + 2 * sampling.answer_budget + self._exit_tokens + 1
-        self._rows = Rows(self._max_rows, most_tokens, device)
+        self._rows = Rows(self._max_rows, max_tokens, device)
         self._cache = RowCache(config.num_hidden_layers, self._max_rows, columns=0)
         self._exit_ids_E = torch.tensor(vocabulary.forced_exit, device=device)
         self._banned_X = torch.tensor(sorted(vocabulary.banned), dtype=torch.int64, device=device)
         self._notable_V = torch.zeros(config.vocab_size, dtype=torch.bool, device=device)
         self._notable_V[sorted(vocabulary.stops | vocabulary.may_end_tag)] = True
+
+    def admit(self, groups: Iterable[Group]) -> None:
+        self._waiting.extend(chain.from_iterable(in_parts(group, self._max_rows) for group in groups))
 
     @property
     def unfinished(self) -> bool:
@@ -71,6 +71,22 @@ class Batch:
         if not verdicts:
             verdicts = self._step()
         return self._obey(verdicts)
+
+    @torch.inference_mode()
+    def cut(self, seats: Collection[Seat]) -> list[Rollout]:
+        """End these rows where they are."""
+        rows = [row for row, seat in enumerate(self._seats) if any(seat is one for one in seats)]
+        return self._obey(dict.fromkeys(rows, "length"))
+
+    def dismiss(self, prompt_id: str) -> None:
+        """Forget a prompt, whether it waits or sits."""
+        self._waiting = deque(group for group in self._waiting if group.prompt_id != prompt_id)
+        self.cut([seat for seat in self._seats if seat.group.prompt_id == prompt_id])
+
+    def written(self) -> list[Written]:
+        newest: list[int] = self._rows.next_token[: len(self._seats)].tolist()
+        counts = [seat.steps(self._clock) for seat in self._seats]
+        return [Written(*row) for row in zip(self._seats, counts, newest, strict=True) if row[1]]
 
     def _has_room(self) -> bool:
         free = self._max_rows - len(self._seats)
@@ -98,33 +114,39 @@ class Batch:
         while self._waiting and len(self._waiting[0].samples) <= free:
             group = self._waiting.popleft()
             free -= len(group.samples)
-            encoded = encode_prompt(group.prompt, self._loaded.tokenizer, self._loaded.image_processor)
-            called.append((group, encoded))
+            called.append((group, group.encode()))
         return called
 
     def _take_seats(self, group: Group, encoded: Encoded) -> Placed:
         opened = self._read(encoded.ids, TAIL_TOKENS).rstrip().endswith(THINK_OPEN)
         first = len(self._seats)
         for sample in group.samples:
-            course = Course(self._sampling, self._exit_tokens, opened)
-            self._seats.append(Seat(group.prompt.id, sample, encoded.ids, course, self._clock))
+            course = Course(group.sampling, self._exit_tokens, opened)
+            self._seats.append(Seat(group, sample, encoded.ids, course, self._clock))
         return Placed(encoded, range(first, len(self._seats)))
 
     def _write_rows(self, placed: Placed, rope_delta: int) -> None:
         seats = [self._seats[row] for row in placed.rows]
-        keys = [stream_key(self._sampling.seed, seat.prompt_id, seat.sample) for seat in seats]
-        self._rows.seat(placed.rows, placed.encoded.ids, rope_delta, keys, seats[0].course.deadline)
+        group, deadline = seats[0].group, seats[0].course.deadline
+        keys = [stream_key(group.sampling.seed, group.stream, seat.sample) for seat in seats]
+        ids, temperature = placed.encoded.ids, group.sampling.temperature
+        self._rows.seat(placed.rows, ids, rope_delta, keys, deadline, temperature)
 
     def _step(self) -> dict[int, Verdict]:
         active, rows = len(self._seats), self._rows
         logits_AV = self._forward(active).float()
         logits_AV[:, self._banned_X] = float("-inf")
         uniform_A = uniforms(rows.key[:active], rows.step[:active])
-        drawn = draw(logits_AV, self._sampling.temperature, uniform_A)
+        drawn = draw(logits_AV, self._temperature(), uniform_A)
         asked_A = rows.record(active, drawn, self._exit_ids_E, self._notable_V)
         self._clock += 1
         asked: list[int] = asked_A.nonzero()[:, 0].tolist()
         return self._check(asked) if asked else {}
+
+    def _temperature(self) -> float | Tensor:
+        """One for all where they agree, which is cheaper."""
+        (first, *others) = {seat.group.sampling.temperature for seat in self._seats}
+        return self._rows.temperature[: len(self._seats)] if others else first
 
     def _forward(self, active: int) -> Tensor:
         rows = self._rows

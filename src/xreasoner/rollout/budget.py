@@ -12,6 +12,11 @@ TAIL_TOKENS = 16
 """Enough for any spelling of a tag, one character a token included."""
 
 
+def most_tokens(sampling: Sampling, exit_tokens: int) -> int:
+    """A thought opened with the last token of both budgets is still closed, and still has its answer."""
+    return sampling.think_budget + 2 * sampling.answer_budget + exit_tokens + 1
+
+
 class Course:
     """One rollout's budgets, asked only when something may have happened.
 

@@ -18,15 +18,23 @@ class Rows:
         self.index = torch.arange(count, device=device)
         self.next_token, self.length, self.rope_delta = column(), column(), column()
         self.key, self.step, self.deadline, self.exit_step = column(), column(), column(), column(NO_EXIT)
+        self.temperature = torch.zeros(count, device=device)
         self.token_RS = torch.zeros(count, max_tokens, dtype=torch.int64, device=device)
         self.logprob_RS = torch.zeros(count, max_tokens, device=device)
 
     def seat(
-        self, rows: range, prompt_ids: tuple[int, ...], rope_delta: int, keys: list[int], deadline: int
+        self,
+        rows: range,
+        prompt_ids: tuple[int, ...],
+        rope_delta: int,
+        keys: list[int],
+        deadline: int,
+        temperature: float,
     ) -> None:
         here = slice(rows.start, rows.stop)
         self.next_token[here], self.length[here] = prompt_ids[-1], len(prompt_ids) - 1
         self.rope_delta[here], self.deadline[here] = rope_delta, deadline
+        self.temperature[here] = temperature
         self.key[here] = torch.tensor(keys, device=self.key.device)
         self.step[here], self.exit_step[here] = 0, NO_EXIT
 
@@ -39,6 +47,7 @@ class Rows:
             self.step,
             self.deadline,
             self.exit_step,
+            self.temperature,
         )
         for tensor in (*state, self.token_RS, self.logprob_RS):
             tensor[target] = tensor[source]

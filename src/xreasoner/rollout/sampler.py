@@ -32,8 +32,10 @@ def uniforms(key_A: Tensor, step_A: Tensor) -> Tensor:
     return _shift_right(bits_A, 64 - _UNIFORM_BITS).float() * 2.0**-_UNIFORM_BITS
 
 
-def draw(logits_AV: Tensor, temperature: float, uniform_A: Tensor) -> Draw:
+def draw(logits_AV: Tensor, temperature: float | Tensor, uniform_A: Tensor) -> Draw:
     """Sample by inverting the distribution function. Greedy draws report the log-probability at 1."""
+    if isinstance(temperature, Tensor):
+        return _draw_each(logits_AV, temperature, uniform_A)
     if temperature == 0:
         logprob_AV = logits_AV.log_softmax(-1)
         return _look_up(logprob_AV, logits_AV.argmax(-1))
@@ -44,6 +46,14 @@ def draw(logits_AV: Tensor, temperature: float, uniform_A: Tensor) -> Draw:
     target_A = torch.minimum(uniform_A * total_A, total_A.nextafter(torch.zeros_like(total_A)))
     token_A1 = torch.searchsorted(cumulative_AV, target_A[:, None], right=True)
     return _look_up(logprob_AV, token_A1[:, 0])
+
+
+def _draw_each(logits_AV: Tensor, temperature_A: Tensor, uniform_A: Tensor) -> Draw:
+    """Every row at its own temperature."""
+    is_greedy_A = temperature_A == 0
+    greedy = draw(logits_AV, 0.0, uniform_A)
+    sampled = draw(logits_AV / temperature_A.masked_fill(is_greedy_A, 1.0)[:, None], 1.0, uniform_A)
+    return Draw(*(torch.where(is_greedy_A, *both) for both in zip(greedy, sampled, strict=True)))
 
 
 def _look_up(logprob_AV: Tensor, token_A: Tensor) -> Draw:

@@ -1,11 +1,12 @@
 """Who sits in a row: the prompt's side of a rollout, and the record it becomes."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
-from xreasoner.records import Prompt, Rollout, Stop
+from xreasoner.chat.template import Encoded
+from xreasoner.records import Rollout, Sampling, Stop
 from xreasoner.rollout.budget import Course
 
 
@@ -13,13 +14,18 @@ from xreasoner.rollout.budget import Course
 class Group:
     """Samples of one prompt that start together and share its prefill."""
 
-    prompt: Prompt
+    prompt_id: str
+    encode: Callable[[], Encoded]
+    """Called when there is a place for it: pictures of those who wait take no memory."""
+    sampling: Sampling
     samples: range
+    stream: str
+    """Names its random numbers: the same name and seed draw the same."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    prompt_id: str
+    group: Group
     sample: int
     prompt_ids: tuple[int, ...]
     course: Course
@@ -34,11 +40,10 @@ class Seat:
         return len(self.prompt_ids) - 1 + self.steps(clock)
 
 
-def groups_of(prompts: Sequence[Prompt], samples: int, max_rows: int) -> Iterator[Group]:
+def in_parts(group: Group, max_rows: int) -> Iterator[Group]:
     """A group larger than the engine is seated in parts."""
-    for prompt in prompts:
-        for first in range(0, samples, max_rows):
-            yield Group(prompt, range(first, min(first + max_rows, samples)))
+    for first in range(group.samples.start, group.samples.stop, max_rows):
+        yield replace(group, samples=range(first, min(first + max_rows, group.samples.stop)))
 
 
 def to_rollout(
@@ -53,7 +58,7 @@ def to_rollout(
     forced_at = seat.course.forced_at
     injected = range(forced_at, forced_at + exit_tokens) if forced_at is not None else range(0)
     return Rollout(
-        prompt_id=seat.prompt_id,
+        prompt_id=seat.group.prompt_id,
         sample=seat.sample,
         prompt_ids=seat.prompt_ids,
         token_ids=tuple(token_ids),
