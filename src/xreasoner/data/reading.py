@@ -1,5 +1,6 @@
-"""Rows of any table, one at a time: JSONL, a JSON list, parquet or Arrow; a file, a folder, or the hub."""
+"""Rows of any table, one at a time: JSONL, JSON, CSV, parquet or Arrow; a file, a folder, or the hub."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -144,6 +145,14 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def _csv_rows(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_ROW)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file, skipinitialspace=True), start=1):
+            spoilt = not _is_unicode("".join(map(str, row.values())))
+            yield Row(f"{path}:{number}", None if spoilt else row, "not UTF-8" if spoilt else "")
+
+
 def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
@@ -200,6 +209,8 @@ def _hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
         raise ValueError(
             f"{name}: the hub did not give this data set: {said}; a local folder works too"
         ) from None
+    if rows.features:
+        rows = rows.decode(False)  # an image stays the bytes it was stored as
     for number, row in enumerate(rows, start=1):
         yield Row(f"{name}:{number}", row)
 
@@ -207,6 +218,7 @@ def _hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
 READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _jsonl_rows,
     ".json": _json_rows,
+    ".csv": _csv_rows,
     ".parquet": _parquet_rows,
     ".arrow": _arrow_rows,
 }

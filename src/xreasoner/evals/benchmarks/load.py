@@ -1,0 +1,143 @@
+"""From the name of a benchmark to its problems: rows from the hub or a copy of one's own, read one by one."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from xreasoner.data.candidates import BadRowError
+from xreasoner.data.reading import Row, read_rows
+from xreasoner.evals.benchmark import Benchmark, Broken
+from xreasoner.evals.benchmarks.catalogue import BENCHMARKS
+from xreasoner.evals.benchmarks.definition import Definition
+from xreasoner.evals.benchmarks.pictures import Pictures
+from xreasoner.records import Problem
+
+
+class Source(NamedTuple):
+    rows: Iterable[Row]
+    pictures: Pictures
+
+
+def load_benchmark(name: str, path: Path | None = None, limit: int | None = None) -> Benchmark:
+    """`path` is a file or folder in the published form, by default the hub; `limit` takes so many, evenly spread.
+
+    An item that cannot be asked (no image, no such option) is not left out in silence: it is listed as broken.
+    """
+    definition = definition_of(name)
+    rows, pictures = open_source(name, definition, path)
+    chosen = spread(belonging(name, definition, rows), limit)
+    problems: list[Problem] = []
+    broken: list[Broken] = []
+    met: Counter[str] = Counter()
+    for number, row in chosen:
+        read = read_item(definition, row, pictures)
+        own = read.id if isinstance(read, Problem) else id_of(row)
+        met[own or str(number)] += 1
+        again = met[own or str(number)]
+        key = f"{name}-{own or number}" + (f"-{again}" if again > 1 else "")
+        if isinstance(read, Problem):
+            problems.append(replace(read, id=key, item=key, source=name, domain=definition.domain))
+        else:
+            broken.append(Broken(key, read.why))
+    if not chosen:
+        raise ValueError(f"{path or definition.hub}: no row in it belongs to {name}")
+    return Benchmark(name, definition.modality, definition.domain, tuple(problems), broken=tuple(broken))
+
+
+def definition_of(name: str) -> Definition:
+    if name not in BENCHMARKS:
+        close = get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHMARKS)}"
+        raise ValueError(f"no benchmark is called {name!r}; {hint}")
+    return BENCHMARKS[name]
+
+
+def open_source(name: str, definition: Definition, path: Path | None) -> Source:
+    if path is not None:
+        return local_source(name, definition, path)
+    if definition.hub is None:
+        raise ValueError(
+            f"{name} is not on the hub in a form to read; get {definition.source} and give its path"
+        )
+    return hub_source(definition.hub, definition)
+
+
+def local_source(name: str, definition: Definition, path: Path) -> Source:
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such file or folder to read {name} from")
+    table = path / definition.file if definition.file and (path / definition.file).is_file() else path
+    base = table if table.is_dir() else table.parent
+    folders = (path, base, *base.parents[:2]) if path.is_dir() else (base, *base.parents[:2])
+    present = [config for config in definition.configs if config and (path / config).is_dir()]
+    rows = (row for config in present or [None] for row in read_rows(str(table), config, definition.split))
+    return Source(rows, Pictures(tuple(dict.fromkeys(folders))))
+
+
+def hub_source(hub: str, definition: Definition) -> Source:
+    if definition.file is None:
+        rows = (row for config in definition.configs for row in read_rows(hub, config, definition.split))
+        return Source(rows, Pictures())
+    table = downloaded(hub, definition.file)
+    archives = [downloaded(hub, definition.archive)] if definition.archive else []
+    return Source(read_rows(str(table), None, definition.split), Pictures(archives=archives))
+
+
+def downloaded(hub: str, file: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(hub, file, repo_type="dataset"))
+    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{hub}: the hub did not give {file}: {said}; a local folder works too") from None
+
+
+def belonging(name: str, definition: Definition, rows: Iterable[Row]) -> Iterator[tuple[int, Row]]:
+    """The rows that are asked, by their number in the whole table; what cannot be read may be one of them."""
+    checked = False
+    for number, row in enumerate(rows, start=1):
+        if row.trouble or not isinstance(row.value, dict):
+            yield number, row
+            continue
+        if not checked:
+            check_columns(name, definition, row)
+            checked = True
+        if definition.belongs(row.value):
+            yield number, row
+
+
+def check_columns(name: str, definition: Definition, row: Row) -> None:
+    missing = [wanted for wanted in definition.columns if wanted not in row.value]
+    if missing:
+        raise ValueError(
+            f"{row.position}: not in the form of {name}: it wants the columns {', '.join(definition.columns)} "
+            f"and found {', '.join(map(str, row.value))}"
+        )
+
+
+def spread(rows: Iterable[tuple[int, Row]], limit: int | None) -> list[tuple[int, Row]]:
+    """At most `limit` of them, taken at even distances: tables are often sorted by subject."""
+    found = list(rows)
+    if limit is None or limit >= len(found):
+        return found
+    return [found[place * len(found) // limit] for place in range(limit)]
+
+
+def read_item(definition: Definition, row: Row, pictures: Pictures) -> Problem | Broken:
+    if row.trouble or not isinstance(row.value, dict):
+        return Broken(row.position, row.trouble or "not an object")
+    try:
+        return definition.read(row.value, pictures)
+    except BadRowError as bad:
+        return Broken(row.position, f"{bad.reason} ({bad.detail})" if bad.detail else bad.reason)
+
+
+def id_of(row: Row) -> str:
+    """So that a broken item has the name it would have had."""
+    fields = row.value if isinstance(row.value, dict) else {}
+    names = ("id", "question_id", "pid", "qid", "unique_id", "Record ID", "index")
+    return next((str(fields[name]) for name in names if fields.get(name)), "")

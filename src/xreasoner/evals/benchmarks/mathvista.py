@@ -1,0 +1,57 @@
+"""MathVista: options, or a number of a given form; graded by its rules after an extraction by ours."""
+
+from xreasoner.data.candidates import BadRowError, letter_of, options_of, text_column
+from xreasoner.evals.benchmarks.definition import Fields
+from xreasoner.evals.benchmarks.pictures import Pictures
+from xreasoner.records import Part, Problem
+from xreasoner.rewards.number import read_list, read_number
+
+INTEGER = "\nAnswer with a whole number."
+LIST = "\nAnswer with a list of numbers, such as [1, 2, 3]."
+DECIMALS = "\nAnswer with a number to {}."
+PLACES = {1: "one decimal place", 2: "two decimal places"}
+
+
+def read_mathvista(fields: Fields, pictures: Pictures) -> Problem:
+    question = text_column(fields, "question")
+    if unit := fields.get("unit"):
+        question += f" (Unit: {unit})"
+    shown: tuple[Part, ...] = (pictures.of(fields.get("decoded_image")), "\n", question)
+    key, answer = str(fields.get("pid") or ""), text_column(fields, "answer")
+    tags = {"answer_type": str(fields.get("answer_type", "")), **_skills(fields)}
+    if fields.get("question_type") == "multi_choice":
+        choices = options_of(fields.get("choices"))
+        letter = _letter(answer, choices)
+        return Problem(key, shown, letter, "choice", choices=tuple(choices.values()), tags=tags)
+    asked, form = _number_form(answer, fields)
+    return Problem(key, (*shown, asked), form, "number", tags=tags)
+
+
+def _letter(answer: str, choices: dict[str, str]) -> str:
+    """The key is an option's text, which may stand in the list twice."""
+    same = [letter for letter, choice in choices.items() if choice == answer]
+    return same[0] if same else letter_of(answer, choices)
+
+
+def _number_form(answer: str, fields: Fields) -> tuple[str, str]:
+    """How the question asks for its number, and the key in the form that says how exactly it counts."""
+    kind = fields.get("answer_type")
+    if kind == "list":
+        if not (answer.startswith("[") and read_list(answer)):
+            raise BadRowError("the answer is no list of numbers", repr(answer[:80]))
+        return LIST, answer
+    value = read_number(answer)
+    if kind not in ("integer", "float") or value is None:
+        raise BadRowError(f"the answer is no {kind}", repr(answer[:80]))
+    if kind == "integer":
+        return INTEGER, str(int(value))
+    places = int(fields.get("precision") or 0)
+    if places not in PLACES:
+        raise BadRowError("no precision of 1 or 2", repr(fields.get("precision")))
+    return DECIMALS.format(PLACES[places]), f"{value:.{places}f}"
+
+
+def _skills(fields: Fields) -> dict[str, str]:
+    """What the published results are grouped by."""
+    metadata = fields.get("metadata") or {}
+    return {name: str(metadata[name]) for name in ("task", "category", "grade") if metadata.get(name)}

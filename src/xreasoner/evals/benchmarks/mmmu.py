@@ -1,0 +1,122 @@
+"""MMMU and MMMU-Pro: questions that point at their images, options as the text of a list, open questions."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from xreasoner.data.candidates import BadRowError, letter_of, options_of, text_column
+from xreasoner.evals.benchmarks.definition import Fields
+from xreasoner.evals.benchmarks.pictures import Pictures
+from xreasoner.records import Part, Problem
+
+SUBJECTS = (
+    *("Accounting", "Agriculture", "Architecture_and_Engineering", "Art", "Art_Theory"),
+    *("Basic_Medical_Science", "Biology", "Chemistry", "Clinical_Medicine", "Computer_Science", "Design"),
+    *("Diagnostics_and_Laboratory_Medicine", "Economics", "Electronics", "Energy_and_Power", "Finance"),
+    *("Geography", "History", "Literature", "Manage", "Marketing", "Materials", "Math"),
+    *("Mechanical_Engineering", "Music", "Pharmacy", "Physics", "Psychology", "Public_Health", "Sociology"),
+)
+HEALTH = (
+    "Basic_Medical_Science",
+    "Clinical_Medicine",
+    "Diagnostics_and_Laboratory_Medicine",
+    "Pharmacy",
+    "Public_Health",
+)
+IN_PICTURE = "The image shows a question and its options. Answer it."
+IN_WORDS = "\nAnswer with a single word, number or phrase."
+
+_MARK = re.compile(r"<image[ _]?(\d)>")
+
+
+def subject_of(fields: Fields) -> str:
+    """As the row says it, or as its id does: `validation_Art_Theory_12`."""
+    said = fields.get("subject")
+    return str(said) if said else re.sub(r"^[a-z]+_|_\d+$", "", str(fields.get("id", "")))
+
+
+def is_health(fields: Fields) -> bool:
+    return subject_of(fields) in HEALTH
+
+
+def read_mmmu(fields: Fields, pictures: Pictures) -> Problem:
+    question, key = text_column(fields, "question"), text_column(fields, "id")
+    options = listed(fields.get("options"))
+    tags = {"subject": subject_of(fields)}
+    if fields.get("question_type") == "open":
+        parts = tuple(illustrated(question, (), fields, pictures))
+        answers = accepted(fields.get("answer"))
+        return Problem(id=key, question=(*parts, IN_WORDS), answer=answers, kind="open", tags=tags)
+    lettered = options_of(options)
+    return Problem(
+        id=key,
+        question=tuple(illustrated(question, tuple(options), fields, pictures)),
+        answer=letter_of(text_column(fields, "answer"), lettered),
+        kind="choice",
+        choices=tuple(_MARK.sub(r"image \1", option) for option in lettered.values()),
+        tags=tags,
+    )
+
+
+def read_in_picture(fields: Fields, pictures: Pictures) -> Problem:
+    """MMMU-Pro's vision form: question and options are in the image. The list serves the grading only."""
+    lettered = options_of(listed(fields.get("options")))
+    return Problem(
+        id=text_column(fields, "id"),
+        question=(pictures.of(fields.get("image")), IN_PICTURE),
+        answer=letter_of(text_column(fields, "answer"), lettered),
+        kind="choice",
+        choices=tuple(lettered.values()),
+        choices_in_picture=True,
+        tags={"subject": subject_of(fields)},
+    )
+
+
+def listed(value: Any) -> list[str]:
+    """`"['6 cm', \\"the heart's\\"]"`, or a list that is one already."""
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            raise BadRowError("options are not the text of a list", repr(value[:80])) from None
+    if not isinstance(value, list):
+        raise BadRowError("options are no list", type(value).__name__)
+    return [str(option) for option in value]
+
+
+def accepted(value: Any) -> str:
+    """One answer, or the text of a list of answers that are all right: then a JSON list of them."""
+    answer = str(value).strip() if value is not None else ""
+    if answer.startswith("["):
+        try:
+            return json.dumps(listed(answer), ensure_ascii=False)
+        except BadRowError:
+            return answer  # an interval, not a list
+    if not answer:
+        raise BadRowError("answer is empty")
+    return answer
+
+
+def illustrated(
+    question: str, options: tuple[str, ...], fields: Fields, pictures: Pictures
+) -> Iterator[Part]:
+    """Each image where the question first points at it; those that only options point at come last, named."""
+    shown: set[str] = set()
+    for place, piece in enumerate(_MARK.split(question)):
+        if place % 2 == 0:
+            if piece:
+                yield piece
+        elif piece in shown:
+            yield f"image {piece}"
+        else:
+            shown.add(piece)
+            yield pictures.of(fields.get(f"image_{piece}"))
+    for number in sorted({n for option in options for n in _MARK.findall(option)} - shown):
+        shown.add(number)
+        yield f"\nimage {number}: "
+        yield pictures.of(fields.get(f"image_{number}"))
+    if not shown and fields.get("image_1") is not None:
+        yield "\n"
+        yield pictures.of(fields["image_1"])

@@ -1,0 +1,127 @@
+"""Images as benchmarks store them: bytes, files or members of a zip file; made plain where they are not."""
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from xreasoner.data.candidates import BadRowError
+from xreasoner.records import Picture
+
+MOST_PIXELS = 1 << 24
+"""No processor that we know looks at more; larger images are scaled down to it."""
+LONGEST_SHAPE = 200
+"""Image processors refuse what is so many times longer than it is wide."""
+FOLDERS = ("", "images", "Images", "imgs", "figures")
+_ORIENTATION = 0x0112
+
+
+class Pictures:
+    """Finds images by the names that rows give, near the table or in zip files."""
+
+    def __init__(self, folders: Sequence[Path] = (), archives: Sequence[Path] = ()) -> None:
+        self._folders = [folder / inner for folder in folders for inner in FOLDERS]
+        beside = [file for folder in folders for file in sorted(folder.glob("*.zip"))]
+        self._archives = [*archives, *beside]
+        self._members: dict[str, tuple[Path, str] | None] | None = None
+
+    def of(self, cell: Any) -> Picture:
+        """From whatever a row holds: a name, bytes, or the `{bytes, path}` of `datasets`."""
+        if isinstance(cell, str) and cell.strip():
+            return sound_picture(self._named(cell.strip()), cell.strip())
+        if isinstance(cell, dict):
+            if not cell.get("bytes") and cell.get("path"):
+                return self.of(cell["path"])
+            cell = cell.get("bytes")
+        if not isinstance(cell, bytes) or not cell:
+            raise BadRowError("no image", f"the row has {type(cell).__name__} in its place")
+        return sound_picture(cell, "the row's own")
+
+    def _named(self, name: str) -> bytes:
+        for folder in self._folders:
+            if (folder / name).is_file():
+                return (folder / name).read_bytes()
+        if self._members is None:
+            self._members = members_of(self._archives)
+        if place := self._members.get(name):
+            with zipfile.ZipFile(place[0]) as archive:
+                return archive.read(place[1])
+        raise BadRowError("no image", f"{name} is not there")
+
+
+def members_of(archives: Sequence[Path]) -> dict[str, tuple[Path, str] | None]:
+    """Every member by its path and by each end of it; None for an end that several share."""
+    found: dict[str, tuple[Path, str] | None] = {}
+    for path in archives:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                for end in _ends(name):
+                    found[end] = None if end in found else (path, name)
+    return found
+
+
+def _ends(name: str) -> Iterator[str]:
+    parts = name.split("/")
+    return ("/".join(parts[start:]) for start in range(len(parts)))
+
+
+def sound_picture(encoded: bytes, name: str) -> Picture:
+    """The same bytes if every model and server can read them; else a plain PNG."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            image.load()
+            width, height = image.size
+            if max(width, height) >= LONGEST_SHAPE * min(width, height):
+                raise BadRowError("image of no use", f"{name} has {width} x {height} pixels")
+            if _is_plain(image):
+                return Picture(encoded)
+            return Picture(_as_png(_flattened(image)))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        # Whatever Pillow says of broken bytes; our own refusals pass through.
+        if isinstance(error, BadRowError):
+            raise
+        raise BadRowError("broken image", f"{name}: {str(error)[:120]}") from None
+
+
+def _is_plain(image: Image.Image) -> bool:
+    return (
+        image.format in ("PNG", "JPEG")
+        and image.mode in ("RGB", "L")
+        and "transparency" not in image.info
+        and image.width * image.height <= MOST_PIXELS
+        and image.getexif().get(_ORIENTATION, 1) == 1
+    )
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """Upright, in three channels, on white where it is transparent, and no larger than any model looks at."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS:
+        scale = (MOST_PIXELS / pixels) ** 0.5
+        image = image.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))))
+    return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scans have 16 bits a pixel: their own range is spread over 8, as a viewer does."""
+    image = image.convert("F")
+    low, high = image.getextrema()
+    assert isinstance(low, float) and isinstance(high, float)
+    scale = 255 / (high - low) if high > low else 0.0
+    return image.point(lambda value: value * scale - low * scale).convert("L")
+
+
+def _as_png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

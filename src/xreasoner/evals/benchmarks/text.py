@@ -1,0 +1,71 @@
+"""Benchmarks asked in words alone: arithmetic, mathematics, knowledge, science, medicine."""
+
+import random
+from dataclasses import replace
+
+from xreasoner.data.candidates import BadRowError, column, letter_of, options_of, text_column
+from xreasoner.data.corpora.questions import read_gsm8k as gsm8k_candidate
+from xreasoner.data.corpora.questions import read_medqa as medqa_candidate
+from xreasoner.evals.benchmarks.definition import Fields
+from xreasoner.evals.benchmarks.pictures import Pictures
+from xreasoner.recipe_data import Gsm8kData, MedqaData
+from xreasoner.records import Problem
+
+_GSM8K, _MEDQA = Gsm8kData(source="gsm8k"), MedqaData(source="medqa")
+
+
+def read_gsm8k(fields: Fields, pictures: Pictures) -> Problem:
+    """The number after `####`; the worked solution is not shown."""
+    return replace(gsm8k_candidate(fields, "", "", _GSM8K).problem, reasoning="")
+
+
+def read_math500(fields: Fields, pictures: Pictures) -> Problem:
+    tags = {"subject": str(fields.get("subject", "")), "level": str(fields.get("level", ""))}
+    return Problem(
+        id=str(fields.get("unique_id") or ""),
+        question=(text_column(fields, "problem"),),
+        answer=text_column(fields, "answer"),
+        kind="math",
+        tags=tags,
+    )
+
+
+def read_mmlu_pro(fields: Fields, pictures: Pictures) -> Problem:
+    """Up to 10 options. The `N/A` that fill up some lists are none."""
+    listed = column(fields, "options")
+    if not isinstance(listed, list):
+        raise BadRowError("options are no list")
+    letter = text_column(fields, "answer").upper()
+    options = {name: text for name, text in options_of(listed).items() if text != "N/A"}
+    return Problem(
+        id=str(fields.get("question_id") or ""),
+        question=(text_column(fields, "question"),),
+        answer=letter_of(letter, options),
+        kind="choice",
+        choices=tuple(options.values()),
+        tags={"category": str(fields.get("category", ""))},
+    )
+
+
+def is_health(fields: Fields) -> bool:
+    return str(fields.get("category", "")).strip().lower() == "health"
+
+
+def read_gpqa(fields: Fields, pictures: Pictures) -> Problem:
+    """One right answer and three wrong ones, in an order drawn once and for all from the record's id."""
+    right = text_column(fields, "Correct Answer")
+    choices = [right, *(text_column(fields, f"Incorrect Answer {n}") for n in (1, 2, 3))]
+    key, question = str(fields.get("Record ID") or ""), text_column(fields, "Question")
+    random.Random(f"gpqa {key or question}").shuffle(choices)
+    return Problem(
+        id=key,
+        question=(question,),
+        answer="ABCD"[choices.index(right)],
+        kind="choice",
+        choices=tuple(choices),
+        tags={"domain": str(fields.get("High-level domain", ""))},
+    )
+
+
+def read_medqa(fields: Fields, pictures: Pictures) -> Problem:
+    return medqa_candidate(fields, "", "", _MEDQA).problem
