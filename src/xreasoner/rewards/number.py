@@ -7,26 +7,7 @@ import re
 from xreasoner.rewards.exact import plain_characters, plain_number, unwrap
 from xreasoner.rewards.math import bare
 
-_WORDS = {
-    word: value
-    for value, word in enumerate(
-        (
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-        )
-    )
-}
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 _POWER = re.compile(
     r"(?:(?<=\d)\s*(?:\\times|\\cdot|[×*x·])\s*|(?<![\w.]))10\s*\^\s*\{?\s*([+-]?\d{1,3})\s*\}?"
@@ -93,5 +74,5 @@ def _exponent(power: re.Match[str]) -> str:
 def _numbers(text: str) -> list[float]:
     found = [float(match.group().replace(",", "")) for match in _NUMBER.finditer(text)]
     # A word counts only where no digit does: "two cubes", but not "one of the 12".
-    found = found or [float(_WORDS[match.group().lower()]) for match in _WORD.finditer(text)]
+    found = found or [float(_WORDS.index(match.group().lower())) for match in _WORD.finditer(text)]
     return [number for number in found if math.isfinite(number)]

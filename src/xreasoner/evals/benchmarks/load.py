@@ -22,9 +22,9 @@ class Source(NamedTuple):
 
 
 def load_benchmark(name: str, path: Path | None = None, limit: int | None = None) -> Benchmark:
-    """`path` is a file or folder in the published form, by default the hub; `limit` takes so many, evenly spread.
+    """`path` is a file or folder in the published form, by default the hub; `limit` items are evenly spread.
 
-    An item that cannot be asked (no image, no such option) is not left out in silence: it is listed as broken.
+    What cannot be asked (no image, a key that is no option) is not left out in silence, but listed as broken.
     """
     definition = definition_of(name)
     rows, pictures = open_source(name, definition, path)
@@ -59,9 +59,7 @@ def open_source(name: str, definition: Definition, path: Path | None) -> Source:
     if path is not None:
         return local_source(name, definition, path)
     if definition.hub is None:
-        raise ValueError(
-            f"{name} is not on the hub in a form to read; get {definition.source} and give its path"
-        )
+        raise ValueError(f"{name} needs a copy of your own: get {definition.source} and give its path")
     return hub_source(definition.hub, definition)
 
 
@@ -72,7 +70,8 @@ def local_source(name: str, definition: Definition, path: Path) -> Source:
     base = table if table.is_dir() else table.parent
     folders = (path, base, *base.parents[:2]) if path.is_dir() else (base, *base.parents[:2])
     present = [config for config in definition.configs if config and (path / config).is_dir()]
-    rows = (row for config in present or [None] for row in read_rows(str(table), config, definition.split))
+    configs: list[str | None] = [*present] or [None]
+    rows = (row for config in configs for row in read_rows(str(table), config, definition.split))
     return Source(rows, Pictures(tuple(dict.fromkeys(folders))))
 
 
@@ -114,8 +113,8 @@ def check_columns(name: str, definition: Definition, row: Row) -> None:
     missing = [wanted for wanted in definition.columns if wanted not in row.value]
     if missing:
         raise ValueError(
-            f"{row.position}: not in the form of {name}: it wants the columns {', '.join(definition.columns)} "
-            f"and found {', '.join(map(str, row.value))}"
+            f"{row.position}: not in the form of {name}, which wants the columns "
+            f"{', '.join(definition.columns)}; it has {', '.join(map(str, row.value))}"
         )
 
 
