@@ -8,7 +8,7 @@ import pytest
 import yaml
 from rich.console import Console
 from tests.data import true_schemas as schemas
-from tests.distill.chat_server import Said, serving
+from tests.rollout.chat_server import Said, serving
 
 from xreasoner.distill.run import distill
 from xreasoner.distill.settings import read_distillation
@@ -60,7 +60,7 @@ def shrunk(name: str, base: Path, out: Path, files: dict[str, Path]) -> list[str
             sizes |= {"held_out": 2, "eval_every": 1}
             changes += [f"{stage}.{key}={value}" for key, value in sizes.items()]
     for number, entry in enumerate(raw["evaluation"]["benchmarks"]):
-        changes.append(f"evaluation.benchmarks.{number}.path={files[entry['source']]}")
+        changes.append(f"evaluation.benchmarks.{number}.path={files[entry['name']]}")
     return changes
 
 
@@ -89,7 +89,7 @@ def test_the_general_recipes_run_in_their_shape(
     out = tmp_path / "run"
     results = run(name, tiny_base, out, write_corpora(tmp_path))
     asked = {(row["stage"], row["benchmark"]) for row in results["results"]}
-    assert asked == {(s, b) for s in ("base", "sft", "rl") for b in ("gsm8k", "medqa-4")}
+    assert asked == {(s, b) for s in ("base", "sft", "rl") for b in ("gsm8k", "medqa")}
     assert kept(out, "sft") == (33 - sum(left_out.values()), left_out)
     assert kept(out, "rl") == (24, {})
     for folder in ("1-sft", "2-rl"):

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from xreasoner import __version__
 from xreasoner.data.prepare import removes_leaks, stage_problems
-from xreasoner.data.sources import problem_sets, problems_fingerprint, refuse_leaks
+from xreasoner.data.sources import problems_fingerprint, refuse_leaks
 from xreasoner.evals.ablations import blind
+from xreasoner.evals.asked import asked_benchmarks
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.models.config import has_vision
 from xreasoner.models.resolve import resolve_model
@@ -134,11 +135,8 @@ def standing_of(found: Manifest | None, wanted: Manifest) -> tuple[Standing, str
 
 def make_questions(evaluation: Evaluation, instruction: str | None) -> tuple[Question, ...]:
     asked = [
-        Question(
-            Benchmark(made.name, made.modality, made.domain, made.problems, made.role),
-            instruction if made.asked == "instructed" else None,
-        )
-        for made in problem_sets(evaluation.benchmarks, evaluation.seed)
+        Question(benchmark, instruction if manner == "instructed" else None)
+        for benchmark, manner in asked_benchmarks(evaluation.benchmarks, evaluation.seed)
     ]
     if evaluation.blind:
         asked += [
@@ -170,7 +168,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(stage_table(plan))
     for benchmark in (question.benchmark for question in plan.questions):
         console.print(
-            f"  asks {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}",
+            f"  asks {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}"
+            + (f", {len(benchmark.broken):,} more are broken" if benchmark.broken else ""),
             highlight=False,
         )
     if recipe.about_minutes is not None:

@@ -172,32 +172,21 @@ class JsonlBenchmark(JsonlTable):
     asked: Manner = "instructed"
 
 
-class CorpusBenchmark(Settings):
-    """Keys shared by the test splits of text corpora."""
+class PublishedBenchmark(Settings):
+    """A published benchmark, in its own form; `xreasoner benchmarks` lists them."""
 
-    split: str = "test"
-    limit: Count | None = None
-    name: str | None = None
+    source: Literal["benchmark"]
+    name: str
+    path: Path | None = None
+    """A file or folder; by default it comes from the hub."""
+    count: Count | None = None
+    """Only so many of its items, evenly spread over it."""
     role: BenchmarkRole = "skill"
     asked: Manner = "instructed"
 
 
-class Gsm8kBenchmark(CorpusBenchmark):
-    """GSM8K's 1,319 test problems."""
-
-    source: Literal["gsm8k"]
-    path: str = "openai/gsm8k"
-
-
-class MedqaBenchmark(CorpusBenchmark):
-    """MedQA's 1,273 test questions, with 4 or 5 options."""
-
-    source: Literal["medqa"]
-    path: str = "GBaker/MedQA-USMLE-4-options"
-
-
 BenchmarkSource = Annotated[
-    MiniworldBenchmark | JsonlBenchmark | Gsm8kBenchmark | MedqaBenchmark, Field(discriminator="source")
+    MiniworldBenchmark | JsonlBenchmark | PublishedBenchmark, Field(discriminator="source")
 ]
 
 

@@ -1,4 +1,4 @@
-"""From recipe entries to problems: splits, names, tables of the user's own, and leaks."""
+"""From recipe entries to problems to train on: tables of the user's own, seeds, and leaks."""
 
 import json
 from collections import Counter
@@ -7,22 +7,15 @@ from pathlib import Path
 import pytest
 
 from xreasoner.data.sources import (
-    problem_sets,
     problems_fingerprint,
     refuse_leaks,
     split_held_out,
     training_problems,
 )
-from xreasoner.miniworld.problems import make_items, split_of
-from xreasoner.recipe import JsonlBenchmark, JsonlData, MiniworldBenchmark, MiniworldData
+from xreasoner.recipe import JsonlData, MiniworldData
 from xreasoner.records import Problem
 
 TRAIN = MiniworldData(source="miniworld", families=("sums", "bars"), steps=(1, 3), count=30)
-
-
-def benchmark(**changes) -> MiniworldBenchmark:
-    entry = {"source": "miniworld", "families": ("sums",), "steps": (1, 3), "count": 20}
-    return MiniworldBenchmark(**(entry | changes))
 
 
 def table(tmp_path: Path, *rows: object) -> Path:
@@ -42,14 +35,6 @@ def test_training_is_text_from_the_training_split() -> None:
     assert all(problem.reasoning for problem in problems)
 
 
-def test_splits_are_those_of_the_world() -> None:
-    trained = {problem.item for problem in training_problems([TRAIN], seed=0)}
-    (text, image) = problem_sets([benchmark()], seed=0)
-    assert {split_of(item) for item in make_items("sums", (1, 3), 20, "test", 0)} == {"test"}
-    assert [problem.item for problem in text.problems] == [problem.item for problem in image.problems]
-    assert trained.isdisjoint(problem.item for problem in text.problems)
-
-
 def test_a_problem_drawn_by_two_entries_is_trained_on_once() -> None:
     problems = training_problems([TRAIN, TRAIN], seed=0)
     assert len({problem.id for problem in problems}) == len(problems) > 60
@@ -58,29 +43,6 @@ def test_a_problem_drawn_by_two_entries_is_trained_on_once() -> None:
 def test_seeds_change_what_is_drawn() -> None:
     prints = {problems_fingerprint(training_problems([TRAIN], seed)) for seed in (0, 0, 1)}
     assert len(prints) == 2
-
-
-def test_benchmarks_are_named_by_family_and_view() -> None:
-    entries = [
-        benchmark(families=("sums", "labs"), name="many"),
-        benchmark(views=("image",), task="read", role="perception", asked="plainly", name="read"),
-    ]
-    sets = problem_sets(entries, seed=0)
-    assert [made.name for made in sets] == [
-        "many-sums-text",
-        "many-sums-image",
-        "many-labs-text",
-        "many-labs-image",
-        "read-sums-image",
-    ]
-    assert [made.domain for made in sets] == ["general", "general", "clinical", "clinical", "general"]
-    assert (sets[-1].modality, sets[-1].role, sets[-1].asked) == ("image", "perception", "plainly")
-    assert all(len(problem.pictures) == 1 for problem in sets[-1].problems)
-
-
-def test_two_benchmarks_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="two are called sums-text"):
-        problem_sets([benchmark(), benchmark(steps=(4, 5))], seed=0)
 
 
 def test_rows_become_problems(tmp_path: Path) -> None:
@@ -106,14 +68,6 @@ def test_columns_and_kind_can_be_named(tmp_path: Path) -> None:
     path = table(tmp_path, {"q": "Say x", "truth": "x"}, {"q": "Say y", "truth": "y"})
     (problem,) = read(path, columns={"question": "q", "answer": "truth"}, kind="exact", limit=1)
     assert (problem.question, problem.answer, problem.kind) == (("Say x",), "x", "exact")
-
-
-def test_images_make_an_image_benchmark(tmp_path: Path) -> None:
-    (tmp_path / "one.png").write_bytes(b"png")
-    path = table(tmp_path, {"question": "What?", "answer": "x", "image": "one.png"})
-    (made,) = problem_sets([JsonlBenchmark(source="jsonl", path=path, name="eyes", kind="exact")], seed=0)
-    assert (made.name, made.modality) == ("eyes", "image")
-    assert made.problems[0].pictures[0].encoded == b"png"
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,7 @@ class Benchmark:
         if not self.problems:
             why = f"; all of its items are broken, the first one: {self.broken[0].why}" if self.broken else ""
             raise ValueError(f"benchmark {self.name} has no problems{why}")
-        twice = [
-            name for name, count in Counter(one.id for one in (*self.problems, *self.broken)).items() if count > 1
-        ]
+        ids = [problem.id for problem in self.problems] + [item.id for item in self.broken]
+        twice = [name for name, count in Counter(ids).items() if count > 1]
         if twice:
             raise ValueError(f"benchmark {self.name}: the id {twice[0]!r} belongs to more than one problem")

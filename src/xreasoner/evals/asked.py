@@ -1,0 +1,74 @@
+"""From the entries under a recipe's `evaluation.benchmarks` to benchmarks, and how each is put."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from xreasoner.data.jsonl import read_table
+from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.benchmarks.load import load_benchmark
+from xreasoner.miniworld.problems import make_items, make_problems, read_problem
+from xreasoner.recipe import (
+    BenchmarkSource,
+    JsonlBenchmark,
+    Manner,
+    MiniworldBenchmark,
+    PublishedBenchmark,
+    View,
+)
+from xreasoner.records import Problem
+
+
+class Asked(NamedTuple):
+    benchmark: Benchmark
+    manner: Manner
+
+
+def asked_benchmarks(entries: Sequence[BenchmarkSource], seed: int) -> list[Asked]:
+    asked = [
+        Asked(benchmark, entry.asked)
+        for entry in entries
+        for benchmark in BENCHMARKS_OF[entry.source](entry, seed)
+    ]
+    names = [one.benchmark.name for one in asked]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"evaluation.benchmarks: two are called {name}; tell them apart by `name`")
+    return asked
+
+
+def _miniworld(entry: MiniworldBenchmark, seed: int) -> Iterator[Benchmark]:
+    for family in entry.families:
+        for view in entry.views:
+            problems = _miniworld_test(entry, family, view, seed)
+            name = "-".join(part for part in (entry.name, family, view) if part)
+            yield Benchmark(name, view, problems[0].domain, tuple(problems), entry.role)
+
+
+def _miniworld_test(entry: MiniworldBenchmark, family: str, view: View, seed: int) -> list[Problem]:
+    if entry.task == "solve":
+        return make_problems(family, view, entry.steps, entry.count, "test", seed)
+    items = make_items(family, entry.steps, entry.count, "test", seed)
+    # Items that differ only in their question read the same.
+    return list(
+        {problem.id: problem for problem in (read_problem(item, view, seed) for item in items)}.values()
+    )
+
+
+def _table(entry: JsonlBenchmark, seed: int) -> Iterator[Benchmark]:
+    problems = tuple(read_table(entry))
+    if not problems:
+        raise ValueError(f"benchmark {entry.name}: {entry.path} has no problems")
+    modality: View = "image" if any(problem.pictures for problem in problems) else "text"
+    yield Benchmark(entry.name, modality, entry.domain, problems, entry.role)
+
+
+def _published(entry: PublishedBenchmark, seed: int) -> Iterator[Benchmark]:
+    yield replace(load_benchmark(entry.name, entry.path, entry.count), role=entry.role)
+
+
+BENCHMARKS_OF: dict[str, Callable[[Any, int], Iterator[Benchmark]]] = {
+    "miniworld": _miniworld,
+    "jsonl": _table,
+    "benchmark": _published,
+}
