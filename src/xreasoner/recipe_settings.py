@@ -26,6 +26,12 @@ EngineName = Literal["auto", "torch", "vllm", "server"]
 """Who generates. auto: vLLM where it is installed and the model is large enough to gain by it, else torch."""
 
 
+ExitBy = Literal["auto", "again", "budget", "limit"]
+"""How a thought is closed on a server. again: stop at the budget and ask to continue after `</think>`, which
+needs continue_final_message. budget: the server's own thinking_token_budget. limit: not at all, thought and
+answer share one limit. auto: budget on `xreasoner serve`, again on vLLM and SGLang, limit elsewhere."""
+
+
 class ServerAddress(Settings):
     """A running server that speaks OpenAI's chat protocol, such as `vllm serve`."""
 
@@ -33,6 +39,12 @@ class ServerAddress(Settings):
     """Up to and with /v1."""
     model: str
     """The name the server gives its model."""
+    key_from: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key; servers of one's own need none."""
+    concurrency: Count = 16
+    """Requests under way at once."""
+    exit_by: ExitBy = "auto"
+    """How a thought that spends its budget is closed: again, budget or limit; auto asks whose server it is."""
 
 
 def refuse_half_a_server(key: str, engine: EngineName, server: ServerAddress | None) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from tests.data import true_schemas as schemas
-from tests.distill.chat_server import Body, ChatServer, Said, serving
 from tests.evals.scripted import Killed
+from tests.rollout.chat_server import Body, ChatServer, Said, serving
 
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.corpora.read import read_corpus

@@ -37,7 +37,15 @@ def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) 
 
 
 def open_server(address: ServerAddress) -> ApiEngine:
-    return ApiEngine(Server(url=address.url, model=address.model))
+    return ApiEngine(
+        Server(
+            url=address.url,
+            model=address.model,
+            key_from=address.key_from,
+            concurrency=address.concurrency,
+            exit_by=address.exit_by,
+        )
+    )
 
 
 def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> Chosen:

@@ -3,10 +3,11 @@
 import time
 
 import pytest
-from tests.distill.chat_server import Body, Said, serving
+from tests.rollout.chat_server import Body, Said, serving
 
 from xreasoner.records import Message, Picture, Prompt, Sampling
-from xreasoner.rollout.api_engine import ApiEngine, Pace, Server, ServerRollout
+from xreasoner.rollout.api_client import Pace
+from xreasoner.rollout.api_engine import ApiEngine, Server, ServerRollout
 
 SAMPLING = Sampling(n=2, temperature=0.5, think_budget=50, answer_budget=7, seed=3)
 
