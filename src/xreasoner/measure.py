@@ -1,14 +1,16 @@
 """Ask a checkpoint every benchmark of a recipe; what it answered before is not asked again."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
-from xreasoner.evals.runner import Progress, evaluate
+from xreasoner.evals.display import shown, silent
+from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.summary import Result
+from xreasoner.evals.task import Share, Task
 from xreasoner.files import sweep
 from xreasoner.journal import Journal
 from xreasoner.parallel import World, wait_for_all
@@ -17,11 +19,8 @@ from xreasoner.recipe import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.choose import open_engine
-from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.engine import Begun, Engine, go_on
 from xreasoner.run import Manifest, read_manifest, set_aside
-from xreasoner.train.progress import progress_on
-
-SECONDS_BETWEEN_LINES = 30
 
 
 class LazyEngine:
@@ -36,9 +35,15 @@ class LazyEngine:
         return self._engine is not None
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
+        yield from self._opened().generate(prompts, sampling)
+
+    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
+        yield from go_on(self._opened(), begun, sampling)
+
+    def _opened(self) -> Engine:
         if self._engine is None:
             self._engine = open_engine(self._checkpoint, self._evaluation, self._device)
-        yield from self._engine.generate(prompts, sampling)
+        return self._engine
 
 
 def measure(
@@ -51,24 +56,34 @@ def measure(
     world: World,
     journal: Journal,
 ) -> None:
-    """Fill `evals/<name>` with answers of the checkpoint of this fingerprint; ranks share the questions."""
+    """Fill `evals/<name>` with answers of the checkpoint of this fingerprint; ranks share the problems."""
     out = run_dir / "evals" / name
     if world.is_first:
         prepare_answers(out, fingerprint, questions, run_dir)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world.device), time.monotonic()
+    tasks, share = tasks_of(questions, evaluation, out), Share(world.rank, world.size)
     with Grader() as grader:
-        for question in questions[world.rank :: world.size]:
-            benchmark, instruction = question.benchmark, question.instruction
-            show = shown_on(journal.console, f"{name}: {benchmark.name}")
-            result = evaluate(engine, grader, benchmark, instruction, sampling_of(evaluation), out, show)
-            journal.say(f"{name}: {in_words(result)}")
+        for task in tasks:
+            title = f"{name}: {task.benchmark.name}"
+            with shown(journal.console, title) if world.is_first else nullcontext(silent) as show:
+                answer(task, engine, grader, show, share)
+            if world.size == 1:
+                journal.say(f"{name}: {in_words(conclude(task))}")
     wait_for_all(world)
+    if world.is_first and world.size > 1:
+        for task in tasks:
+            journal.say(f"{name}: {in_words(conclude(task))}")
     if world.is_first and engine.was_asked:
         manifest = read_manifest(out)
         assert manifest is not None
         seconds = manifest.seconds + time.monotonic() - began
         Manifest(manifest.made_from, "done", seconds).write(out)
+
+
+def tasks_of(questions: Sequence[Question], evaluation: Evaluation, out: Path) -> list[Task]:
+    sampling, pictures = sampling_of(evaluation), out.parent / "pictures"
+    return [Task(one.benchmark, one.instruction, sampling, out, pictures) for one in questions]
 
 
 def sampling_of(evaluation: Evaluation) -> Sampling:
@@ -95,27 +110,6 @@ def prepare_answers(out: Path, fingerprint: str, questions: Sequence[Question], 
     for path in sorted(out.glob("*.json*")):
         if path.name != "manifest.json" and path.stem not in names:
             set_aside(path, run_dir)
-
-
-def shown_on(console: Console, title: str) -> Callable[[Progress], None]:
-    """A bar where people watch; else a sign of life now and then. Silent for what was answered before."""
-    display = progress_on(console)
-    begun, last = False, time.monotonic()
-
-    def show(progress: Progress) -> None:
-        nonlocal begun, last
-        if not begun and progress.done < progress.total:
-            display.begin(title, progress.total, progress.done)
-            begun = True
-        elif begun and (console.is_terminal or time.monotonic() - last > SECONDS_BETWEEN_LINES):
-            display.step(
-                progress.done, {"right": progress.accuracy, "forced": progress.forced / progress.done}
-            )
-            last = time.monotonic()
-        if begun and progress.done == progress.total:
-            display.end()
-
-    return show
 
 
 def in_words(result: Result) -> str:

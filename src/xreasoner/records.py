@@ -90,6 +90,8 @@ class Rollout:
     forced_exit: bool
     think_tokens: int
     """Tokens before the thought closed; 0 where no thought was opened."""
+    trouble: str = ""
+    """Why the engine could not answer this one prompt; empty where it did."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import pytest
 from tests.evals.scripted import Killed, ScriptedEngine, problem
 
 from xreasoner.evals.benchmark import Benchmark
-from xreasoner.evals.runner import Progress, evaluate
+from xreasoner.evals.progress import Progress
+from xreasoner.evals.runner import evaluate
 from xreasoner.evals.samples import read_samples
 from xreasoner.evals.summary import Result
+from xreasoner.evals.task import Task
 from xreasoner.records import Sampling
 from xreasoner.rewards.grade import Grader
 
@@ -32,7 +34,11 @@ def run(
 ) -> Result:
     with Grader() as grader:
         report = seen.append if seen is not None else lambda _: None
-        return evaluate(engine, grader, benchmark, None, sampling or Sampling(), out, report)
+        return evaluate(task(out, sampling or Sampling(), benchmark), engine, grader, report)
+
+
+def task(out: Path, sampling: Sampling, benchmark: Benchmark = TEN) -> Task:
+    return Task(benchmark, None, sampling, out, out.parent / "pictures")
 
 
 def test_the_result_counts_what_happened(tmp_path: Path) -> None:
@@ -153,7 +159,7 @@ def test_unscored_is_neither_right_nor_wrong(tmp_path: Path) -> None:
             )
 
     with Failing() as grader:
-        result = evaluate(ScriptedEngine(says), grader, TEN, None, Sampling(), tmp_path, lambda _: None)
+        result = evaluate(task(tmp_path, Sampling()), ScriptedEngine(says), grader, lambda _: None)
     assert (result.n, result.scored, result.unscored) == (10, 9, 0.1)
     assert result.accuracy == pytest.approx(6 / 9)
 

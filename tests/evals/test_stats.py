@@ -7,6 +7,8 @@ import pytest
 from scipy.stats import binomtest
 
 from xreasoner.evals.stats import (
+    holm,
+    items_needed,
     mcnemar_p,
     newcombe_interval,
     paired_difference,
@@ -94,3 +96,54 @@ def test_means_of_samples_agree_with_the_exact_way_on_whole_numbers() -> None:
 def test_unpaired_scores_are_refused() -> None:
     with pytest.raises(ValueError, match="same items"):
         paired_difference([1, 0], [1])
+
+
+def test_items_of_a_cluster_move_together() -> None:
+    """Ten clusters of eight equal items are ten facts: the interval is as wide as that of ten items."""
+    before = [0.0] * 10
+    after = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    names = [str(index) for index in range(10)]
+    eightfold = paired_difference(before * 8, after * 8, names * 8)
+    one_by_one = paired_difference([*before, 0.5], [*after, 0.5], [*names, "10"])  # resampled too
+    assert eightfold.difference == pytest.approx(0.6)
+    assert (eightfold.low, eightfold.high) == pytest.approx((0.3, 0.9))
+    assert one_by_one.high - one_by_one.low == pytest.approx(0.6, abs=0.1)
+    # All signs of six clusters fall alike with a chance of 2 in 64.
+    assert eightfold.p == pytest.approx(2 / 64, abs=0.006)
+    assert eightfold.p > 100 * paired_difference(before * 8, after * 8).p
+
+
+def test_clusters_of_one_change_nothing() -> None:
+    before, after = [1, 1, 0, 0, 0, 0, 0], [1, 0, 1, 1, 1, 1, 0]
+    assert paired_difference(before, after, list("abcdefg")) == paired_difference(before, after)
+
+
+def test_holm_is_statsmodels() -> None:
+    # statsmodels 0.15.0: multipletests([...], method="holm")[1]
+    chances = [0.01, 0.04, 0.03, 0.005, 0.5, 0.02]
+    assert holm(chances) == pytest.approx([0.05, 0.09, 0.09, 0.03, 0.5, 0.08])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("difference", "discordant", "theirs"),
+    # statsmodels 0.15.0: TTestPower().solve_power(difference / sd of the gaps, alpha=0.05, power=0.8)
+    [(0.05, 0.2, 621.98), (0.1, 0.3, 229.55), (0.02, 0.1, 1956.29)],
+)
+def test_needed_items_are_about_those_of_a_paired_t_test(
+    difference: float, discordant: float, theirs: float
+) -> None:
+    assert items_needed(difference, discordant) == pytest.approx(theirs, rel=0.025)
+    assert items_needed(-difference, discordant) == items_needed(difference, discordant)
+    assert items_needed(0.0, discordant) is None
+
+
+def test_with_the_items_needed_mcnemar_finds_the_difference_four_times_in_five() -> None:
+    rng, found, rounds = random.Random(2), 0, 600
+    n = items_needed(0.12, 0.3)
+    assert n is not None
+    for _ in range(rounds):
+        drawn = rng.choices(("only_a", "only_b", "same"), (0.09, 0.21, 0.7), k=n)
+        found += mcnemar_p(drawn.count("only_a"), drawn.count("only_b")) < 0.05
+    # The exact test is a little more careful than the formula.
+    assert 0.72 <= found / rounds <= 0.86

@@ -9,6 +9,7 @@ from tests.evals.scripted import rollout
 from xreasoner.evals.ablations import blind
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.runner import evaluate
+from xreasoner.evals.task import Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.records import Problem, Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
@@ -74,9 +75,9 @@ def make_run(run_dir: Path, count: int = 24, stages: tuple[str, ...] = ("base", 
             )
             engine = Invented(benchmark.problems, stage, chance[stage])
             with Grader() as grader:
-                evaluate(
-                    engine, grader, benchmark, None, Sampling(), run_dir / "evals" / stage, lambda _: None
-                )
+                out = run_dir / "evals" / stage
+                task = Task(benchmark, None, Sampling(), out, run_dir / "evals" / "pictures")
+                evaluate(task, engine, grader, lambda _: None)
         if number:
             write_metrics(run_dir / "stages" / f"{number}-{stage}", stage)
     (run_dir / "recipe.yaml").write_text("name: quickstart\nseed: 0\n")

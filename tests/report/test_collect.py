@@ -12,7 +12,8 @@ from xreasoner.report.collect import collect, stage_order, stage_parents, write_
 
 ROW_KEYS = {
     "stage", "benchmark", "modality", "domain", "n", "accuracy", "low", "high",
-    "forced", "missing", "unscored", "mean_think_tokens", "role", "subset",
+    "forced", "missing", "unscored", "broken", "mean_think_tokens", "role", "subset",
+    "clusters", "scored", "majority", "pass_at",
 }  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def test_results_have_the_form_the_design_gives_them(run_dir: Path, tmp_path: Pa
     assert (found["run"], found["recipe"], found["wall_seconds"]) == ("demo", "quickstart", 123.0)
     assert all(set(row) == ROW_KEYS for row in found["results"])
     wanted = {"from", "to", "benchmark", "subset", "n", "difference", "low", "high", "p"}
+    wanted |= {"p_corrected", "needed"}
     assert all(set(comparison) == wanted for comparison in found["comparisons"])
     assert {row["modality"] for row in found["results"]} == {"text", "image"}
 

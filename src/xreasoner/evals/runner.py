@@ -1,138 +1,93 @@
 """Ask an engine every problem of a benchmark and grade what it says; a kill costs the answers in flight."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.evals.benchmark import Benchmark
-from xreasoner.evals.samples import Sample, read_samples, to_line, write_samples
+from xreasoner.evals.benchmark import Broken
+from xreasoner.evals.progress import Progress, Show
+from xreasoner.evals.samples import Key, Sample, to_line, write_samples
 from xreasoner.evals.summary import Result, result_of
+from xreasoner.evals.task import ALONE, Share, Task, picture_name
 from xreasoner.files import drop_torn_line, write_atomically, write_json
-from xreasoner.records import Picture, Problem, Rollout, Sampling
+from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.engine import Begun, Engine, go_on
+
+Answers = Callable[[Sequence[Key]], Iterable[Sample]]
+"""Given the samples still open, their answers as they come."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far an evaluation has come, in answers."""
-
-    benchmark: str
-    total: int
-    done: int = 0
-    right: int = 0
-    wrong: int = 0
-    forced: int = 0
-    missing: int = 0
-    think_tokens: int = 0
-
-    @property
-    def accuracy(self) -> float:
-        return self.right / max(1, self.right + self.wrong)
-
-    @property
-    def unscored(self) -> int:
-        return self.done - self.right - self.wrong
-
-    @property
-    def mean_think_tokens(self) -> float:
-        return self.think_tokens / max(1, self.done)
-
-    def plus(self, sample: Sample) -> "Progress":
-        return Progress(
-            self.benchmark,
-            self.total,
-            done=self.done + 1,
-            right=self.right + (sample.correct is True),
-            wrong=self.wrong + (sample.correct is False),
-            forced=self.forced + sample.forced,
-            missing=self.missing + sample.missing,
-            think_tokens=self.think_tokens + sample.think_tokens,
-        )
-
-
-def evaluate(
-    engine: Engine,
-    grader: Grader,
-    benchmark: Benchmark,
-    instruction: str | None,
-    sampling: Sampling,
-    out: Path,
-    on_progress: Callable[[Progress], None],
-) -> Result:
+def evaluate(task: Task, engine: Engine, grader: Grader, show: Show) -> Result:
     """Writes `<name>.jsonl` as it goes and `<name>.json` at the end; what stands there is not asked again."""
-    path = out / f"{benchmark.name}.jsonl"
+    answer(task, engine, grader, show)
+    return conclude(task)
+
+
+def answer(task: Task, engine: Engine, grader: Grader, show: Show, share: Share = ALONE) -> None:
+    def answers(open_keys: Sequence[Key]) -> Iterator[Sample]:
+        for problem, rollout in ask(task, engine, open_keys):
+            yield graded(task, grader, problem, rollout)
+
+    write_down(task, share, show, answers)
+
+
+def write_down(task: Task, share: Share, show: Show, answers: Answers) -> None:
+    """Each answer is on its way to the disk before the next one is awaited."""
+    path = task.share_path(share)
     path.parent.mkdir(parents=True, exist_ok=True)
-    asked = {problem.id: digest(problem, instruction, sampling) for problem in benchmark.problems}
-    done = answered(path, asked, sampling.n)
-    progress = Progress(benchmark.name, total=len(benchmark.problems) * sampling.n)
-    for sample in done.values():
-        progress = progress.plus(sample)
-    on_progress(progress)
-    open_problems = [
-        problem
-        for problem in benchmark.problems
-        if any((problem.id, sample) not in done for sample in range(sampling.n))
-    ]
+    if path.exists():
+        drop_torn_line(path)
+    done, keys = {sample.key: sample for sample in task.answers()}, task.keys(share)
+    progress = Progress(task.benchmark.name, total=len(keys))
+    for key in keys:
+        progress = progress.plus(done[key]) if key in done else progress
+    show(progress)
     with path.open("a", encoding="utf-8") as lines:
-        for problem, rollout in ask(engine, open_problems, instruction, sampling):
-            if (problem.id, rollout.sample) in done:
-                continue  # a kill left this problem with some of its samples
-            sample = graded(grader, problem, rollout, asked[problem.id], out.parent / "pictures")
+        for sample in answers([key for key in keys if key not in done]):
             lines.write(to_line(sample))
             lines.flush()
-            done[problem.id, rollout.sample] = sample
             progress = progress.plus(sample)
-            on_progress(progress)
-    return finish(benchmark, sampling.n, done, out)
+            show(progress)
 
 
-def digest(problem: Problem, instruction: str | None, sampling: Sampling) -> str:
-    """Of all that decides an answer and its grade but the model, which a run keeps in its own folder."""
-    parts = [picture_name(part) if isinstance(part, Picture) else part for part in problem.question]
-    key = [problem.answer, problem.kind, problem.choices]
-    how = {name: value for name, value in asdict(sampling).items() if name != "n"}
-    return hashlib.sha256(json.dumps([parts, key, instruction, how]).encode()).hexdigest()[:16]
+def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[Problem, Rollout]]:
+    """Whole problems first; of those that a kill left half answered only the samples they lack."""
+    problems = {problem.id: problem for problem in task.benchmark.problems}
+    lacking: dict[str, list[int]] = defaultdict(list)
+    for problem_id, sample in open_keys:
+        lacking[problem_id].append(sample)
+
+    def prompt_of(problem_id: str) -> Prompt:
+        return problem_prompt(problems[problem_id], task.instruction)
+
+    whole = [prompt_of(one) for one, samples in lacking.items() if len(samples) == task.sampling.n]
+    parts = [
+        Begun(prompt_of(one), sample)
+        for one, samples in lacking.items()
+        for sample in samples
+        if len(samples) < task.sampling.n
+    ]
+    for rollout in engine.generate(whole, task.sampling) if whole else ():
+        yield problems[rollout.prompt_id], rollout
+    for rollout in go_on(engine, parts, task.sampling):
+        yield problems[rollout.prompt_id], rollout
 
 
-def answered(path: Path, asked: dict[str, str], n: int) -> dict[tuple[str, int], Sample]:
-    """The samples of an earlier, broken-off evaluation that answer exactly what is asked now."""
-    if not path.exists():
-        return {}
-    drop_torn_line(path)
-    return {
-        (sample.id, sample.sample): sample
-        for sample in read_samples(path)
-        if asked.get(sample.id) == sample.asked and sample.sample < n
-    }
-
-
-def ask(
-    engine: Engine, problems: list[Problem], instruction: str | None, sampling: Sampling
-) -> Iterator[tuple[Problem, Rollout]]:
-    if not problems:
-        return
-    by_id = {problem.id: problem for problem in problems}
-    prompts = [problem_prompt(problem, instruction) for problem in problems]
-    for rollout in engine.generate(prompts, sampling):
-        yield by_id[rollout.prompt_id], rollout
-
-
-def graded(grader: Grader, problem: Problem, rollout: Rollout, asked: str, pictures: Path) -> Sample:
-    score = grader.score(problem, rollout.text)
+def graded(task: Task, grader: Grader, problem: Problem, rollout: Rollout) -> Sample:
+    score = grader.score(problem, rollout.text) if not rollout.trouble else Score(None, None, rollout.trouble)
     return Sample(
         id=problem.id,
         item=problem.item or problem.id,
         sample=rollout.sample,
-        asked=asked,
+        asked=task.asked[problem.id],
         question="".join(
             "<image>" if isinstance(part, Picture) else part for part in problem.question
         ).strip(),
         choices=problem.choices,
-        pictures=tuple(keep_picture(picture, pictures) for picture in problem.pictures),
+        pictures=tuple(keep_picture(picture, task.pictures) for picture in problem.pictures),
         tags=dict(problem.tags),
         gold=problem.answer,
         extracted=score.extracted,
@@ -142,13 +97,10 @@ def graded(grader: Grader, problem: Problem, rollout: Rollout, asked: str, pictu
         stop=rollout.stop,
         think_tokens=rollout.think_tokens,
         text=rollout.text,
+        kind=problem.kind,
+        broken=bool(rollout.trouble),
+        tokens=rollout.token_ids if task.keeps_tokens else (),
     )
-
-
-def picture_name(picture: Picture) -> str:
-    kinds = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
-    suffix = next((kind for magic, kind in kinds.items() if picture.encoded.startswith(magic)), "png")
-    return f"{hashlib.sha1(picture.encoded, usedforsecurity=False).hexdigest()}.{suffix}"
 
 
 def keep_picture(picture: Picture, folder: Path) -> str:
@@ -160,17 +112,43 @@ def keep_picture(picture: Picture, folder: Path) -> str:
     return name
 
 
-def finish(benchmark: Benchmark, n: int, done: dict[tuple[str, int], Sample], out: Path) -> Result:
+def conclude(task: Task) -> Result:
     """In the benchmark's order: a run that was killed ends with the same bytes as one that was not."""
-    wanted = [(problem.id, sample) for problem in benchmark.problems for sample in range(n)]
+    done, wanted = {sample.key: sample for sample in task.answers()}, task.keys(ALONE)
     lost = [key for key in wanted if key not in done]
     if lost:
         raise ValueError(
-            f"benchmark {benchmark.name}: the engine left {len(lost)} of {len(wanted)} answers out, "
+            f"benchmark {task.benchmark.name}: the engine left {len(lost)} of {len(wanted)} answers out, "
             f"the first one sample {lost[0][1]} of {lost[0][0]}; run again to ask only for those"
         )
     samples = [done[key] for key in wanted]
-    write_samples(out / f"{benchmark.name}.jsonl", samples)
-    result = result_of(benchmark, samples)
-    write_json(out / f"{benchmark.name}.json", asdict(result))
+    samples += map(unaskable, task.benchmark.broken)
+    write_samples(task.samples_path, samples)
+    for path in task.other_shares():
+        path.unlink()
+    result = result_of(task.benchmark, samples)
+    write_json(task.result_path, asdict(result))
     return result
+
+
+def unaskable(broken: Broken) -> Sample:
+    """An item that its benchmark could not make a question of."""
+    return Sample(
+        id=broken.id,
+        item=broken.id,
+        sample=0,
+        asked="",
+        question="",
+        choices=(),
+        pictures=(),
+        tags={},
+        gold="",
+        extracted=None,
+        correct=None,
+        why=broken.why,
+        forced=False,
+        stop="eos",
+        think_tokens=0,
+        text="",
+        broken=True,
+    )

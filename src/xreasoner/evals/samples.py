@@ -7,6 +7,9 @@ from pathlib import Path
 
 from xreasoner.files import write_atomically
 
+Key = tuple[str, int]
+"""A problem's id and the number of the sample."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -29,19 +32,38 @@ class Sample:
     stop: str
     think_tokens: int
     text: str = field(repr=False)
+    kind: str = ""
+    """How the answer is compared; empty in lines from before this was kept."""
+    broken: bool = False
+    """It could not be asked, or the engine refused it; `why` says so."""
+    tokens: tuple[int, ...] = field(default=(), repr=False)
+    """Kept only where shorter budgets are answered from the beginning of this answer."""
+
+    @property
+    def key(self) -> Key:
+        return self.id, self.sample
 
     @property
     def missing(self) -> bool:
         return self.extracted is None and self.correct is not None
 
+    @property
+    def unscored(self) -> bool:
+        """The grader failed."""
+        return self.correct is None and not self.broken
+
 
 def to_line(sample: Sample) -> str:
-    return json.dumps(asdict(sample), ensure_ascii=False) + "\n"
+    fields = asdict(sample)
+    if not sample.tokens:
+        del fields["tokens"]
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def from_line(line: str) -> Sample:
     fields = json.loads(line)
-    return Sample(**{**fields, "choices": tuple(fields["choices"]), "pictures": tuple(fields["pictures"])})
+    lists = {name: tuple(fields[name]) for name in ("choices", "pictures", "tokens") if name in fields}
+    return Sample(**{**fields, **lists})
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

@@ -1,4 +1,4 @@
-"""Intervals and tests: Wilson for one result, McNemar and Newcombe for two on the same items."""
+"""Intervals and tests: Wilson for one result; McNemar, Newcombe and resampling for two on the same items."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 RESAMPLES = 10_000
+SIGNIFICANCE, POWER = 0.05, 0.8
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,12 @@ class Difference:
     low: float
     high: float
     p: float
+    needed: int | None = None
+    """About so many items of this kind would show such a difference, 4 times in 5; None: there is none."""
 
 
-def wilson_interval(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Where the true share lies when `k` of `n` were right. Fractions of items are allowed in `k`."""
+def wilson_interval(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Where the true share lies when `k` of `n` were right. Fractions of items are allowed."""
     assert 0 <= k <= n
     if n == 0:
         return 0.0, 1.0
@@ -71,29 +74,64 @@ def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
     return product / math.sqrt(margins)
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """`a` and `b` are two models' scores on the same items, in the same order: 0, 1, or means of several."""
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], clusters: Sequence[str] | None = None
+) -> Difference:
+    """`a` and `b` are two models' scores on the same items, in the same order: 0, 1, or means of several.
+
+    Items of one cluster are drawn and turned together; without `clusters` each item stands for itself.
+    """
     if len(a) != len(b) or not a:
         raise ValueError(f"a paired comparison needs the same items on both sides, got {len(a)} and {len(b)}")
-    if not set(a) | set(b) <= {0, 1}:
-        return _resampled_difference(a, b)
+    names = clusters or [str(index) for index in range(len(a))]
+    if not set(a) | set(b) <= {0, 1} or len(set(names)) < len(names):
+        return _resampled_difference(a, b, names)
     pairs = list(zip(map(bool, a), map(bool, b), strict=True))
     both, neither = pairs.count((True, True)), pairs.count((False, False))
     only_a, only_b = pairs.count((True, False)), pairs.count((False, True))
     low, high = newcombe_interval(both, only_a, only_b, neither)
-    return Difference(len(a), (only_b - only_a) / len(a), low, high, mcnemar_p(only_a, only_b))
+    difference = (only_b - only_a) / len(a)
+    needed = items_needed(difference, (only_a + only_b) / len(a))
+    return Difference(len(a), difference, low, high, mcnemar_p(only_a, only_b), needed)
 
 
-def _resampled_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """For means of several samples: items resampled for the interval, signs flipped for the test."""
+def _resampled_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence[str]) -> Difference:
+    """Clusters resampled for the interval, their signs flipped for the test."""
     import numpy as np
 
     gaps = np.asarray(b, float) - np.asarray(a, float)
-    rng = np.random.default_rng(0)
+    cluster_N = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    sum_C, size_C = np.bincount(cluster_N, gaps), np.bincount(cluster_N)
+    rng, count = np.random.default_rng(0), len(sum_C)
     means, flipped = np.empty(RESAMPLES), np.empty(RESAMPLES)
     for i in range(RESAMPLES):
-        means[i] = gaps[rng.integers(len(gaps), size=len(gaps))].mean()
-        flipped[i] = (gaps * rng.choice((-1.0, 1.0), len(gaps))).mean()
+        drawn = rng.integers(count, size=count)
+        means[i] = sum_C[drawn].sum() / size_C[drawn].sum()
+        flipped[i] = np.where(rng.random(count) < 0.5, -sum_C, sum_C).sum() / len(gaps)
     low, high = np.quantile(means, (0.025, 0.975))
-    at_least = int((np.abs(flipped) >= abs(gaps.mean()) - 1e-12).sum())
-    return Difference(len(a), float(gaps.mean()), float(low), float(high), (at_least + 1) / (RESAMPLES + 1))
+    difference = float(gaps.mean())
+    at_least = int((np.abs(flipped) >= abs(difference) - 1e-12).sum())
+    # What the clusters' sums vary more than independent items would, more items are needed.
+    together = float((sum_C**2).sum()) / max(float((gaps**2).sum()), 1e-12)
+    needed = items_needed(difference, float((gaps**2).mean()) * max(1.0, together))
+    return Difference(len(a), difference, float(low), float(high), (at_least + 1) / (RESAMPLES + 1), needed)
+
+
+def items_needed(difference: float, mean_square: float) -> int | None:
+    """Connor's size for McNemar's test; the gaps' mean square is the share of items only one got right."""
+    if difference == 0:
+        return None
+    normal = NormalDist()
+    alike = normal.inv_cdf(1 - SIGNIFICANCE / 2) * math.sqrt(mean_square)
+    apart = normal.inv_cdf(POWER) * math.sqrt(max(0.0, mean_square - difference**2))
+    return math.ceil(((alike + apart) / difference) ** 2)
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Each p corrected for the tests beside it, so that any false claim among them stays rare (Holm 1979)."""
+    order = sorted(range(len(chances)), key=lambda index: chances[index])
+    corrected, highest = [0.0] * len(chances), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(chances) - rank) * chances[index]))
+        corrected[index] = highest
+    return corrected

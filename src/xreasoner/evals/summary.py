@@ -1,29 +1,39 @@
 """What one evaluation comes to: accuracy with its interval, and beside it what an accuracy alone hides."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from xreasoner.evals.benchmark import Benchmark, Modality, Role
+from xreasoner.evals.clusters import clustered_interval, clusters_of
 from xreasoner.evals.samples import Sample
-from xreasoner.evals.stats import wilson_interval
+from xreasoner.evals.votes import majority, mean_pass_at
 
 
 @dataclass(frozen=True)
 class Summary:
     n: int
     """Items asked."""
+    clusters: int
+    """Of these are independent of one another: others share a picture or a problem with them."""
     scored: int
     """Items the accuracy is about: those with an answer that the grader could judge."""
     accuracy: float
+    """The mean over items; of an item with several answers, their mean (pass@1)."""
     low: float
     high: float
     forced: float
-    """Shares of all answers: thoughts closed by force, answers not found, answers the grader failed on."""
+    """Shares of all answers: thoughts closed by force, answers not found, answers the grader failed on,
+    and questions that could not be asked."""
     missing: float
     unscored: float
+    broken: float
     mean_think_tokens: float
+    majority: float | None = field(default=None, kw_only=True)
+    """The accuracy of majority votes; None where each item has one answer."""
+    pass_at: Mapping[int, float] = field(default_factory=dict, kw_only=True)
+    """k to the chance that one of k answers is right; empty where each item has one answer."""
 
 
 @dataclass(frozen=True)
@@ -32,34 +42,52 @@ class Result(Summary):
     modality: Modality
     domain: str
     role: Role
+    chance: float
+    """What guessing among the options gets."""
+
+
+def by_item(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    found = defaultdict[str, list[Sample]](list)
+    for sample in samples:
+        found[sample.id].append(sample)
+    return dict(found)
 
 
 def item_scores(samples: Sequence[Sample]) -> dict[str, float | None]:
-    """Per problem the mean over its samples; None where the grader failed on all of them."""
-    grades: dict[str, list[bool]] = defaultdict(list)
-    for sample in samples:
-        known = grades[sample.id]
-        if sample.correct is not None:
-            known.append(sample.correct)
-    return {problem: fmean(known) if known else None for problem, known in grades.items()}
+    """Per problem the mean over its samples; None where none of them could be judged."""
+    return {problem: _mean(_grades(answers)) for problem, answers in by_item(samples).items()}
 
 
 def summarise(samples: Sequence[Sample]) -> Summary:
     """Several samples of an item count as one item with their mean: they are no independent evidence."""
-    scores = item_scores(samples)
-    known = [score for score in scores.values() if score is not None]
-    low, high = wilson_interval(sum(known), len(known))
+    items, clusters = by_item(samples), clusters_of(samples)
+    grades = {problem: known for problem, answers in items.items() if (known := _grades(answers))}
+    scores = {problem: fmean(known) for problem, known in grades.items()}
+    low, high = clustered_interval(scores, clusters) if scores else (0.0, 1.0)
+    several = any(len(known) > 1 for known in grades.values())
     return Summary(
-        n=len(scores),
-        scored=len(known),
-        accuracy=fmean(known) if known else 0.0,
+        n=len(items),
+        clusters=len(set(clusters.values())),
+        scored=len(scores),
+        accuracy=_mean(list(scores.values())) or 0.0,
         low=low,
         high=high,
         forced=_share([sample.forced for sample in samples]),
         missing=_share([sample.missing for sample in samples]),
-        unscored=_share([sample.correct is None for sample in samples]),
-        mean_think_tokens=fmean([sample.think_tokens for sample in samples]) if samples else 0.0,
+        unscored=_share([sample.unscored for sample in samples]),
+        broken=_share([sample.broken for sample in samples]),
+        mean_think_tokens=_mean([sample.think_tokens for sample in samples]) or 0.0,
+        majority=fmean(majority(items[problem]) for problem in grades) if several else None,
+        pass_at=mean_pass_at(list(grades.values())),
     )
+
+
+def _grades(samples: Sequence[Sample]) -> list[bool]:
+    return [sample.correct for sample in samples if sample.correct is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 def _share(flags: Sequence[bool]) -> float:
@@ -73,4 +101,5 @@ def result_of(benchmark: Benchmark, samples: Sequence[Sample]) -> Result:
         modality=benchmark.modality,
         domain=benchmark.domain,
         role=benchmark.role,
+        chance=benchmark.chance,
     )

@@ -1,11 +1,12 @@
 """Stages compared on the same items: each with the base it came from and with the stage before it."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from xreasoner.evals.clusters import clusters_of
 from xreasoner.evals.samples import Sample
-from xreasoner.evals.stats import Difference, paired_difference
+from xreasoner.evals.stats import Difference, holm, paired_difference
 from xreasoner.evals.summary import item_scores
 
 Subset = Literal["all", "image-needed"]
@@ -18,6 +19,8 @@ class Comparison:
     benchmark: str
     subset: Subset
     change: Difference
+    p_corrected: float
+    """For the number of comparisons made beside it."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -26,20 +29,23 @@ class Comparison:
             "benchmark": self.benchmark,
             "subset": self.subset,
             **vars(self.change),
+            "p_corrected": self.p_corrected,
         }
 
 
 def change_between(before: Sequence[Sample], after: Sequence[Sample]) -> Difference | None:
     """On the items that both were asked and the grader could judge; None if there are none."""
     first, second = item_scores(before), item_scores(after)
-    pairs = [
-        (one, two)
+    pairs = {
+        problem: (one, two)
         for problem, one in first.items()
         if one is not None and (two := second.get(problem)) is not None
-    ]
+    }
     if not pairs:
         return None
-    return paired_difference([one for one, _ in pairs], [two for _, two in pairs])
+    clusters = clusters_of(sample for sample in before if sample.id in pairs)
+    ones, twos = zip(*pairs.values(), strict=True)
+    return paired_difference(ones, twos, [clusters[problem] for problem in pairs])
 
 
 def stage_before(stage: str, parents: Mapping[str, str], known: Container[str]) -> str | None:
@@ -62,7 +68,13 @@ def compare_stages(
     pairs = steps + [(stages[0], stage) for stage in stages[1:] if (stages[0], stage) not in steps]
     changes = [(before, after, change_between(by_stage[before], by_stage[after])) for before, after in pairs]
     return [
-        Comparison(before, after, benchmark, subset, change)
+        Comparison(before, after, benchmark, subset, change, change.p)
         for before, after, change in changes
         if change is not None
     ]
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Among many comparisons some look like findings by chance alone: Holm's p over all of them."""
+    chances = holm([one.change.p for one in comparisons])
+    return [replace(one, p_corrected=p) for one, p in zip(comparisons, chances, strict=True)]

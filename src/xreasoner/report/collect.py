@@ -15,8 +15,8 @@ import yaml
 from xreasoner.evals.ablations import BLIND, image_needed, text_solvable
 from xreasoner.evals.benchmark import Modality, Role
 from xreasoner.evals.samples import Sample, read_samples
-from xreasoner.evals.summary import summarise
-from xreasoner.evals.transfer import Comparison, Subset, compare_stages
+from xreasoner.evals.summary import Summary, summarise
+from xreasoner.evals.transfer import Comparison, Subset, compare_stages, corrected
 from xreasoner.files import write_json
 
 BASE = "base"
@@ -24,9 +24,9 @@ PICTURES = "pictures"
 PACKAGES = ("xreasoner", "torch", "transformers", "math-verify")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One stage's accuracy on one benchmark."""
+@dataclass(frozen=True, kw_only=True)
+class Row(Summary):
+    """One stage on one benchmark."""
 
     stage: str
     benchmark: str
@@ -34,14 +34,6 @@ class Row:
     domain: str
     role: Role
     subset: Subset
-    n: int
-    accuracy: float
-    low: float
-    high: float
-    forced: float
-    missing: float
-    unscored: float
-    mean_think_tokens: float
 
 
 @dataclass(frozen=True)
@@ -104,9 +96,13 @@ def collect(run_dir: Path) -> Results:
             for stage, samples in by_stage.items()
         ),
         comparisons=tuple(
-            comparison
-            for one, subset, by_stage in subsets
-            for comparison in compare_stages(one.name, by_stage, parents, subset)
+            corrected(
+                [
+                    comparison
+                    for one, subset, by_stage in subsets
+                    for comparison in compare_stages(one.name, by_stage, parents, subset)
+                ]
+            )
         ),
         evaluated=tuple(evaluated),
     )
@@ -167,9 +163,15 @@ def subsets_of(
 
 
 def row_of(one: Evaluated, stage: str, subset: Subset, samples: Sequence[Sample]) -> Row:
-    summary = vars(summarise(samples))
-    summary.pop("scored")
-    return Row(stage, one.name, one.modality, one.domain, one.role, subset, **summary)
+    return Row(
+        **vars(summarise(samples)),
+        stage=stage,
+        benchmark=one.name,
+        modality=one.modality,
+        domain=one.domain,
+        role=one.role,
+        subset=subset,
+    )
 
 
 def read_recipe(run_dir: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _finding(
     role, domain, modality, subset = kind
     pooled = {
         stage: [
-            replace(sample, id=f"{one.name} {sample.id}")
+            replace(sample, id=f"{one.name} {sample.id}", item=f"{one.name} {sample.item}")
             for one, by_stage in members
             for sample in by_stage[stage]
         ]
