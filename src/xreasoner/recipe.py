@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from xreasoner.recipe_data import Columns as Columns
 from xreasoner.recipe_data import DataSource as DataSource
-from xreasoner.recipe_data import Filters, JsonlTable, StepRange, TrainingData
+from xreasoner.recipe_data import Filters, JsonlTable, StepRange, Task, TrainingData
 from xreasoner.recipe_data import JsonlData as JsonlData
 from xreasoner.recipe_data import MiniworldData as MiniworldData
 from xreasoner.recipe_settings import (
@@ -160,8 +160,7 @@ class MiniworldBenchmark(StepRange):
     role: BenchmarkRole = "skill"
     """perception: watches that seeing is kept."""
     asked: Manner = "instructed"
-    task: Literal["solve", "read"] = "solve"
-    """read: write down what is shown."""
+    task: Task = "solve"
 
 
 class JsonlBenchmark(JsonlTable):

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from xreasoner.recipe_settings import Budget, Count, Settings, Share
 from xreasoner.records import Kind
 
+Task = Literal["solve", "read"]
+"""read: write down what is there, which needs no thought."""
+
 
 class StepRange(Settings):
     """Keys shared by everything drawn from the mini-world."""
@@ -29,6 +32,9 @@ class MiniworldData(StepRange):
     """Text views of mini-world problems, from the training split."""
 
     source: Literal["miniworld"]
+    task: Task = "solve"
+    thoughts: bool = True
+    """false: asked plainly and answered at once, so that SFT rehearses what the model did before."""
 
 
 class Columns(Settings):

@@ -124,6 +124,16 @@ def test_the_target_is_the_assistants_turn_and_its_end(tokenizer: PreTrainedToke
     assert tuple(asked) == encode_prompt(problem_prompt(PROBLEM, "Think."), tokenizer, None).ids
 
 
+def test_what_has_no_thought_is_asked_plainly_and_answered_at_once(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    example = training_example(replace(PROBLEM, reasoning=""), "Think.", tokenizer)
+    target = [token for token, is_target in zip(example.ids, example.is_target, strict=True) if is_target]
+    asked = example.ids[: len(example.ids) - len(target)]
+    assert tokenizer.decode(target) == "<answer>2</answer><|im_end|>"
+    assert tuple(asked) == encode_prompt(problem_prompt(PROBLEM, None), tokenizer, None).ids
+
+
 def test_the_target_is_found_even_where_the_question_quotes_it(tokenizer: PreTrainedTokenizerFast) -> None:
     quote = "<think>\none and one\n</think>\n<answer>2</answer><|im_end|>\n<|im_start|>assistant\n"
     example = training_example(replace(PROBLEM, question=(quote,)), None, tokenizer)

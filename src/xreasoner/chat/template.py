@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
-from xreasoner.chat.think import THINK_CLOSE, write_thought
+from xreasoner.chat.think import THINK_CLOSE, write_answer, write_thought
 from xreasoner.records import Message, Part, Picture, Problem, Prompt
 
 IMAGE_PLACEHOLDER = "<|image_pad|>"
@@ -68,21 +68,57 @@ def encode_prompt(
 def training_example(
     problem: Problem, instruction: str | None, tokenizer: PreTrainedTokenizerBase
 ) -> Example:
-    """Prompt, thought, answer and end of turn, as the model will see and write them."""
+    """Prompt, thought, answer and end of turn, as the model will see and write them.
+
+    What has no thought is asked plainly, without the instruction: short answers keep short manners alive.
+    """
+    ((prompt_ids, target_ids),) = training_ids([problem], instruction, tokenizer)
+    is_target = (False,) * len(prompt_ids) + (True,) * len(target_ids)
+    return Example((*prompt_ids, *target_ids), is_target)
+
+
+def training_ids(
+    problems: Sequence[Problem], instruction: str | None, tokenizer: PreTrainedTokenizerBase
+) -> list[tuple[list[int], list[int]]]:
+    """What is asked and what is trained on, of many problems at once: a tokenizer then uses all cores.
+
+    Encoded apart, as in generation: a token never straddles the place where the policy takes over.
+    """
+    texts = [text for problem in problems for text in _training_texts(problem, instruction, tokenizer)]
+    ids = encode_texts(texts, tokenizer)
+    return list(zip(ids[::2], ids[1::2], strict=True))
+
+
+def encode_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return [_encode_text(text, tokenizer) for text in texts]
+    backend.no_padding()  # its file may ask for either
+    backend.no_truncation()
+    # Several times faster than the tokenizer's own call: it keeps no places of tokens in the text.
+    return [one.ids for one in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def _training_texts(
+    problem: Problem, instruction: str | None, tokenizer: PreTrainedTokenizerBase
+) -> tuple[str, str]:
     if problem.pictures:
         raise ValueError(f"problem {problem.id} has a picture: training is text-only, give its text view")
-    prompt = problem_prompt(problem, instruction)
-    reply = Message("assistant", (write_thought(problem.reasoning, stated_answer(problem)),))
+    prompt = problem_prompt(problem, instruction if problem.reasoning else None)
+    reply = Message("assistant", (written_reply(problem),))
     asked = _render(prompt.messages, tokenizer, opens_reply=True)
     target = _reply_part(asked, _render((*prompt.messages, reply), tokenizer, opens_reply=False))
-    if THINK_CLOSE not in target:
+    if problem.reasoning and THINK_CLOSE not in target:
         raise ValueError(
             "the chat template drops the thought from the assistant's turn: use one that keeps it as written"
         )
-    # Encoded apart, as in generation: a token never straddles the place where the policy takes over.
-    prompt_ids, target_ids = _encode_text(asked, tokenizer), _encode_text(target, tokenizer)
-    is_target = (False,) * len(prompt_ids) + (True,) * len(target_ids)
-    return Example((*prompt_ids, *target_ids), is_target)
+    return asked, target
+
+
+def written_reply(problem: Problem) -> str:
+    """The thought and the answer; the answer alone where there is no thought."""
+    answer = stated_answer(problem)
+    return write_thought(problem.reasoning, answer) if problem.reasoning else write_answer(answer)
 
 
 def stated_answer(problem: Problem) -> str:

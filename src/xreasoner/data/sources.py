@@ -4,11 +4,12 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xreasoner.data.jsonl import read_table
 from xreasoner.data.store import Store
-from xreasoner.miniworld.problems import make_problems
+from xreasoner.miniworld.problems import make_items, phrase, read_problem
 from xreasoner.recipe import (
     DataSource,
     JsonlData,
@@ -31,7 +32,13 @@ def training_problems(entries: Sequence[DataSource], seed: int) -> list[Problem]
 
 def _miniworld_training(entry: MiniworldData, seed: int) -> Iterator[Problem]:
     for family in entry.families:
-        yield from make_problems(family, "text", entry.steps, entry.count, "train", seed)
+        for item in make_items(family, entry.steps, entry.count, "train", seed):
+            problem = read_problem(item, "text", seed) if entry.task == "read" else phrase(item, "text", seed)
+            yield problem if entry.thoughts else without_thought(problem)
+
+
+def without_thought(problem: Problem) -> Problem:
+    return replace(problem, id=f"{problem.id}-plain", reasoning="")
 
 
 def _table_training(entry: JsonlData, seed: int) -> Iterator[Problem]:
