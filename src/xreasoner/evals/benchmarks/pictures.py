@@ -123,5 +123,5 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _as_png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

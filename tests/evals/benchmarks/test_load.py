@@ -1,0 +1,215 @@
+"""Every benchmark from a small copy in its published form: keys, prompts, chance level, what is broken."""
+
+import io
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import datasets
+import pytest
+from PIL import Image
+from tests.data import true_schemas as schemas
+from tests.evals.benchmarks import images
+from tests.evals.benchmarks.copies import COPIES
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.data.reading import _hub_rows
+from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.benchmarks import BENCHMARKS, load_benchmark
+from xreasoner.evals.benchmarks.pictures import MOST_PIXELS, Pictures
+from xreasoner.records import Picture
+
+Loaded = Callable[[str], Benchmark]
+
+# name: modality, domain, chance level, {item: key}, {broken item: why}
+FOUND: dict[str, tuple[str, str, float, dict[str, str], dict[str, str]]] = {
+    "gsm8k": ("text", "math", 0, {"1": "2", "2": "12000"}, {"3": "no #### answer"}),
+    "math-500": ("text", "math", 0, {"test/prealgebra/7.json": "\\frac{1}{4}"}, {}),
+    "mmlu-pro": (
+        "text",
+        "general",
+        (1 / 10 + 1 / 2) / 2,
+        {"70": "J", "71": "B"},
+        {"72": "the answer is no option ('D')"},
+    ),
+    "mmlu-pro-health": ("text", "medicine", 1 / 2, {"71": "B"}, {"72": "the answer is no option ('D')"}),
+    "gpqa-diamond": ("text", "science", 1 / 4, {"rec0": "B", "rec1": "C"}, {}),
+    "medqa": ("text", "medicine", 1 / 4, {"1": "D"}, {}),
+    "medqa-5": ("text", "medicine", 1 / 5, {"1": "E"}, {}),
+    "medxpertqa-text": ("text", "medicine", 1 / 10, {"Text-0": "J"}, {}),
+    "medxpertqa-mm": (
+        "image",
+        "medicine",
+        1 / 5,
+        {"MM-0": "E"},
+        {"MM-1": "no image (MM-1-a.jpeg is not there)"},
+    ),
+    "mmmu": (
+        "image",
+        "general",
+        (1 / 4 + 0 + 1 / 5) / 3,
+        {
+            "validation_Accounting_1": "B",
+            "validation_Accounting_2": '["$6", "6 dollars"]',
+            "validation_Pharmacy_9": "E",
+        },
+        {
+            "validation_Accounting_3": "no image (the row has NoneType in its place)",
+            "validation_Pharmacy_10": "options are not the text of a list (\"['a', 'b'\")",
+            "validation_Pharmacy_11": "broken image (the row's own: Truncated File Read)",
+        },
+    ),
+    "mmmu-health": (
+        "image",
+        "medicine",
+        1 / 5,
+        {"validation_Pharmacy_9": "E"},
+        {
+            "validation_Pharmacy_10": "options are not the text of a list (\"['a', 'b'\")",
+            "validation_Pharmacy_11": "broken image (the row's own: Truncated File Read)",
+        },
+    ),
+    "mmmu-pro": ("image", "general", 1 / 10, {"test_History_1": "J", "test_Public_Health_1": "J"}, {}),
+    "mmmu-pro-4": ("image", "general", 1 / 4, {"test_History_1": "D", "test_Public_Health_1": "D"}, {}),
+    "mmmu-pro-vision": ("image", "general", 1 / 10, {"test_History_1": "C"}, {}),
+    "mmmu-pro-health": ("image", "medicine", 1 / 10, {"test_Public_Health_1": "J"}, {}),
+    "mathvista": (
+        "image",
+        "math",
+        (1 / 3 + 0 + 0 + 0 + 0) / 5,
+        {"1": "B", "2": "5", "3": "1.2", "4": "0.50", "5": "[1966, 1968]"},
+        {"6": "the answer is no float ('long')", "7": "no precision of 1 or 2 (None)"},
+    ),
+    "omnimedvqa": (
+        "image",
+        "medicine",
+        (1 / 4 + 1 / 2) / 2,
+        {"Chest_0000": "B", "Chest_0001": "B"},
+        {"Chest_0002": "the answer is no option ('a photograph')"},
+    ),
+    "nejm": ("image", "medicine", 1 / 5, {"1": "C"}, {"2": "no image (2.png is not there)"}),
+    "pmc-vqa": ("image", "medicine", 1 / 4, {"1": "B"}, {"2": "no image (gone.jpg is not there)"}),
+    "vqa-rad": ("image", "medicine", 1 / 2, {"1": "A", "3": "B"}, {}),
+    "pathvqa": ("image", "medicine", 1 / 2, {"1": "A", "3": "B"}, {}),
+    "slake": ("image", "medicine", 1 / 2, {"1": "A"}, {"4": "no image (xmlab2/source.jpg is not there)"}),
+}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return cache(lambda name: load_benchmark(name, COPIES[name](tmp_path_factory.mktemp(name))))
+
+
+def asked(benchmark: Benchmark, item: str) -> str:
+    (problem,) = (one for one in benchmark.problems if one.id == f"{benchmark.name}-{item}")
+    parts = [part for message in problem_prompt(problem, None).messages for part in message.parts]
+    return "".join("[image]" if isinstance(part, Picture) else part for part in parts)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_is_read_from_its_published_form(name: str, loaded: Loaded) -> None:
+    modality, domain, chance, keys, broken = FOUND[name]
+    benchmark = loaded(name)
+    assert (benchmark.name, benchmark.modality, benchmark.domain) == (name, modality, domain)
+    assert {one.id.removeprefix(f"{name}-"): one.answer for one in benchmark.problems} == keys
+    assert {one.id.removeprefix(f"{name}-"): one.why for one in benchmark.broken} == broken
+    assert benchmark.chance == pytest.approx(chance)
+    assert all(bool(one.pictures) == (modality == "image") for one in benchmark.problems)
+
+
+PROMPTS = {
+    ("mmlu-pro", "71"): "Question 71?\nA: blood\nB: bone",
+    ("medxpertqa-mm", "MM-0"): "[image][image]\nWhat helps the patient of MM-0?\n"
+    "A: drug 0\nB: drug 1\nC: drug 2\nD: drug 3\nE: drug 4",
+    ("mmmu", "validation_Accounting_1"): "[image] Compare it with [image]. What does image 1 cost?\n"
+    "A: $6\nB: the firm's share\nC: 6,000\nD: None",
+    ("mmmu", "validation_Accounting_2"): "How much is [image]?\nAnswer with a single word, number or phrase.",
+    ("mmmu", "validation_Pharmacy_9"): "Which one is [image]?\nimage 2: [image]\nimage 3: [image]\n"
+    "A: image 2\nB: image 3\nC: neither\nD: x\nE: y",
+    ("mmmu-pro-vision", "test_History_1"): "[image]The image shows a question and its options. Answer it.",
+    ("mathvista", "1"): "[image]\nFind $m \\angle H$\nA: 145°\nB: 35°\nC: 55°",
+    ("mathvista", "2"): "[image]\nHow many cubes are there?\nAnswer with a whole number.",
+    ("mathvista", "4"): "[image]\nWhat is the price? (Unit: $)\nAnswer with a number to two decimal places.",
+    ("pmc-vqa", "1"): "[image]\nWhat is shown?\nA: Blood\nB: Bone, broken\nC: Skin\nD: Hair",
+    ("slake", "1"): "[image]\nDoes it show the liver?\nA: Yes\nB: No",
+}
+
+
+@pytest.mark.parametrize(("name", "item"), PROMPTS)
+def test_what_is_asked_word_for_word(name: str, item: str, loaded: Loaded) -> None:
+    assert asked(loaded(name), item) == PROMPTS[name, item]
+
+
+def test_images_arrive_in_a_form_that_models_take(loaded: Loaded) -> None:
+    problem = loaded("mmmu-health").problems[0]
+    shown = [Image.open(io.BytesIO(picture.encoded)) for picture in problem.pictures]
+    assert [image.mode for image in shown] == ["RGB", "RGB", "RGB"]
+    assert all(image.width * image.height <= MOST_PIXELS for image in shown)
+
+
+def test_a_limit_is_spread_evenly_and_keeps_the_items_names(tmp_path: Path) -> None:
+    rows = [schemas.gsm8k(f"{n}?", "so", str(n)) for n in range(10)]
+    path = schemas.write_jsonl(tmp_path / "test.jsonl", rows)
+    few = load_benchmark("gsm8k", path, limit=3)
+    assert [(one.id, one.answer) for one in few.problems] == [
+        ("gsm8k-1", "0"),
+        ("gsm8k-4", "3"),
+        ("gsm8k-7", "6"),
+    ]
+    assert len(load_benchmark("gsm8k", path, limit=99).problems) == 10
+
+
+def test_rows_that_are_no_rows_are_broken_and_twins_are_told_apart(tmp_path: Path) -> None:
+    row = {"id": "a", "question": "?", "options": {"A": "x", "B": "y"}, "label": "A"}
+    path = schemas.write_jsonl(tmp_path / "test.jsonl", [row, row, b"{oops", [1]])
+    benchmark = load_benchmark("medxpertqa-text", path)
+    assert [one.id for one in benchmark.problems] == ["medxpertqa-text-a", "medxpertqa-text-a-2"]
+    assert [(one.id, one.why) for one in benchmark.broken] == [
+        ("medxpertqa-text-3", "not JSON"),
+        ("medxpertqa-text-4", "not an object"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        (
+            "medqa",
+            {"question": "?", "choices": []},
+            "test.jsonl:1: not in the form of medqa, which wants the columns "
+            "question, options, answer_idx; it has question, choices",
+        ),
+        (
+            "slake",
+            schemas.gsm8k("?", "", "1") | {"img_name": "", "q_lang": "zh"},
+            "no row in it belongs to slake",
+        ),
+        (
+            "nejm",
+            {"question": "?", "options": ["a", "b"], "answer": "A", "image": "gone.png"},
+            "benchmark nejm has no problems; all of its items are broken, the first one: no image",
+        ),
+        ("gsm8", {}, "no benchmark is called 'gsm8'; did you mean gsm8k?"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(name: str, row: object, said: str, tmp_path: Path) -> None:
+    path = schemas.write_jsonl(tmp_path / "test.jsonl", [row])
+    with pytest.raises(ValueError) as caught:
+        load_benchmark(name, path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_benchmark_that_is_not_on_the_hub_says_where_it_comes_from() -> None:
+    with pytest.raises(ValueError, match=r"medqa-5 needs a copy of your own: get questions/US/test\.jsonl"):
+        load_benchmark("medqa-5")
+
+
+def test_the_library_of_the_hub_hands_over_images_as_they_were_stored(tmp_path: Path) -> None:
+    """`datasets` reads a folder as it reads the hub."""
+    rows = {"id": ["1"], "image": [{"bytes": images.half_transparent(), "path": None}]}
+    table = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    table.to_parquet(str(tmp_path / "test-00000-of-00001.parquet"))
+    (row,) = _hub_rows(str(tmp_path), None, "test")
+    assert row.value["image"]["bytes"] == images.half_transparent()
+    assert Pictures().of(row.value["image"]).encoded != images.half_transparent()
