@@ -22,6 +22,8 @@ class Said:
     headers: dict[str, str] = field(default_factory=dict)
     usage: Body | None = None
     reasoning_key: str = "reasoning_content"
+    extra: Body = field(default_factory=dict)
+    """Beside the message."""
 
 
 class ChatServer(ThreadingHTTPServer):
@@ -30,6 +32,7 @@ class ChatServer(ThreadingHTTPServer):
     def __init__(self, says: Callable[[Body], Said], port: int = 0, seconds: float = 0.0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.says, self.seconds = says, seconds
+        self.owner = ""
         self.asked: list[Body] = []
         self.keys: list[str] = []
         self.answered: list[float] = []
@@ -60,6 +63,10 @@ class _Handler(BaseHTTPRequestHandler):
             server.answered.append(time.monotonic())
         self._send(said, body)
 
+    def do_GET(self) -> None:
+        models = [{"id": "teacher", "object": "model", "created": 0, "owned_by": self.server.owner}]
+        self._send_json(200, {"object": "list", "data": models}, {})
+
     def _send(self, said: Said, body: Body) -> None:
         message: Body = {"role": "assistant", "content": said.content}
         if said.reasoning:
@@ -72,14 +79,17 @@ class _Handler(BaseHTTPRequestHandler):
                 "object": "chat.completion",
                 "created": 0,
                 "model": body["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": said.finish}],
+                "choices": [{"index": 0, "message": message, "finish_reason": said.finish, **said.extra}],
                 "usage": said.usage
                 or {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens},
             }
+        self._send_json(said.status, content, said.headers)
+
+    def _send_json(self, status: int, content: Body, headers: dict[str, str]) -> None:
         encoded = json.dumps(content).encode()
         try:
-            self.send_response(said.status)
-            for name, value in said.headers.items():
+            self.send_response(status)
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(encoded)))

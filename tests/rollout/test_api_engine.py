@@ -1,13 +1,11 @@
 """The engine behind a server, against a real HTTP server."""
 
-import time
-
 import pytest
 from tests.rollout.chat_server import Body, Said, serving
 
 from xreasoner.records import Message, Picture, Prompt, Sampling
-from xreasoner.rollout.api_client import Pace
 from xreasoner.rollout.api_engine import ApiEngine, Server, ServerRollout
+from xreasoner.rollout.api_wire import data_url
 
 SAMPLING = Sampling(n=2, temperature=0.5, think_budget=50, answer_budget=7, seed=3)
 
@@ -70,20 +68,6 @@ def test_the_servers_own_count_of_thought_is_taken() -> None:
     assert (rollout.think_tokens, rollout.completion_tokens, rollout.stop) == (80, 90, "length")
 
 
-def test_rate_limits_and_broken_servers_are_tried_again_as_they_ask() -> None:
-    failing = [Said("slow down", status=429, headers={"Retry-After": "0.3"}), Said("oops", status=500)]
-
-    def says(body: Body) -> Said:
-        return failing.pop(0) if failing else echo(body)
-
-    began = time.monotonic()
-    with serving(says) as server:
-        (rollout,) = ask(server.url, "one", sampling=Sampling(temperature=0.5), concurrency=1)
-    assert rollout.text.endswith("one")
-    assert len(server.asked) == 3
-    assert time.monotonic() - began >= 0.3
-
-
 def test_a_prompt_the_server_refuses_does_not_stop_the_others() -> None:
     def says(body: Body) -> Said:
         return Said("too long", status=400) if body["messages"][-1]["content"] == "bad" else echo(body)
@@ -117,24 +101,6 @@ def test_many_are_asked_at_once_but_no_more_than_allowed() -> None:
     assert len(server.asked) == 12
 
 
-def test_requests_keep_their_pace() -> None:
-    pace, began = Pace(per_minute=1200), time.monotonic()
-    for _ in range(5):
-        pace.wait()
-    assert time.monotonic() - began >= 4 * 0.05
-    began = time.monotonic()
-    for _ in range(1000):
-        Pace(None).wait()
-    assert time.monotonic() - began < 1
-
-
-def test_the_key_comes_from_the_environment(monkeypatch) -> None:
-    monkeypatch.setenv("MY_KEY", "secret-1")
-    with serving(echo) as server:
-        ask(server.url, "one", key_from="MY_KEY")
-    assert set(server.keys) == {"Bearer secret-1"}
-
-
 def test_pictures_travel_as_data() -> None:
     seen = Prompt("p", (Message("user", (Picture(b"\x89PNG"), "what?")),))
     with serving(lambda body: Said("a cat")) as server:
@@ -142,3 +108,65 @@ def test_pictures_travel_as_data() -> None:
     (image, text) = server.asked[0]["messages"][0]["content"]
     assert image["image_url"]["url"] == "data:image/png;base64,iVBORw=="
     assert text == {"type": "text", "text": "what?"}
+
+
+@pytest.mark.parametrize(("magic", "kind"), [(b"\xff\xd8\xff", "jpeg"), (b"GIF89a", "gif"), (b"?", "png")])
+def test_pictures_say_what_they_are(magic: bytes, kind: str) -> None:
+    assert data_url(Picture(magic)).startswith(f"data:image/{kind};base64,")
+
+
+def test_what_outlives_the_retries_is_on_record_and_comes_last() -> None:
+    def says(body: Body) -> Said:
+        broken = body["messages"][-1]["content"] == "1"
+        return Said("overloaded", status=503) if broken else echo(body)
+
+    with serving(says) as server:
+        engine = ApiEngine(Server(server.url, "teacher", concurrency=1, retries=0))
+        found = list(engine.generate([prompt(str(i)) for i in range(4)], Sampling(temperature=0.5)))
+    assert [rollout.prompt_id for rollout in found] == ["0", "2", "3", "1"]
+    assert [(rollout.trouble[:4], rollout.unanswered) for rollout in found] == [("", False)] * 3 + [
+        ("503:", True)
+    ]
+
+
+def test_a_server_that_died_stops_the_run_and_puts_nothing_on_record() -> None:
+    alive = [True, True]
+
+    def says(body: Body) -> Said:
+        return echo(body) if alive and alive.pop() else Said("gone", status=502)
+
+    found = []
+    with serving(says) as server, pytest.raises(ValueError, match="the server did not answer: 502"):
+        engine = ApiEngine(Server(server.url, "teacher", concurrency=1, retries=0))
+        for rollout in engine.generate([prompt(str(i)) for i in range(9)], Sampling(temperature=0.5)):
+            found.append(rollout.prompt_id)
+    assert found == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "way"), [("xreasoner", "budget"), ("vllm", "again"), ("someone", "limit"), ("", "limit")]
+)
+def test_auto_asks_whose_server_it_is(owner: str, way: str) -> None:
+    with serving(echo) as server:
+        server.owner = owner
+        assert ApiEngine(Server(server.url, "teacher", exit_by="auto")).exit_by == way
+
+
+def test_the_servers_own_budget_is_asked_for_and_its_word_on_the_exit_taken() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 9, "total_tokens": 14}
+    usage["completion_tokens_details"] = {"reasoning_tokens": 6}  # type: ignore[assignment]
+    for extra, forced in (({"forced_exit": False}, False), ({"forced_exit": True}, True), ({}, True)):
+        with serving(lambda body: Said("\n4", "\nlong\n", usage=usage, extra=extra)) as server:  # noqa: B023
+            sampling = Sampling(think_budget=6, answer_budget=5)
+            (rollout,) = ask(server.url, "2 + 2?", sampling=sampling, exit_by="budget")
+        assert (rollout.forced_exit, rollout.think_tokens) == (forced, 6)
+        assert rollout.text == "<think>\nlong\n</think>\n4"
+    (body,) = server.asked
+    assert (body["thinking_token_budget"], body["answer_token_budget"]) == (6, 5)
+    assert body["max_tokens"] >= 6 + 5
+
+
+def test_a_thought_cut_off_stays_open() -> None:
+    with serving(lambda body: Said("", "Two and", finish="length")) as server:
+        (rollout, _) = ask(server.url, "2 + 2?")
+    assert rollout.text == "<think>\nTwo and"

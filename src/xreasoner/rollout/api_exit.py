@@ -28,13 +28,14 @@ def answer_in_legs(ask: Ask, sampling: Sampling) -> Answered:
     said = ask("", sampling.think_budget, [THINK_CLOSE]) if sampling.think_budget else Said(cut=True)
     text = _first_text(said)
     is_open = THINK_OPEN in text and THINK_CLOSE not in text
+    # The last one is the tag or the end of the turn; of a tag in several tokens only the server can tell.
+    before_last = said.reasoning_tokens or max(said.completion_tokens - 1, 0)
     if _closed(said, text, is_open):
-        before_close = said.reasoning_tokens or max(said.completion_tokens - 1, 0)
-        return _answer(ask, _with_close(text), sampling, forced=False, think_tokens=before_close)
+        return _answer(ask, _with_close(text), sampling, forced=False, think_tokens=before_last)
     if is_open and said.cut:
         return _answer(ask, text + FORCED_EXIT, sampling, forced=True, think_tokens=sampling.think_budget)
     if not said.cut:
-        return Answered(text, "eos", False, said.completion_tokens if is_open else 0)
+        return Answered(text, "eos", False, before_last if is_open else 0)
     return _go_on_unopened(ask, text, said.completion_tokens, sampling)
 
 
