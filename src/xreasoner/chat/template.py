@@ -45,24 +45,29 @@ def encode_prompt(
     prompt: Prompt, tokenizer: PreTrainedTokenizerBase, image_processor: BaseImageProcessor | None
 ) -> Encoded:
     """Token ids up to where the assistant begins, every picture given as many places as it has tokens."""
+    ids, pictures = encode_plainly(prompt, tokenizer)
+    if not pictures:
+        return Encoded(tuple(ids))
+    if image_processor is None:
+        raise ValueError(f"prompt {prompt.id} has pictures, but the model is text-only; use the grafted VLM")
+    seen = image_processor(images=[open_picture(picture) for picture in pictures], return_tensors="pt")
+    grid_thw: Tensor = seen["image_grid_thw"]
+    patches_per_token = image_processor.merge_size**2  # type: ignore[attr-defined]  # Qwen's processors have it
+    places = (grid_thw.prod(-1) // patches_per_token).tolist()
+    return Encoded(_expand(ids, _placeholder_id(tokenizer), places), seen["pixel_values"], grid_thw)
+
+
+def encode_plainly(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[Picture]]:
+    """Token ids with one place for every picture, and the pictures."""
     pictures = [part for message in prompt.messages for part in message.parts if isinstance(part, Picture)]
     ids = _encode_text(_render(prompt.messages, tokenizer, opens_reply=True), tokenizer)
-    placeholder = _placeholder_id(tokenizer)
-    found = ids.count(placeholder)
+    found = ids.count(_placeholder_id(tokenizer))
     if found != len(pictures):
         raise ValueError(
             f"prompt {prompt.id}: {len(pictures)} pictures but {found} {IMAGE_PLACEHOLDER} in the text; "
             "use a Qwen-VL chat template, and no placeholder in the question itself"
         )
-    if not pictures:
-        return Encoded(tuple(ids))
-    if image_processor is None:
-        raise ValueError(f"prompt {prompt.id} has pictures, but the model is text-only; use the grafted VLM")
-    seen = image_processor(images=[_open(picture) for picture in pictures], return_tensors="pt")
-    grid_thw: Tensor = seen["image_grid_thw"]
-    patches_per_token = image_processor.merge_size**2  # type: ignore[attr-defined]  # Qwen's processors have it
-    places = (grid_thw.prod(-1) // patches_per_token).tolist()
-    return Encoded(_expand(ids, placeholder, places), seen["pixel_values"], grid_thw)
+    return ids, pictures
 
 
 def training_example(
@@ -206,7 +211,7 @@ def _encode_text(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids
 
 
-def _open(picture: Picture) -> Image.Image:
+def open_picture(picture: Picture) -> Image.Image:
     return Image.open(io.BytesIO(picture.encoded)).convert("RGB")
 
 

@@ -28,9 +28,9 @@ def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) 
         case "torch":
             return TorchEngine(load(checkpoint, device, dtype), max_rows=evaluation.rows)
         case "vllm":
-            from xreasoner.rollout.vllm_engine import open_vllm
+            from xreasoner.rollout.vllm_engine import VllmEngine
 
-            return open_vllm(checkpoint, dtype, evaluation.rows)
+            return VllmEngine(checkpoint, dtype, evaluation.rows)
         case "server":
             assert evaluation.server is not None
             return open_server(evaluation.server)

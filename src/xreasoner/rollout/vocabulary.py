@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from xreasoner.chat.template import end_of_turn_id, special_ids
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, FORCED_EXIT, THINK_CLOSE, THINK_OPEN
@@ -21,29 +21,37 @@ class Vocabulary:
 
 
 def read_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
-    stops = _stops(model, tokenizer)
+    return vocabulary_of(model.config, model.generation_config, tokenizer)
+
+
+def vocabulary_of(
+    config: PreTrainedConfig, generation: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase
+) -> Vocabulary:
+    stops = _stops(config, generation, tokenizer)
     tags = {i for tag in (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE) for i in _ids(tag, tokenizer)}
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     return Vocabulary(
         stops=stops,
-        banned=_no_text(model, tokenizer) - stops - tags,
+        banned=_no_text(config, tokenizer) - stops - tags,
         may_end_tag=frozenset(i for i, piece in enumerate(pieces) if piece is not None and ">" in piece),
         forced_exit=tuple(_ids(FORCED_EXIT, tokenizer)),
     )
 
 
-def _stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    listed = model.generation_config.eos_token_id if model.generation_config is not None else None
+def _stops(
+    config: PreTrainedConfig, generation: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
+    listed = generation.eos_token_id if generation is not None else None
     from_config = set(listed) if isinstance(listed, list) else {listed}
     stops = {*from_config, tokenizer.eos_token_id, end_of_turn_id(tokenizer)}
     # A config made without a word about it holds its family's default, which a small vocabulary has not.
-    return frozenset(stops & set(range(model.config.get_text_config().vocab_size)))
+    return frozenset(stops & set(range(config.get_text_config().vocab_size)))
 
 
-def _no_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def _no_text(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Vision places and other marks, and the rows that only pad the embedding to a round size."""
-    marks = (getattr(model.config, name, None) for name in (*_VISION_MARKS, *_VISION_MARKS_ELSEWHERE))
-    padding = range(len(tokenizer), model.config.get_text_config().vocab_size)
+    marks = (getattr(config, name, None) for name in (*_VISION_MARKS, *_VISION_MARKS_ELSEWHERE))
+    padding = range(len(tokenizer), config.get_text_config().vocab_size)
     return special_ids(tokenizer).union(padding, (mark for mark in marks if mark is not None))
 
 
