@@ -33,7 +33,7 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -45,9 +45,26 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=1).encode() + b"\n")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Without this a power cut may forget the rename."""
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def folder_written_atomically(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name, and the place of an older one, when it is complete.
+
+    Two folders cannot be swapped in one call: whoever finds none of that name starts over.
+    """
+    beside = unfinished(path)
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    yield beside
+    for file in beside.rglob("*"):
+        _sync(file)
+    discard(path)
+    beside.rename(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Without this a power cut may forget what was written, or how it was renamed."""
+    handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
 
@@ -55,7 +72,7 @@ def _sync_folder(folder: Path) -> None:
 def discard(path: Path) -> None:
     """Remove a folder so that a kill meanwhile leaves no half of it under its name."""
     if path.exists():
-        doomed = unfinished(path)
+        doomed = unfinished(path.with_name(f"{path.name}.old"))
         path.rename(doomed)
         shutil.rmtree(doomed)
 

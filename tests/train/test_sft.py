@@ -1,5 +1,4 @@
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +6,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from xreasoner.chat.template import Example, training_example
+from xreasoner.chat.template import training_example
+from xreasoner.data.tokens import token_store
 from xreasoner.parallel import join_world
 from xreasoner.recipe import Lora, SftStage
 from xreasoner.records import Problem
 from xreasoner.train import sft
 from xreasoner.train.progress import Silent
-from xreasoner.train.sft import accumulate, swap_answers, train_sft
+from xreasoner.train.sft import accumulate, train_sft
 from xreasoner.train.trainee import open_trainee
 
 
@@ -39,14 +39,12 @@ def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_accumulated_rows_equal_one_big_row(
-    start: Path, problems: list[Problem], tokenizer: PreTrainedTokenizerBase
-) -> None:
+def test_accumulated_rows_equal_one_big_row(start: Path, problems: list[Problem], tmp_path: Path) -> None:
     trainee = open_trainee(start, settings(), 0, join_world())
-    batch = [training_example(problem, None, tokenizer) for problem in problems]
+    store = token_store(problems, None, trainee.tokenizer, tmp_path / "tokens", print)
     found = []
     for tokens_per_row in (100_000, 120):
-        loss = accumulate(trainee, batch, tokens_per_row)
+        loss = accumulate(trainee, store, range(len(store)), tokens_per_row)
         found.append((loss, {name: p.grad.clone() for name, p in trainee.nll.named_parameters()}))
         trainee.nll.zero_grad()
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
@@ -147,13 +145,3 @@ def test_examples_beyond_max_length_are_left_out_and_counted(
     train_sft(settings(max_length=bound), start, problems, tmp_path / "out", 0, Silent())
     summary = json.loads((tmp_path / "out" / "data.json").read_text())
     assert summary["left_out"] == sum(length > bound for length in lengths) > 0
-
-
-def test_shuffled_answers_leave_nobody_its_own() -> None:
-    def example(i: int) -> Example:
-        return Example((100 + i, 1, i, 50 + i), (False, False, True, True))
-
-    swapped: Sequence[Example] = swap_answers([example(i) for i in range(9)], seed=4)
-    assert [e.ids[:2] for e in swapped] == [(100 + i, 1) for i in range(9)]
-    assert sorted(e.ids[2] for e in swapped) == list(range(9))
-    assert all(e.ids[2] != i and e.ids[3] == 50 + e.ids[2] for i, e in enumerate(swapped))

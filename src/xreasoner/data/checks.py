@@ -99,11 +99,9 @@ class Lengths:
         if not texts:
             return []
         pieces = [piece for text in texts for piece in text]
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        if backend is not None:  # several times faster: it keeps no places of tokens in the text
-            sizes = [len(one) for one in backend.encode_batch_fast(pieces, add_special_tokens=False)]
-        else:
-            sizes = [len(ids) for ids in self._tokenizer(pieces, add_special_tokens=False)["input_ids"]]
+        from xreasoner.chat.template import encode_texts
+
+        sizes = [len(ids) for ids in encode_texts(pieces, self._tokenizer)]
         counts = [sizes[i] + sizes[i + 1] for i in range(0, len(sizes), 2)]
         self._learn(texts, counts)
         return [count + self._marks for count in counts]

@@ -24,7 +24,7 @@ from xreasoner.data.sources import (
     training_problems,
 )
 from xreasoner.data.store import Store, Writer
-from xreasoner.files import discard, write_json
+from xreasoner.files import folder_written_atomically, sweep, write_json
 from xreasoner.recipe import Recipe, Stage
 from xreasoner.recipe_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
@@ -77,14 +77,11 @@ def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> S
     key, folder = fingerprint(made_from), recipe.run_dir / "data" / stage
     with waiting_lock(folder.parent):
         if not _is_made(folder, key):
-            partial = folder.with_name(f".{stage}.partial")
-            discard(partial)
-            partial.mkdir(parents=True)
-            report = _Preparation(recipe, stage, filters, base, tests, partial, say).run()
-            write_json(partial / "report.json", asdict(report))
-            write_json(partial / "made_from.json", {"key": key} | made_from)
-            discard(folder)
-            partial.rename(folder)
+            sweep(folder.parent)
+            with folder_written_atomically(folder) as unfinished:
+                report = _Preparation(recipe, stage, filters, base, tests, unfinished, say).run()
+                write_json(unfinished / "report.json", asdict(report))
+                write_json(unfinished / "made_from.json", {"key": key} | made_from)
     return Store(folder, key)
 
 

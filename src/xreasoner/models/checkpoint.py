@@ -1,8 +1,6 @@
 """Writing what training makes, so that a kill at any moment leaves the old file or the new one, whole."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xreasoner.files import folder_written_atomically, written_atomically
 from xreasoner.parallel import World, wait_for_all
 
 STATE_FILE = "state.pt"
@@ -31,13 +30,11 @@ def save_model(
     weights: dict[str, Tensor] | None = None,
 ) -> None:
     """A Hugging Face checkpoint; `weights` are saved in place of the model's own (gathered, or converted)."""
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, state_dict=weights)
-    if weights:
-        _write_dtype(partial / "config.json", next(iter(weights.values())).dtype)
-    tokenizer.save_pretrained(partial)
-    replace_folder(partial, out)
+    with folder_written_atomically(out) as folder:
+        model.save_pretrained(folder, state_dict=weights)
+        if weights:
+            _write_dtype(folder / "config.json", next(iter(weights.values())).dtype)
+        tokenizer.save_pretrained(folder)
 
 
 def _write_dtype(config_file: Path, dtype: torch.dtype) -> None:
@@ -45,16 +42,6 @@ def _write_dtype(config_file: Path, dtype: torch.dtype) -> None:
     config = json.loads(config_file.read_text())
     config["dtype"] = str(dtype).removeprefix("torch.")
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Directories cannot be swapped in one call: whoever finds none of the two names starts over."""
-    outdated = old.with_name(f"{old.name}.outdated")
-    shutil.rmtree(outdated, ignore_errors=True)
-    if old.exists():
-        old.rename(outdated)
-    new.rename(old)
-    shutil.rmtree(outdated, ignore_errors=True)
 
 
 def save_state(
@@ -68,13 +55,8 @@ def save_state(
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         moments = optimizer.state_dict()
     if world.is_first:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{STATE_FILE}.partial"
-        with partial.open("wb") as file:
+        with written_atomically(folder / STATE_FILE) as file:
             torch.save({"step": step, "model": weights, "optimizer": moments, "extra": extra}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / STATE_FILE)
     wait_for_all(world)
 
 

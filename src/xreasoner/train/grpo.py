@@ -10,7 +10,8 @@ from pathlib import Path
 
 from torch.optim import Optimizer
 
-from xreasoner.models.checkpoint import load_state, replace_folder, save_state
+from xreasoner.files import folder_written_atomically
+from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import World, join_world, seed_step
 from xreasoner.recipe import GrpoStage
@@ -142,10 +143,8 @@ def finish(trainee: Trainee, best: Best, out: Path) -> None:
     if best == Best():
         save_trainee(trainee, out / "model")
         return
-    partial = out / "model.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(out / "best", partial)
-    replace_folder(partial, out / "model")
+    with folder_written_atomically(out / "model") as folder:
+        shutil.copytree(out / "best", folder, dirs_exist_ok=True)
 
 
 def open_reference(start: Path, settings: GrpoStage, seed: int, world: World) -> Trainee | None:

@@ -1,17 +1,17 @@
 """Supervised fine-tuning: imitate written thoughts, on the assistant's tokens only."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from xreasoner.chat.template import Example, training_example
-from xreasoner.data.packing import cut_rows, plan_steps, shuffled
+from xreasoner.data.packing import cut_rows, plan_steps
+from xreasoner.data.tokens import TokenStore, open_tokens, token_store
+from xreasoner.files import write_json
 from xreasoner.models.attention import packed_attention
 from xreasoner.models.checkpoint import load_state, save_state
-from xreasoner.parallel import join_world, seed_step, total
+from xreasoner.parallel import join_world, seed_step, total, wait_for_all
 from xreasoner.recipe import SftStage
 from xreasoner.records import Problem
 from xreasoner.train.loss import pack
@@ -36,7 +36,7 @@ def train_sft(
     trainee = open_trainee(start, settings, seed, world)
     examples = read_examples(problems, settings, instruction, seed, trainee, out, progress)
     plan = plan_steps(
-        [len(example.ids) for example in examples],
+        examples.lengths,
         settings.tokens_per_step,
         seed,
         steps=settings.steps,
@@ -55,14 +55,13 @@ def train_sft(
             began = time.monotonic()
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
-            batch = [examples[index] for index in plan[step]]
-            loss = accumulate(trainee, batch, settings.tokens_per_microbatch)
+            loss = accumulate(trainee, examples, plan[step], settings.tokens_per_microbatch)
             grad_norm = guarded_clip(trainable(trainee.nll), settings.clip_norm, loss, step)
             optimizer.step()
             optimizer.zero_grad()
 
             seconds = time.monotonic() - began
-            tokens = sum(len(example.ids) for example in batch)
+            tokens = sum(examples.lengths[index] for index in plan[step])
             measured = {
                 "loss": loss,
                 "lr": lr_at(step),
@@ -77,15 +76,15 @@ def train_sft(
     save_trainee(trainee, out / "model")
 
 
-def accumulate(trainee: Trainee, batch: Sequence[Example], tokens_per_row: int) -> float:
+def accumulate(trainee: Trainee, examples: TokenStore, step: Sequence[int], tokens_per_row: int) -> float:
     """Leave in `.grad` the gradient of the mean over all target tokens of all ranks; return that mean."""
     world = trainee.world
-    rows = cut_rows([len(example.ids) for example in batch], tokens_per_row, world.size)
-    targets = sum(sum(example.is_target[1:]) for example in batch)
+    rows = cut_rows([examples.lengths[index] for index in step], tokens_per_row, world.size)
+    targets = sum(examples.targets[index] for index in step)
     loss_sum = torch.zeros((), device=world.device)
     with packed_attention(trainee.lm), trainee.precision():
         for row in rows[world.rank :: world.size]:
-            packed = pack([batch[index] for index in row], world.device)
+            packed = pack([examples[step[place]] for place in row], world.device)
             nll = trainee.nll(packed, reduction="sum")
             # Sharded gradients are averaged over the ranks: the world's size makes a sum of it.
             (nll * (world.size / targets)).backward()
@@ -101,13 +100,18 @@ def read_examples(
     trainee: Trainee,
     out: Path,
     progress: Progress,
-) -> list[Example]:
-    every = [training_example(problem, instruction, trainee.tokenizer) for problem in problems]
-    if settings.answers == "shuffled":
-        every = swap_answers(every, seed)
-    kept = [example for example in every if len(example.ids) <= settings.max_length]
+) -> TokenStore:
+    """Tokenised by the first rank; kept with the training state, which goes when the stage is done."""
+    folder = out / "state" / "tokens"
     if trainee.world.is_first:
-        _write_summary(out / "data.json", every, kept)
+        token_store(problems, instruction, trainee.tokenizer, folder, progress.note)
+    wait_for_all(trainee.world)
+    every = open_tokens(folder)
+    if settings.answers == "shuffled":
+        every = every.with_swapped_replies(seed)
+    kept = every.up_to(settings.max_length)
+    if trainee.world.is_first:
+        write_json(out / "data.json", summary(every, kept))
     if len(kept) < len(every):
         progress.note(
             f"{len(every) - len(kept)} of {len(every)} examples are longer than "
@@ -116,26 +120,10 @@ def read_examples(
     return kept
 
 
-def swap_answers(examples: Sequence[Example], seed: int) -> list[Example]:
-    """Each prompt gets the reply of the next one in a random circle, so nobody keeps its own."""
-    circle = shuffled(len(examples), seed, epoch=0)
-    giver = dict(zip(circle, [*circle[1:], circle[0]], strict=True)) if circle else {}
-    return [_with_reply(example, examples[giver[index]]) for index, example in enumerate(examples)]
-
-
-def _with_reply(asked: Example, answered: Example) -> Example:
-    prompt, reply = asked.is_target.index(True), answered.is_target.index(True)
-    return Example(
-        asked.ids[:prompt] + answered.ids[reply:], asked.is_target[:prompt] + answered.is_target[reply:]
-    )
-
-
-def _write_summary(path: Path, every: Sequence[Example], kept: Sequence[Example]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    summary = {
+def summary(every: TokenStore, kept: TokenStore) -> dict[str, int]:
+    return {
         "examples": len(kept),
         "left_out": len(every) - len(kept),
-        "tokens": sum(len(example.ids) for example in kept),
-        "targets": sum(sum(example.is_target) for example in kept),
+        "tokens": sum(kept.lengths),
+        "targets": sum(kept.targets),
     }
-    path.write_text(json.dumps(summary) + "\n")

@@ -1,0 +1,112 @@
+"""A stage's examples as token ids on disk, written once: training holds no more of them than one step."""
+
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from xreasoner.chat.template import Example, training_ids
+from xreasoner.data.packing import shuffled
+from xreasoner.data.sources import problems_fingerprint
+from xreasoner.files import folder_written_atomically, sweep
+from xreasoner.records import Problem
+from xreasoner.run import Manifest, fingerprint, read_manifest
+
+TOGETHER = 64
+"""Problems that are tokenised at once."""
+PROBLEMS_BETWEEN_LINES = 20_000
+IDS = "ids.int32"
+SPANS = "spans.npy"
+
+Spans = NDArray[np.int64]
+"""N4: for each example where in the file its prompt begins and how long it is, and the same of its reply."""
+
+
+class TokenStore(Sequence[Example]):
+    def __init__(self, file: Path, spans_N4: Spans) -> None:
+        self.file, self.spans_N4 = file, spans_N4
+        self.lengths: list[int] = (spans_N4[:, 1] + spans_N4[:, 3]).tolist()
+        self.targets: list[int] = spans_N4[:, 3].tolist()
+
+    def __len__(self) -> int:
+        return len(self.spans_N4)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices of what is on disk
+        prompt_at, prompt, reply_at, reply = self.spans_N4[index].tolist()
+        ids = (*self._read(prompt_at, prompt), *self._read(reply_at, reply))
+        return Example(ids, (False,) * prompt + (True,) * reply)
+
+    def _read(self, at: int, count: int) -> list[int]:
+        # A map kept open would let the whole file pile up in this process' memory.
+        return np.memmap(self.file, np.int32, "r", offset=at * 4, shape=count).tolist()
+
+    def up_to(self, length: int) -> "TokenStore":
+        return TokenStore(self.file, self.spans_N4[np.array(self.lengths) <= length])
+
+    def with_swapped_replies(self, seed: int) -> "TokenStore":
+        """Each prompt gets the reply of the next one in a random circle, so nobody keeps its own."""
+        circle = np.array(shuffled(len(self), seed, epoch=0), np.int64)
+        spans_N4 = self.spans_N4.copy()
+        spans_N4[circle, 2:] = self.spans_N4[np.roll(circle, -1), 2:]
+        return TokenStore(self.file, spans_N4)
+
+
+def token_store(
+    problems: Sequence[Problem],
+    instruction: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    say: Callable[[str], None],
+) -> TokenStore:
+    """What stands in `folder` is used again if it was made from the same problems in the same way."""
+    wanted = Manifest(
+        {
+            "problems": problems_fingerprint(problems),
+            "instruction": instruction,
+            "tokenizer": tokenizer_fingerprint(tokenizer),
+        },
+        "done",
+    )
+    found = read_manifest(folder)
+    if found is None or found.fingerprint != wanted.fingerprint:
+        sweep(folder.parent)
+        with folder_written_atomically(folder) as unfinished:
+            _write(problems, instruction, tokenizer, unfinished, say)
+            wanted.write(unfinished)
+    return open_tokens(folder)
+
+
+def open_tokens(folder: Path) -> TokenStore:
+    return TokenStore(folder / IDS, np.load(folder / SPANS))
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return fingerprint([backend.to_str() if backend else tokenizer.name_or_path, tokenizer.chat_template])
+
+
+def _write(
+    problems: Sequence[Problem],
+    instruction: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    say: Callable[[str], None],
+) -> None:
+    spans, end, stream, began = array("q"), 0, iter(problems), time.monotonic()
+    with (folder / IDS).open("wb") as file:
+        while some := list(islice(stream, TOGETHER)):
+            for prompt, reply in training_ids(some, instruction, tokenizer):
+                assert prompt and reply
+                spans.extend((end, len(prompt), end + len(prompt), len(reply)))
+                file.write(np.array(prompt + reply, np.int32).tobytes())
+                end += len(prompt) + len(reply)
+            done = len(spans) // 4
+            if done // PROBLEMS_BETWEEN_LINES > (done - len(some)) // PROBLEMS_BETWEEN_LINES:
+                speed = end / (time.monotonic() - began)
+                say(f"{done:,} of {len(problems):,} problems tokenised, {speed:,.0f} tokens/s")
+    np.save(folder / SPANS, np.array(spans, np.int64).reshape(-1, 4))

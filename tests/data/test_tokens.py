@@ -1,0 +1,114 @@
+"""The token store against examples made one by one in memory; kills in the midst of writing it."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from xreasoner.chat.template import training_example
+from xreasoner.data.tokens import SPANS, TokenStore, token_store
+from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.records import Problem
+
+PROBLEMS = [
+    Problem(f"p{i}", (f"{i} + 1 = ?",), str(i + 1), "exact", reasoning=f"{i} then {i + 1} " * (1 + i % 5))
+    for i in range(98)
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def store(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+    folder = tmp_path_factory.mktemp("stage") / "tokens"
+    return token_store(PROBLEMS, "think", tokenizer, folder, print)
+
+
+def test_it_holds_what_is_made_in_memory(store: TokenStore, tokenizer: PreTrainedTokenizerBase) -> None:
+    expected = [training_example(problem, "think", tokenizer) for problem in PROBLEMS]
+    assert list(store) == expected
+    assert store.lengths == [len(example.ids) for example in expected]
+    assert store.targets == [sum(example.is_target[1:]) for example in expected]
+    bound = sorted(store.lengths)[70]
+    assert list(store.up_to(bound)) == [example for example in expected if len(example.ids) <= bound]
+
+
+def test_a_padding_tokenizer_is_told_not_to(store: TokenStore, tmp_path: Path) -> None:
+    padding = build_tokenizer()
+    padding.backend_tokenizer.enable_padding(length=300)
+    padding.backend_tokenizer.enable_truncation(5)
+    assert list(token_store(PROBLEMS, "think", padding, tmp_path / "tokens", print)) == list(store)
+
+
+def test_swapped_replies_go_round_and_leave_nobody_its_own(store: TokenStore) -> None:
+    def parts(some: TokenStore) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        cuts = [(example.ids, example.is_target.index(True)) for example in some]
+        return [(ids[:cut], ids[cut:]) for ids, cut in cuts]
+
+    own, swapped = parts(store), parts(store.with_swapped_replies(seed=4))
+    assert [prompt for prompt, _ in swapped] == [prompt for prompt, _ in own]
+    assert sorted(reply for _, reply in swapped) == sorted(reply for _, reply in own)
+    assert all(after != before for (_, after), (_, before) in zip(swapped, own, strict=True))
+
+
+def test_it_is_used_again_only_for_the_same_examples(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    def made(problems: list[Problem], instruction: str) -> int:
+        token_store(problems, instruction, tokenizer, tmp_path / "tokens", print)
+        return (tmp_path / "tokens" / SPANS).stat().st_mtime_ns
+
+    first = made(PROBLEMS, "think")
+    assert made(PROBLEMS, "think") == first
+    second = made(PROBLEMS, "guess")
+    assert second != first
+    assert made([*PROBLEMS[:-1], replace(PROBLEMS[-1], answer="0")], "guess") != second
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.data.test_tokens import PROBLEMS, build_tokenizer
+from xreasoner.data.tokens import token_store
+
+class Killing(list):
+    def __iter__(self):
+        for number, problem in enumerate(super().__iter__()):
+            if number == 70 and len(armed):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield problem
+
+armed = []
+problems = Killing(PROBLEMS)
+from xreasoner.data import tokens
+write = tokens._write
+tokens._write = lambda *args: (armed.append(1), write(*args))
+token_store(problems, "think", build_tokenizer(), Path(sys.argv[1]), print)
+"""
+
+
+def test_a_kill_leaves_nothing_half_done(
+    store: TokenStore, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tokens"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], env={**os.environ}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not folder.exists() and any(tmp_path.iterdir())
+    assert list(token_store(PROBLEMS, "think", tokenizer, folder, print)) == list(store)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_nothing_is_a_store_too(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    empty = token_store([], None, tokenizer, tmp_path / "tokens", print)
+    assert len(empty.with_swapped_replies(0).up_to(9)) == 0
+    assert empty.spans_N4.dtype == np.int64
