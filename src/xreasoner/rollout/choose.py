@@ -1,6 +1,7 @@
 """Which engine answers: the recipe's word, or the one that is faster for this model on this device."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +18,9 @@ from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_version import why_not_vllm
 
 Chosen = Literal["torch", "vllm", "server"]
-VLLM_FROM = {"cpu": 30e6, "cuda": 0.0}
-"""Parameters from which on vLLM was faster than the torch engine: `benchmarks/rollout.py`."""
+VLLM_FROM = {"cpu": 30e6}
+"""Parameters from which on vLLM was faster than the torch engine, by `benchmarks/rollout.py`. On devices
+where nobody has measured it yet, `auto` stays with torch."""
 
 
 def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
@@ -55,7 +57,7 @@ def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> 
         raise ValueError(f"engine vllm: {trouble}")
     if asked != "auto":
         return asked
-    return "torch" if trouble or parameters(checkpoint) < VLLM_FROM[device.type] else "vllm"
+    return "torch" if trouble or parameters(checkpoint) < VLLM_FROM.get(device.type, math.inf) else "vllm"
 
 
 def parameters(checkpoint: Path) -> int:

@@ -5,26 +5,12 @@ answer's budget begins in the middle of a leg, and what was written beyond it is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
 
 from xreasoner.chat.think import THINK_OPEN
 from xreasoner.records import Prompt, Rollout, Sampling, Stop
 from xreasoner.rollout.budget import TAIL_TOKENS, Course, Verdict
 from xreasoner.rollout.sampler import stream_key
-from xreasoner.rollout.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class Speech:
-    """What the tokens of a model mean, and how they are written."""
-
-    tokenizer: PreTrainedTokenizerBase
-    vocabulary: Vocabulary
-
-    def read(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+from xreasoner.rollout.speech import Speech
 
 
 class Journey:
@@ -43,6 +29,10 @@ class Journey:
         """Known at the journey's end."""
         # Budgets of zero are spent before the first step.
         self._obey(self._course.check_budget(0) if self._course.deadline == 0 else "go on")
+
+    @property
+    def course(self) -> Course:
+        return self._course
 
     @property
     def wanted(self) -> int:

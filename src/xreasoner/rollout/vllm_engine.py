@@ -12,16 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, GenerationConfig
 
-from xreasoner.chat.template import encode_plainly, open_picture
-from xreasoner.models.load import load_tokenizer
+from xreasoner.chat.template import PromptError, encode_plainly, open_picture
 from xreasoner.records import Picture, Prompt, Rollout, Sampling
 from xreasoner.rollout.engine import Begun
-from xreasoner.rollout.legs import Journey, Speech
+from xreasoner.rollout.legs import Journey
+from xreasoner.rollout.seat import refusal
+from xreasoner.rollout.speech import Speech, read_speech
 from xreasoner.rollout.vllm_options import engine_options, prepare_environment
 from xreasoner.rollout.vllm_weights import take_weights
-from xreasoner.rollout.vocabulary import vocabulary_of
 
 QUEUED = 2
 """Requests under way for every row: one that becomes free finds the next prompt encoded."""
@@ -36,7 +35,7 @@ class VllmEngine:
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._speech, self._rows = read_speech(checkpoint), rows
-        options = engine_options(checkpoint, dtype, rows, memory, self._speech.vocabulary.banned)
+        options = engine_options(checkpoint, dtype, rows, memory)
         self._engine: Any = LLMEngine.from_engine_args(EngineArgs(**options))
         self._sleeps = False
 
@@ -103,13 +102,15 @@ class _Travels:
         return len(self._under_way)
 
     def begin(self, begun: Begun) -> list[Rollout]:
-        ids, pictures = encode_plainly(begun.prompt, self._speech.tokenizer)
+        prompt = begun.prompt
+        try:
+            ids, pictures = encode_plainly(prompt, self._speech.tokenizer)
+        except PromptError as error:
+            return [refusal(prompt.id, begun.sample, str(error))]
         if len(ids) >= self._room:
-            raise ValueError(
-                f"prompt {begun.prompt.id} has {len(ids)} tokens and the model's limit is {self._room}: "
-                "leave it out, or raise max_position_embeddings in the checkpoint's config.json"
-            )
-        journey = Journey(begun.prompt, tuple(ids), begun.sample, self._sampling, self._speech)
+            trouble = f"the prompt has {len(ids):,} tokens, the model's limit is {self._room:,}"
+            return [refusal(prompt.id, begun.sample, trouble)]
+        journey = Journey(prompt, tuple(ids), begun.sample, self._sampling, self._speech)
         journey.write(begun.token_ids, [0.0] * len(begun.token_ids))
         return self._go_on(_Traveller(journey, ids, pictures))
 
@@ -161,14 +162,3 @@ def _shown(pictures: list[Picture]) -> dict[str, Any]:
     if not pictures:
         return {}
     return {"multi_modal_data": {"image": [open_picture(picture) for picture in pictures]}}
-
-
-def read_speech(checkpoint: Path) -> Speech:
-    config, tokenizer = AutoConfig.from_pretrained(checkpoint), load_tokenizer(checkpoint)
-    has_generation = (checkpoint / "generation_config.json").is_file()
-    generation = (
-        GenerationConfig.from_pretrained(checkpoint)
-        if has_generation
-        else GenerationConfig.from_model_config(config)
-    )
-    return Speech(tokenizer, vocabulary_of(config, generation, tokenizer))

@@ -1,7 +1,6 @@
 """How vLLM is started: quietly, in this process, with sampling that can be learned from."""
 
 import os
-from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,9 @@ def prepare_environment() -> None:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 
-def engine_options(
-    checkpoint: Path, dtype: torch.dtype, rows: int, memory: float, banned: Set[int]
-) -> dict[str, Any]:
+def engine_options(checkpoint: Path, dtype: torch.dtype, rows: int, memory: float) -> dict[str, Any]:
     """Arguments of vLLM's engine; `memory` is the share of a GPU it may take."""
-    from xreasoner.rollout.vllm_ban import SETTING, BannedTokens
+    from xreasoner.rollout.vllm_ban import BannedTokens
 
     return {
         "model": str(checkpoint),
@@ -39,7 +36,6 @@ def engine_options(
         # Of the distribution that was sampled from: after temperature and bans.
         "logprobs_mode": "processed_logprobs",
         "logits_processors": [BannedTokens],
-        "additional_config": {SETTING: sorted(banned)},
         "generation_config": "vllm",
         "disable_log_stats": True,
         **_of_kind(checkpoint),

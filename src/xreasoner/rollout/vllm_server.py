@@ -1,0 +1,87 @@
+"""A running `vllm serve` that samples for a trainer: token ids in and out, and new weights while it runs.
+
+Weights travel by vLLM's own transfer interface: NCCL from a GPU, gloo (vllm_gloo.py) from a CPU.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xreasoner.chat.template import encode_plainly
+from xreasoner.recipe_settings import ServerAddress
+from xreasoner.records import Prompt, Rollout, Sampling
+from xreasoner.rollout.legs import Journey
+from xreasoner.rollout.speech import read_speech
+from xreasoner.rollout.vllm_transfer import Transfer
+from xreasoner.rollout.vllm_version import why_not_vllm
+
+
+class VllmServer:
+    """Text only, as training is. The server holds the checkpoint that training starts from."""
+
+    def __init__(self, address: ServerAddress, checkpoint: Path, device: torch.device) -> None:
+        trouble = why_not_vllm() if find_spec("openai") else "its client is missing: pip install openai"
+        if trouble:
+            raise ValueError(f"rollout: server: {trouble}")
+        import openai
+
+        self._address, self._speech = address, read_speech(checkpoint)
+        key = os.environ.get(address.key_from, "none")
+        self._client = openai.OpenAI(base_url=address.url, api_key=key, max_retries=4)
+        self._transfer = Transfer(address.url.removesuffix("/").removesuffix("/v1"), device)
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
+        pool = ThreadPoolExecutor(self._address.concurrency)
+        try:
+            asked = [
+                pool.submit(self._travel, prompt, sample, sampling)
+                for prompt in prompts
+                for sample in range(sampling.n)
+            ]
+            for future in as_completed(asked):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        self._transfer.send(weights)
+
+    def rest(self) -> None:
+        """Its memory is its own."""
+
+    def _travel(self, prompt: Prompt, sample: int, sampling: Sampling) -> Rollout:
+        ids, _ = encode_plainly(prompt, self._speech.tokenizer)
+        journey = Journey(prompt, tuple(ids), sample, sampling, self._speech)
+        while not journey.stop:
+            leg = self._ask([*ids, *journey.token_ids], journey, sampling.temperature)
+            journey.go(leg.token_ids, leg.logprobs.token_logprobs)
+        return journey.rollout()
+
+    def _ask(self, ids: list[int], journey: Journey, temperature: float) -> Any:
+        import openai
+
+        try:
+            answered = self._client.completions.create(
+                model=self._address.model,
+                prompt=ids,
+                max_tokens=journey.wanted,
+                temperature=temperature,
+                seed=journey.seed,
+                logprobs=0,
+                extra_body={
+                    "stop_token_ids": sorted(self._speech.vocabulary.stops),
+                    "ignore_eos": True,
+                    "return_token_ids": True,
+                    "skip_special_tokens": False,
+                },
+            )
+        except openai.OpenAIError as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"{self._address.url}: the server did not answer: {said}") from None
+        return answered.choices[0]

@@ -1,0 +1,128 @@
+"""Who samples the answers GRPO learns from: the model under training itself, or an engine that follows it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from xreasoner.models.load import Loaded, load
+from xreasoner.parallel import whole
+from xreasoner.recipe import GrpoStage
+from xreasoner.records import Prompt, Rollout, Sampling
+from xreasoner.rollout.choose import choose_engine
+from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.train.trainee import Trainee
+
+SHARED_GPU = 0.4
+"""The share of a GPU that vLLM may take while it samples and the trainer's states stay where they are."""
+
+
+class FollowingEngine(Engine, Protocol):
+    """An engine with weights of its own."""
+
+    def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None: ...
+
+    def rest(self) -> None:
+        """Nothing will be asked for a while: others may need the memory."""
+        ...
+
+
+class Sampler:
+    """The torch engine samples from the very model that is trained; others are sent the new weights first."""
+
+    def __init__(self, engine: Engine, trainee: Trainee, follower: FollowingEngine | None = None) -> None:
+        self._engine, self._trainee, self._follower = engine, trainee, follower
+        # Adapters that learned nothing yet change nothing, but after a resume they have.
+        self._is_behind = True
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
+        if self._follower and self._is_behind:
+            self._follower.take_weights(TrainedWeights(self._trainee))
+        self._is_behind = False
+        yield from self._engine.generate(prompts, sampling)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Around everything that changes the weights."""
+        if self._follower:
+            self._follower.rest()
+        yield
+        self._is_behind = True
+
+
+def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Sampler:
+    chosen = choose_engine(settings.rollout, start, trainee.world.device)
+    if trainee.world.size > 1 and chosen != "torch":
+        if settings.rollout != "auto":
+            raise ValueError(f"rollout: {chosen} works on one process so far; with torchrun, use torch")
+        chosen = "torch"
+    match chosen:
+        case "torch" if trainee.world.size > 1:
+            copied = CopiedEngine(load(start, trainee.world.device, trainee.compute_dtype), settings.rows)
+            return Sampler(copied, trainee, copied)
+        case "torch":
+            loaded = Loaded(trainee.lm, trainee.tokenizer, None)
+            return Sampler(TorchEngine(loaded, max_rows=settings.rows), trainee)
+        case "vllm":
+            from xreasoner.rollout.vllm_engine import VllmEngine
+
+            engine = VllmEngine(start, trainee.compute_dtype, settings.rows, SHARED_GPU)
+            return Sampler(engine, trainee, engine)
+        case "server":
+            from xreasoner.rollout.vllm_server import VllmServer
+
+            assert settings.server is not None
+            server = VllmServer(settings.server, start, trainee.world.device)
+            return Sampler(server, trainee, server)
+
+
+class CopiedEngine(TorchEngine):
+    """On a whole model of its own, where the one under training is divided among the processes."""
+
+    @torch.no_grad()
+    def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        own = self.loaded.model.state_dict()
+        for name, weight in weights:
+            own[name].copy_(weight)
+
+    def rest(self) -> None:
+        """The copy stays where it is: it is small beside the states of the training."""
+
+
+class TrainedWeights:
+    """As a checkpoint would hold them now; can be gone through more than once."""
+
+    def __init__(self, trainee: Trainee) -> None:
+        self._trainee = trainee
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        return trained_weights(self._trainee)
+
+
+def trained_weights(trainee: Trainee) -> Iterator[tuple[str, Tensor]]:
+    """Adapters merged one weight at a time; tied weights once."""
+    tied = trainee.lm.all_tied_weights_keys
+    for name, weight in trainee.lm.state_dict().items():
+        if name in tied or ".lora_" in name:
+            continue
+        owner, is_adapted, leaf = name.rpartition(".base_layer.")
+        if not is_adapted:
+            yield name, whole(weight.to(trainee.compute_dtype))
+            continue
+        if leaf == "weight":
+            weight = weight + _adapter(trainee, owner, weight)
+        yield f"{owner}.{leaf}", weight.to(trainee.compute_dtype)
+
+
+def _adapter(trainee: Trainee, owner: str, weight: Tensor) -> Tensor:
+    from peft.tuners.lora import LoraLayer
+
+    layer = trainee.lm.get_submodule(owner)
+    assert isinstance(layer, LoraLayer)
+    (adapter,) = layer.active_adapters
+    delta: Tensor = layer.get_delta_weight(adapter)  # type: ignore[operator]
+    return delta.detach().to(weight.dtype)
