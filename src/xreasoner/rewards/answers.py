@@ -12,7 +12,12 @@ SHORT_REPLY = 200
 
 _MARKS = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s*([^\s{}$\\.,;]+)")
-_PHRASE = re.compile(r"\banswer\b[\s*]*(?:is\b|:|=)[\s:*=]*(?=\S)(.+)", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:\b(?:answer|ans|antwort|réponse|respuesta)\b[\s*]*(?:is\b|ist\b|est\b|es\b|:|=)"
+    r"|答案\s*(?:是|为|:|：)|^[#* \t]*(?:final )?answer[* \t]*$)[\s:：*=]*(?=\S)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_REASON = re.compile(r"(?i)[\s,;(]+(?:because|since)\b")
 
 
 class Extracted(NamedTuple):
@@ -83,12 +88,13 @@ def option_line(reply: str, problem: Problem) -> Extracted | None:
     return Extracted(lines[-1][1], "the line in the form of an option")
 
 
-def phrased_answer(reply: str) -> Extracted | None:
-    """The last line that says `the answer is ...`."""
-    for line in reversed(reply.splitlines()):
-        if phrase := _PHRASE.search(line):
-            return Extracted(phrase.group(1).strip(), "the last line that says 'the answer is'")
-    return None
+def phrased_answer(reply: str, problem: Problem) -> Extracted | None:
+    """What follows the last `the answer is` or a heading of that name; the reasons for a number left out."""
+    ends = [lead.end() for lead in _LEAD.finditer(reply)]
+    if not ends:
+        return None
+    line = reply[ends[-1] :].splitlines()[0].strip()
+    return Extracted(line if problem.choices else _REASON.split(line)[0], "the last 'the answer is'")
 
 
 def whole_reply(reply: str) -> Extracted | None:
@@ -123,4 +129,4 @@ def _untagged_answer(reply: str, problem: Problem) -> Extracted | None:
         return found
     if problem.choices and (found := option_line(reply, problem)):
         return found
-    return phrased_answer(reply) or whole_reply(reply)
+    return phrased_answer(reply, problem) or whole_reply(reply)

@@ -19,6 +19,7 @@ _STANDING = re.compile(r"(?<![\w'’.-])([A-Z])(?![\w'’-]|\.\w)")
 _CALLED = re.compile(r"(?<![\w'’])([A-Z])[)\]*]* (?:is|was) (?:the )?(?:correct|right|best|true|answer|most)")
 _BESIDE = re.compile(r"(?<![\w'’])([AI])\s*(?:,|/|&|and\b|or\b)\s*\(?[A-Z]\b")
 _ANOTHER = re.compile(r"(?:and\b|or\b|/|&|,)?\s*\(?([A-Z])\b\)?(?:$|[,.;:]|\s+(?:and|or|both|are)\b)")
+_REASON = re.compile(r"(?i)[\s,;(]+(?:because|since|whereas|due to|as it)\b")
 _ENDS = re.compile(r"[\s.:)*\]]*")
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 _DENIED = re.compile(
@@ -112,6 +113,10 @@ def _without_texts(text: str, choices: tuple[str, ...]) -> str:
 
 
 def _in_sentence(text: str, choices: tuple[str, ...]) -> Match:
+    # What is said against the others is a reason, no answer; but an option may hold such a word itself.
+    told = _REASON.split(text)[0]
+    if told and told != text and not _texts_within(text, choices) - _texts_within(told, choices):
+        text = told
     around = _without_texts(text, choices)
     found = (
         *_NAMED.findall(around),

@@ -6,7 +6,7 @@ from types import TracebackType
 from xreasoner.records import Kind, Problem, Score
 from xreasoner.rewards.answers import Extracted, extract_answer
 from xreasoner.rewards.choice import LETTERS, gold_letter, match_choice
-from xreasoner.rewards.exact import plain_characters, same_exactly
+from xreasoner.rewards.exact import plain_characters, plain_number, same_exactly
 from xreasoner.rewards.math import LONGEST, settled
 from xreasoner.rewards.number import match_number
 from xreasoner.rewards.open import match_open
@@ -39,7 +39,8 @@ def grade_number(problem: Problem, found: Extracted) -> Score:
 
 def grade_open(problem: Problem, found: Extracted) -> Score:
     assert found.answer is not None
-    same, how = match_open(plain_characters(problem.answer), plain_characters(found.answer))
+    answer = plain_characters(found.answer)
+    same, how = match_open(plain_characters(problem.answer), plain_number(answer) or answer)
     return Score(same, found.answer, f"{found.why}: {how}")
 
 

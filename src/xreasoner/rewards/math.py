@@ -11,12 +11,15 @@ LONGEST = 10_000
 
 _INTEGER = re.compile(r"^[+-]?\d{1,18}$")
 _SCIENTIFIC = re.compile(r"(?<![\w.])([+-]?\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?!\w)")
+_SPACED = re.compile(r"^[+-]?\d{1,3}(?:(?:\\,| )\d{3})+(?:\.\d+)?$")
 _MATH = re.compile(r"\\\[|\\\]|\\\(|\\\)|(?<!\\)\$")
 
 
 def bare(text: str) -> str:
-    """Without `$`, `\\(`, `\\[` and a currency's sign; `1e3` as `1 \\times 10^{3}`."""
+    """Without `$`, `\\(`, `\\[` and a currency's sign; `1e3` as `1 \\times 10^{3}`, `1 234` as `1234`."""
     text = _MATH.sub("", plain_characters(text)).replace(r"\$", "").strip().removesuffix(".")
+    if _SPACED.match(text):
+        return re.sub(r"\\,| ", "", text)
     return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text).strip()
 
 
