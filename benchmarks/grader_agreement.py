@@ -25,6 +25,8 @@ KINDS = ("choice", "number", "open", "math")
 Verdict = bool | None
 """None: the function is not meant for such a case."""
 Judge = Callable[[Case], Verdict]
+Form = tuple[str, str, float | None]
+"""MathVista's question type, answer type and precision."""
 
 
 def by_ours(cases: Sequence[Case]) -> list[Verdict]:
@@ -107,7 +109,8 @@ def mathvista_judge(path: Path, reply: Callable[[Case], str]) -> Judge:
         if case.kind not in ("choice", "number"):
             return None
         if case.kind == "choice":
-            key, form = case.choices[LETTERS.index(case.key)], ("multi_choice", "text", None)
+            key = case.choices[LETTERS.index(case.key)]
+            form: Form = ("multi_choice", "text", None)
         else:
             key, form = number_form(case.key)
         told = official.normalize_extracted_answer(reply(case), list(case.choices), *form)
@@ -116,8 +119,8 @@ def mathvista_judge(path: Path, reply: Callable[[Case], str]) -> Judge:
     return judge
 
 
-def number_form(key: str) -> tuple[str, tuple[str, str, float | None]]:
-    """The key as MathVista writes it, and its question type, answer type and precision."""
+def number_form(key: str) -> tuple[str, Form]:
+    """The key as MathVista writes it."""
     if key.startswith("["):
         return key, ("free_form", "list", None)
     if "." in key:

@@ -46,6 +46,9 @@ CHOICE: list[tuple[tuple[str, ...], str, str, str]] = [
     (YES_NO, "<answer>E: No</answer>", "B", "W"),
     (YES_NO, "<answer>maybe</answer>", "B", "W"),
     (YES_NO, "<answer>not B</answer>", "B", "W"),
+    (YES_NO, "<answer>No, it is not enlarged</answer>", "B", "R"),
+    (YES_NO, "<answer>Yes, no doubt</answer>", "A", "W"),  # the text of two options
+    (YES_NO, "<answer>The answer is B because A and C need a mass.</answer>", "B", "R"),
     (YES_NO, "<answer>The answer is B.</answer>", "B", "R"),
     (YES_NO, "<answer>option B</answer>", "B", "R"),
     (YES_NO, "<answer>B, because nothing else fits</answer>", "B", "R"),

@@ -159,7 +159,18 @@ def match_choice(answer: str, choices: tuple[str, ...]) -> Match:
         found = _lead(lead, text, choices)
         if found:
             return found
-    return _in_sentence(text, choices)
+    return _leading_text(text, choices) or _in_sentence(text, choices)
+
+
+def _leading_text(text: str, choices: tuple[str, ...]) -> Match | None:
+    """`No, it is not enlarged`: an option's text, then words that name no other."""
+    first, comma, rest = text.partition(",")
+    said = _by_text(first, choices)
+    if not comma or len(said) != 1 or plain_number(first.strip()) is not None or len(first.strip()) == 1:
+        return None
+    letter = said.pop()
+    others = _texts_within(rest, choices) - {letter}
+    return Match(None, f"it names {_names({letter, *others})}") if others else Match(letter, "by text")
 
 
 def _lead(lead: re.Match[str], text: str, choices: tuple[str, ...]) -> Match | None:

@@ -113,7 +113,7 @@ NEJM = Definition(
     columns=("question", "options", "answer", "image"),
     read=medical.read_nejm,
     hub=None,
-    source="the cases you may use, as JSONL with question, options, answer and image,",
+    source="cases you may use as JSONL (question, options, answer, image)",
 )
 PMC_VQA = Definition(
     title="PMC-VQA, clean test set",
