@@ -34,7 +34,7 @@ class VllmEngine:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        self._speech, self._rows = read_speech(checkpoint), rows
+        self.speech, self._rows = read_speech(checkpoint), rows
         options = engine_options(checkpoint, dtype, rows, memory)
         self._engine: Any = LLMEngine.from_engine_args(EngineArgs(**options))
         self._sleeps = False
@@ -64,7 +64,7 @@ class VllmEngine:
 
     def _travel(self, begun: Iterator[Begun], sampling: Sampling) -> Iterator[Rollout]:
         self._wake()
-        travels = _Travels(self._engine, self._speech, sampling)
+        travels = _Travels(self._engine, self.speech, sampling)
         # The ranks of log-probabilities, which nobody reads, are compiled: on a CPU that takes a C++ compiler
         # and more time than a short run.
         stance = "default" if torch.cuda.is_available() else "force_eager"
@@ -93,7 +93,7 @@ class _Travels:
     """The journeys under way in one call, each with the request it waits for."""
 
     def __init__(self, engine: Any, speech: Speech, sampling: Sampling) -> None:
-        self._engine, self._speech, self._sampling = engine, speech, sampling
+        self._engine, self.speech, self._sampling = engine, speech, sampling
         self._room = int(engine.model_config.max_model_len)
         self._under_way: dict[str, _Traveller] = {}
         self._request_names = map(str, count())
@@ -104,13 +104,13 @@ class _Travels:
     def begin(self, begun: Begun) -> list[Rollout]:
         prompt = begun.prompt
         try:
-            ids, pictures = encode_plainly(prompt, self._speech.tokenizer)
+            ids, pictures = encode_plainly(prompt, self.speech.tokenizer)
         except PromptError as error:
             return [refusal(prompt.id, begun.sample, str(error))]
         if len(ids) >= self._room:
             trouble = f"the prompt has {len(ids):,} tokens, the model's limit is {self._room:,}"
             return [refusal(prompt.id, begun.sample, trouble)]
-        journey = Journey(prompt, tuple(ids), begun.sample, self._sampling, self._speech)
+        journey = Journey(prompt, tuple(ids), begun.sample, self._sampling, self.speech)
         journey.write(begun.token_ids, [0.0] * len(begun.token_ids))
         return self._go_on(_Traveller(journey, ids, pictures))
 
@@ -151,7 +151,7 @@ class _Travels:
             seed=journey.seed,
             logprobs=0,
             flat_logprobs=True,
-            stop_token_ids=sorted(self._speech.vocabulary.stops),
+            stop_token_ids=sorted(self.speech.vocabulary.stops),
             ignore_eos=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,

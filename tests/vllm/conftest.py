@@ -1,0 +1,127 @@
+"""Small random models in vLLM's hands. Only `make test-vllm` has it; elsewhere nothing is collected."""
+
+import io
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import PreTrainedModel
+
+from xreasoner.miniworld.model import Size, new_base, save_base
+from xreasoner.models.load import Loaded, load, load_tokenizer
+from xreasoner.models.surgery import detach
+from xreasoner.records import Message, Part, Picture, Prompt
+from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.vllm_engine import VllmEngine
+
+collect_ignore_glob = [] if find_spec("vllm") else ["test_*.py"]
+
+# vLLM's attention on the CPU has kernels for a few sizes of heads: 32 is the smallest.
+SIZE = Size(
+    hidden=64,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    mlp=128,
+    vision_hidden=32,
+    vision_layers=1,
+    rope_sections=(0, 1, 15),
+)
+ROWS = 64
+
+
+def shaken(model: PreTrainedModel, spread: float = 0.3) -> PreTrainedModel:
+    """A random model whose greedy text is not one token repeated."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, spread)
+    return model
+
+
+@pytest.fixture(scope="session")
+def vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("vlm") / "checkpoint"
+    model, _, _ = new_base(0, SIZE)
+    save_base(shaken(model), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def lm(vlm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its text tower, with a template that opens the thought in the prompt: every answer begins inside it."""
+    out = tmp_path_factory.mktemp("lm") / "checkpoint"
+    detach(vlm, out)
+    tokenizer = load_tokenizer(out)
+    assert isinstance(tokenizer.chat_template, str)
+    tokenizer.chat_template += "{%- if add_generation_prompt -%}<think>{%- endif -%}"
+    tokenizer.save_pretrained(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def lm_loaded(lm: Path) -> Loaded:
+    return load(lm)
+
+
+@pytest.fixture(scope="session")
+def lm_torch(lm_loaded: Loaded) -> TorchEngine:
+    return TorchEngine(lm_loaded)
+
+
+@pytest.fixture(scope="session")
+def vlm_torch(vlm: Path) -> TorchEngine:
+    return TorchEngine(load(vlm))
+
+
+@pytest.fixture(scope="session")
+def lm_vllm(lm: Path) -> VllmEngine:
+    return VllmEngine(lm, torch.float32, ROWS)
+
+
+@pytest.fixture(scope="session")
+def vlm_vllm(vlm: Path) -> VllmEngine:
+    return VllmEngine(vlm, torch.float32, ROWS)
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., Prompt]:
+    def prompt(name: str, *parts: Part) -> Prompt:
+        return Prompt(name, (Message("user", parts),))
+
+    return prompt
+
+
+def draw_picture(columns: int, rows: int, seed: int) -> Picture:
+    """Noise, `columns` x `rows` visual tokens large."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (28 * rows, 28 * columns, 3), generator=generator, dtype=torch.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG")
+    return Picture(file.getvalue())
+
+
+@pytest.fixture(scope="session")
+def text_prompts(ask: Callable[..., Prompt]) -> list[Prompt]:
+    def numbers(i: int) -> Iterator[str]:
+        return (str((7 * i + 3 * j) % 10) for j in range(1 + 5 * i % 17))
+
+    return [ask(f"text {i}", " + ".join(numbers(i))) for i in range(12)]
+
+
+@pytest.fixture(scope="session")
+def pictured_prompts(ask: Callable[..., Prompt], text_prompts: list[Prompt]) -> list[Prompt]:
+    """A picture first, last and between, two pictures, and texts without any."""
+    wide, tall, large = draw_picture(4, 1, 1), draw_picture(1, 3, 2), draw_picture(3, 2, 3)
+    return [
+        ask("first", wide, " 1 + 2"),
+        ask("last", "3 + 4 ", tall),
+        ask("between", "5 ", large, " + 6"),
+        ask("two", "7 ", tall, " + ", large, " 8"),
+        ask("adjacent", large, wide, " 9"),
+        *text_prompts[:4],
+    ]

@@ -1,0 +1,74 @@
+"""New weights reach vLLM as the trainer has them, and nothing of the old ones stays."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.train.rollouts import settings
+from tests.vllm.conftest import shaken
+from transformers import AutoModelForCausalLM
+
+from xreasoner.models.load import Loaded
+from xreasoner.parallel import join_world
+from xreasoner.records import Prompt, Sampling
+from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.vllm_engine import VllmEngine
+from xreasoner.train.samplers import TrainedWeights
+from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
+
+GREEDY = Sampling(think_budget=8, answer_budget=6)
+
+
+def logprobs_of(engine: VllmEngine | TorchEngine, prompts: list[Prompt]) -> dict[str, tuple[float, ...]]:
+    return {rollout.prompt_id: rollout.logprobs for rollout in engine.generate(prompts, GREEDY)}
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "lora"])
+def test_after_an_update_the_engine_samples_from_the_new_weights(
+    lm: Path, lm_vllm: VllmEngine, text_prompts: list[Prompt], lora: dict[str, int] | None
+) -> None:
+    trainee = open_trainee(lm, settings(lora=lora), 0, join_world())
+    trained = TorchEngine(Loaded(trainee.lm, trainee.tokenizer, None))
+    before = logprobs_of(trained, text_prompts)
+    lm_vllm.take_weights(TrainedWeights(trainee))
+    assert_close(logprobs_of(lm_vllm, text_prompts), before)
+    learn_something(trainee)
+    after = logprobs_of(trained, text_prompts)
+    assert all(max(abs(a - b) for a, b in zip(after[i], before[i], strict=False)) > 0.01 for i in before)
+    # The same prompts again: a prefix cache that was kept would answer with the old keys and values.
+    lm_vllm.take_weights(TrainedWeights(trainee))
+    assert_close(logprobs_of(lm_vllm, text_prompts), after)
+    restore(lm_vllm, lm)
+
+
+def learn_something(trainee: Trainee) -> None:
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in trainee.lm.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+def assert_close(found: dict[str, tuple[float, ...]], expected: dict[str, tuple[float, ...]]) -> None:
+    assert found.keys() == expected.keys()
+    for prompt_id, logprobs in expected.items():
+        assert found[prompt_id] == pytest.approx(logprobs, abs=5e-4)
+
+
+def restore(engine: VllmEngine, lm: Path) -> None:
+    """For the tests that share the engine."""
+    model = AutoModelForCausalLM.from_pretrained(lm)
+    engine.take_weights(
+        [(n, w) for n, w in model.state_dict().items() if n not in model.all_tied_weights_keys]
+    )
+
+
+def test_sent_weights_are_those_of_a_saved_checkpoint(lm: Path, tmp_path: Path) -> None:
+    trainee = open_trainee(lm, settings(lora={"rank": 4}), 0, join_world())
+    shaken(trainee.lm, 0.1)
+    save_trainee(trainee, tmp_path / "saved")
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    sent = dict(TrainedWeights(trainee))
+    assert sent.keys() == saved.state_dict().keys() - saved.all_tied_weights_keys.keys()
+    for name, weight in sent.items():
+        torch.testing.assert_close(weight, saved.state_dict()[name])
