@@ -15,11 +15,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 OURS = [path for folder in ("src", "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "__main__", "cli_data"),
+    ("cli", "__main__", "cli_data", "cli_benchmarks", "cli_serve"),
     ("pipeline",),
     ("measure",),
     ("plan",),
-    ("train", "evals", "report", "distill", "planning"),
+    ("train", "evals", "report", "distill", "planning", "serve"),
     ("rollout", "rewards", "data", "chat", "models", "miniworld"),
     ("recipe_file", "journal"),
     ("recipe_errors", "parallel", "run"),

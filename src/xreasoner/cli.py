@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from xreasoner import cli_data
+from xreasoner import cli_benchmarks, cli_data, cli_eval, cli_serve
 
 app = typer.Typer(
     help="Teach a vision-language model to reason on text alone, and measure what carries over to images.",
@@ -21,6 +21,12 @@ data = typer.Typer(help="Look at training data.", no_args_is_help=True)
 miniworld = typer.Typer(help="The small world the quickstart lives in.", no_args_is_help=True)
 app.command()(cli_data.plan)
 app.command()(cli_data.distill)
+app.command("eval")(cli_eval.evaluate)
+app.command()(cli_eval.regrade)
+app.command()(cli_eval.compare)
+app.command("to-inspect")(cli_eval.to_inspect)
+app.command()(cli_serve.serve)
+app.command()(cli_benchmarks.benchmarks)
 data.command("stats")(cli_data.stats)
 data.command("pass-rate")(cli_data.pass_rate)
 app.add_typer(data, name="data")
@@ -51,23 +57,6 @@ def run(
     from xreasoner.pipeline import run_recipe
 
     run_recipe(wanted, console)
-
-
-@app.command("eval")
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A folder, a hub id, or miniworld.")],
-    recipe: Annotated[Path, typer.Option(help="The recipe whose evaluation is asked.")],
-    overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Where answers and report go.")] = None,
-    name: Annotated[str | None, typer.Option(help="What the report calls it.")] = None,
-) -> None:
-    """Ask any checkpoint the benchmarks of a recipe."""
-    from xreasoner.models.resolve import resolve_model, short_name
-    from xreasoner.pipeline import evaluate_model
-    from xreasoner.recipe_file import read_recipe
-
-    wanted, called = read_recipe(recipe, overrides or []), name or short_name(model)
-    evaluate_model(resolve_model(model), called, wanted, out or Path("runs") / f"eval-{called}", console)
 
 
 @app.command()

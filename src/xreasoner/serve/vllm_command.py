@@ -1,0 +1,54 @@
+"""How `vllm serve` is started for a model of ours."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from xreasoner.chat.think import FORCED_EXIT
+from xreasoner.models.config import has_vision
+from xreasoner.serve.settings import ServeSettings
+
+PARSER_FILE = Path(__file__).with_name("vllm_parser.py")
+PARSER = "xreasoner"
+MOST_PICTURES = 16
+
+
+def become_vllm(checkpoint: Path, settings: ServeSettings, key: str | None, more: Sequence[str]) -> NoReturn:
+    """This process turns into the server."""
+    command = vllm_command(checkpoint, settings, more)
+    # By the environment: everybody on the machine can read arguments.
+    os.execve(command[0], command, os.environ | ({"VLLM_API_KEY": key} if key else {}))
+
+
+def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] = ()) -> list[str]:
+    """`more` is passed on, and wins."""
+    limit = settings.think_budget + settings.answer_budget + len(FORCED_EXIT)
+    exit_text = {"reasoning_parser": PARSER, "reasoning_end_str": FORCED_EXIT}
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(checkpoint)]
+    command += ["--served-model-name", settings.name, "--host", settings.host, "--port", str(settings.port)]
+    # Its own parsers need the tags to be single tokens, which they are not in Qwen2.5's vocabulary.
+    command += ["--reasoning-parser-plugin", str(PARSER_FILE), "--reasoning-parser", PARSER]
+    command += ["--reasoning-config", json.dumps(exit_text)]
+    command += ["--override-generation-config", json.dumps({"max_new_tokens": limit})]
+    command += ["--enable-prefix-caching"]
+    if has_vision(checkpoint):
+        command += ["--limit-mm-per-prompt", json.dumps({"image": MOST_PICTURES, "video": 0})]
+    if template := chat_template_beside(checkpoint):
+        command += ["--chat-template", str(template)]
+    if settings.context is not None:
+        command += ["--max-model-len", str(settings.context)]
+    return [*command, *more]
+
+
+def chat_template_beside(checkpoint: Path) -> Path | None:
+    """Older VLM checkpoints keep the template with the processor; the tokenizer's own is found by vLLM."""
+    config = checkpoint / "tokenizer_config.json"
+    if (checkpoint / "chat_template.jinja").is_file():
+        return None
+    if config.is_file() and "chat_template" in json.loads(config.read_text(encoding="utf-8")):
+        return None
+    beside = checkpoint / "chat_template.json"
+    return beside if beside.is_file() else None

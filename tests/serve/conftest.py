@@ -1,0 +1,102 @@
+"""A real server on a free port, over the mini-world's base or a random model."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import openai
+import pytest
+import torch
+from tests.rollout.conftest import PADDED_VOCABULARY, word_tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from xreasoner.models.load import Loaded
+from xreasoner.models.resolve import resolve_model
+from xreasoner.serve.http import Server
+from xreasoner.serve.settings import ServeSettings
+from xreasoner.serve.torch_server import load_for_serving, torch_server
+
+KEY = "tell-nobody"
+
+
+@contextmanager
+def serving(
+    loaded: Loaded, settings: ServeSettings, rows: int = 8, key: str | None = None
+) -> Iterator[Server]:
+    with torch_server(loaded, settings, rows, key) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def miniworld() -> Loaded:
+    return load_for_serving(resolve_model("miniworld"))
+
+
+@pytest.fixture(scope="module")
+def server(miniworld: Loaded) -> Iterator[Server]:
+    settings = ServeSettings("mini", port=0, think_budget=64, answer_budget=16)
+    with serving(miniworld, settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+
+THOUGHT = "<think> w1 w2 w3 w4 w5 w6 w7 w8 w9 </think>"
+ANSWER = "<answer> w20 w21 </answer>"
+
+
+def chain_model(script: str) -> Loaded:
+    """A model whose next token depends on the last one alone: its text is known by hand.
+
+    Embeddings are unit vectors, all layers add nothing, and the head maps each word to its successor.
+    """
+    tokenizer = word_tokenizer()
+    config = Qwen2Config(
+        vocab_size=PADDED_VOCABULARY,
+        hidden_size=PADDED_VOCABULARY,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=False,
+        eos_token_id=tokenizer.eos_token_id,
+        max_position_embeddings=256,
+    )
+    model = Qwen2ForCausalLM(config).eval()
+    ids = tokenizer.convert_tokens_to_ids(["assistant", *script.split()])
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(torch.eye(PADDED_VOCABULARY))
+        layer = model.model.layers[0]
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+        model.lm_head.weight.zero_()
+        for word, successor in zip(ids, ids[1:], strict=False):
+            model.lm_head.weight[successor, word] = 1.0
+    return Loaded(model, tokenizer, None)
+
+
+@pytest.fixture(scope="session")
+def thinker() -> Loaded:
+    """Thinks for ten tokens, the opening one included, and answers."""
+    return chain_model(f"{THOUGHT} {ANSWER} <|im_end|>")
+
+
+@pytest.fixture(scope="session")
+def endless() -> Loaded:
+    """Never closes its thought; asked to answer, it does."""
+    loaded = chain_model(f"</think> {ANSWER} <|im_end|>")
+    words = loaded.tokenizer.convert_tokens_to_ids(["assistant", "<think>", "w1", "w2", "w1"])
+    with torch.no_grad():
+        loaded.model.lm_head.weight[:, words[0]] = 0
+        for word, successor in zip(words, words[1:], strict=False):
+            loaded.model.lm_head.weight[successor, word] = 1.0
+    return loaded

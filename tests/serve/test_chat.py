@@ -1,0 +1,152 @@
+"""The server asked by OpenAI's own client: text and pictures, whole and streamed."""
+
+import threading
+import time
+from typing import Any
+
+import openai
+import pytest
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.miniworld.problems import make_problems
+from xreasoner.models.load import Loaded
+from xreasoner.records import Problem, Rollout, Sampling
+from xreasoner.rollout.api_wire import as_message
+from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.serve.http import Server
+
+VIEWS = ("text", "image")
+
+
+def problem_of(view: str, number: int = 0) -> Problem:
+    return make_problems("sums", view, (1, 3), 4, "test", 5)[number]  # type: ignore[arg-type]
+
+
+def messages_of(problem: Problem) -> list[Any]:
+    return [as_message(message) for message in problem_prompt(problem, None).messages]
+
+
+def in_process(loaded: Loaded, problem: Problem, **sampling: Any) -> Rollout:
+    """As the server would with its own budgets, or with those given."""
+    wanted = Sampling(**{"think_budget": 64, "answer_budget": 16} | sampling)
+    (rollout,) = TorchEngine(loaded).generate([problem_prompt(problem, None)], wanted)
+    return rollout
+
+
+def parts_of(answer: Any) -> tuple[str | None, str | None]:
+    message = answer.choices[0].message
+    return message.model_extra["reasoning_content"], message.content
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_answer_is_the_engines(client: openai.OpenAI, miniworld: Loaded, view: str) -> None:
+    problem = problem_of(view)
+    answer = client.chat.completions.create(model="mini", messages=messages_of(problem), temperature=0)
+    expected = in_process(miniworld, problem)
+    thought, reply = parts_of(answer)
+    text = f"<think>{thought}</think>{reply or ''}" if thought else reply
+    assert text == expected.text
+    choice, usage = answer.choices[0], answer.usage
+    assert choice.finish_reason == ("stop" if expected.stop == "eos" else "length")
+    assert usage.prompt_tokens == len(expected.prompt_ids)
+    assert usage.completion_tokens == len(expected.token_ids)
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    assert usage.completion_tokens_details.reasoning_tokens == expected.think_tokens
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 1.0, "n": 3, "seed": 7}])
+def test_the_stream_is_the_whole_in_pieces(client: openai.OpenAI, view: str, sampling: Any) -> None:
+    asked = {"model": "mini", "messages": messages_of(problem_of(view)), **sampling}
+    whole = client.chat.completions.create(**asked)
+    counting = {"stream": True, "stream_options": {"include_usage": True}}
+    chunks = list(client.chat.completions.create(**asked, **counting))
+    texts = {choice.index: ["", ""] for choice in whole.choices}
+    reasons = {}
+    for chunk in chunks:
+        for choice in chunk.choices:
+            texts[choice.index][0] += (choice.delta.model_extra or {}).get("reasoning_content") or ""
+            texts[choice.index][1] += choice.delta.content or ""
+            reasons[choice.index] = choice.finish_reason or reasons.get(choice.index)
+    for choice in whole.choices:
+        thought = choice.message.model_extra["reasoning_content"]
+        assert texts[choice.index] == [thought or "", choice.message.content or ""]
+        assert reasons[choice.index] == choice.finish_reason
+    assert chunks[-1].usage == whole.usage and len({chunk.id for chunk in chunks}) == 1
+    assert len(chunks) > len(whole.choices) * 3
+
+
+def test_a_seed_is_an_answer_and_no_seed_another(client: openai.OpenAI) -> None:
+    def text(**seed: int) -> str | None:
+        messages = messages_of(problem_of("text"))
+        answer = client.chat.completions.create(model="mini", messages=messages, temperature=8.0, **seed)
+        return answer.choices[0].message.content
+
+    assert text(seed=1) == text(seed=1)
+    assert len({text(), text(), text(seed=1), text(seed=2)}) == 4
+
+
+def test_a_message_is_gone_on_with(client: openai.OpenAI, miniworld: Loaded) -> None:
+    """Its first words given, the model says the rest of what it would have said."""
+    problem = problem_of("text", 2)
+    whole = in_process(miniworld, problem)
+    words = whole.text.split(" ")
+    begun = " ".join(words[: len(words) // 2])
+    answer = client.chat.completions.create(
+        model="mini",
+        messages=[*messages_of(problem), {"role": "assistant", "content": begun}],
+        temperature=0,
+        extra_body={"continue_final_message": True, "add_generation_prompt": False},
+    )
+    rest = "".join(part or "" for part in parts_of(answer)).replace("</think>", "")
+    assert rest.split() == whole.text[len(begun) :].replace("</think>", "").split()
+
+
+def test_many_at_once_get_the_answers_they_get_alone(client: openai.OpenAI, miniworld: Loaded) -> None:
+    problems = [problem_of(view, number) for number in range(4) for view in VIEWS]
+    answers: dict[str, str] = {}
+
+    def ask(problem: Problem) -> None:
+        messages = messages_of(problem)
+        answer = client.chat.completions.create(model="mini", messages=messages, temperature=0)
+        thought, reply = parts_of(answer)
+        answers[problem.id] = f"<think>{thought}</think>{reply or ''}" if thought else reply or ""
+
+    threads = [threading.Thread(target=ask, args=(problem,)) for problem in problems]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {problem.id: in_process(miniworld, problem).text for problem in problems}
+
+
+def test_a_client_that_leaves_frees_its_row(client: openai.OpenAI, server: Server) -> None:
+    """Both in the middle of a stream and while it waits for the whole."""
+    desk = server.service.desk
+    endless: dict[str, Any] = {
+        "model": "mini",
+        "messages": messages_of(problem_of("text")),
+        "temperature": 30.0,
+        "max_tokens": 900,
+        "n": 4,
+    }
+    with client.chat.completions.create(**endless, stream=True) as stream:
+        next(iter(stream))
+        assert desk.under_way == 1
+    wait_until(lambda: desk.under_way == 0 and desk.rows_in_use == 0)
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.3).chat.completions.create(**endless)
+    wait_until(lambda: desk.under_way == 0 and desk.rows_in_use == 0)
+
+
+def wait_until(true: Any, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_models_are_listed(client: openai.OpenAI) -> None:
+    (model,) = client.models.list().data
+    assert (model.id, model.owned_by) == ("mini", "xreasoner")
+    assert client.models.retrieve("mini").id == "mini"

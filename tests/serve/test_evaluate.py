@@ -1,0 +1,49 @@
+"""An evaluation is the same whether the model sits in this process or behind the server."""
+
+from pathlib import Path
+
+import pytest
+
+from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.runner import evaluate
+from xreasoner.evals.samples import read_samples
+from xreasoner.miniworld.problems import make_problems
+from xreasoner.models.load import Loaded
+from xreasoner.records import Sampling
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.api_engine import ApiEngine, Server
+from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.serve.http import Server as HttpServer
+
+SAMPLING = Sampling(think_budget=24, answer_budget=12)
+
+
+def answers(engine: Engine, benchmark: Benchmark, out: Path) -> list[tuple[object, ...]]:
+    with Grader() as grader:
+        evaluate(engine, grader, benchmark, None, SAMPLING, out, lambda progress: None)
+    samples = read_samples(out / f"{benchmark.name}.jsonl")
+    return [
+        (one.id, one.extracted, one.correct, one.forced, one.stop, one.think_tokens, one.text.split())
+        for one in samples
+    ]
+
+
+@pytest.mark.parametrize("exit_by", ["auto", "again"])
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_the_same_greedy_answers(
+    miniworld: Loaded, server: HttpServer, tmp_path: Path, modality: str, exit_by: str
+) -> None:
+    problems = make_problems("sums", modality, (1, 4), 6, "test", 3) + make_problems(  # type: ignore[arg-type]
+        "labs",
+        modality,
+        (1, 3),
+        4,
+        "test",
+        3,  # type: ignore[arg-type]
+    )
+    benchmark = Benchmark("mini", modality, "general", tuple(problems))  # type: ignore[arg-type]
+    remote = ApiEngine(Server(f"{server.url}/v1", "mini", exit_by=exit_by))  # type: ignore[arg-type]
+    here = answers(TorchEngine(miniworld), benchmark, tmp_path / "here")
+    assert here == answers(remote, benchmark, tmp_path / "there")
+    assert len({tuple(row[-1]) for row in here}) > 3  # type: ignore[arg-type]
