@@ -8,6 +8,7 @@ import pytest
 import yaml
 from rich.console import Console
 from tests.data import true_schemas as schemas
+from tests.evals.benchmarks.copies import COPIES
 from tests.rollout.chat_server import Said, serving
 
 from xreasoner.distill.run import distill
@@ -31,14 +32,10 @@ def write_corpora(folder: Path) -> dict[str, Path]:
     raw += [schemas.raw_chain("write it", "so .", "print", "x", domain="code")]
     orz = [schemas.orz(f"{i} - {i - 3} ?", "3") for i in range(10, 34)]
     medqa = [schemas.medqa(f"patient {i} needs ?", DRUGS[: 4 + i % 2], "ABCD"[i % 4]) for i in range(24)]
-    tests = [schemas.medqa(f"test patient {i} has ?", DRUGS[:4], "ABCD"[i % 4]) for i in range(3)]
-    gsm = [schemas.gsm8k(f"{i} + 5 ?", f"{i} + 5 = <<{i}+5={i + 5}>>{i + 5}", str(i + 5)) for i in range(3)]
     schemas.write_parquet(folder / "openthoughts" / "metadata" / "train-00000-of-00001.parquet", raw)
     schemas.write_json(folder / "orz.json", orz)
     schemas.write_jsonl(folder / "medqa" / "train.jsonl", medqa)
-    schemas.write_jsonl(folder / "medqa" / "test.jsonl", tests)
-    schemas.write_parquet(folder / "gsm8k" / "main" / "test-00000-of-00001.parquet", gsm)
-    names = ("openthoughts", "orz.json", "medqa", "gsm8k")
+    names = ("openthoughts", "orz.json", "medqa")
     return {name.partition(".")[0].replace("orz", "orz-math"): folder / name for name in names}
 
 
@@ -60,7 +57,13 @@ def shrunk(name: str, base: Path, out: Path, files: dict[str, Path]) -> list[str
             sizes |= {"held_out": 2, "eval_every": 1}
             changes += [f"{stage}.{key}={value}" for key, value in sizes.items()]
     for number, entry in enumerate(raw["evaluation"]["benchmarks"]):
-        changes.append(f"evaluation.benchmarks.{number}.path={files[entry['name']]}")
+        folder = out.parent / f"copy-{entry['name']}"
+        folder.mkdir()
+        copy = COPIES[entry["name"]](folder)
+        changes += [
+            f"evaluation.benchmarks.{number}.path={copy}",
+            f"evaluation.benchmarks.{number}.count=1",
+        ]
     return changes
 
 
@@ -77,19 +80,27 @@ def kept(out: Path, stage: str) -> tuple[int, dict[str, int]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "left_out"),
+    ("name", "left_out", "benchmarks"),
     [
-        ("x-reasoner-7b", {"wrong final answer": 1, "problem is empty": 1}),
-        ("x-reasoner-3b-lora", {"wrong final answer": 1, "problem is empty": 1, "another domain": 1}),
+        (
+            "x-reasoner-7b",
+            {"wrong final answer": 1, "problem is empty": 1},
+            {"gsm8k", "mmlu-pro", "mmmu-pro", "mmmu", "mathvista", "medqa"},
+        ),
+        (
+            "x-reasoner-3b-lora",
+            {"wrong final answer": 1, "problem is empty": 1, "another domain": 1},
+            {"gsm8k", "mmmu-pro", "mathvista"},
+        ),
     ],
 )
 def test_the_general_recipes_run_in_their_shape(
-    name: str, left_out: dict[str, int], tiny_base: Path, tmp_path: Path
+    name: str, left_out: dict[str, int], benchmarks: set[str], tiny_base: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     results = run(name, tiny_base, out, write_corpora(tmp_path))
     asked = {(row["stage"], row["benchmark"]) for row in results["results"]}
-    assert asked == {(s, b) for s in ("base", "sft", "rl") for b in ("gsm8k", "medqa")}
+    assert asked == {(s, b) for s in ("base", "sft", "rl") for b in benchmarks}
     assert kept(out, "sft") == (33 - sum(left_out.values()), left_out)
     assert kept(out, "rl") == (24, {})
     for folder in ("1-sft", "2-rl"):
