@@ -137,10 +137,15 @@ def answer_of(case: Case) -> str:
     return extract_answer(case.text, case.problem).answer or ""
 
 
+def written_answer(case: Case) -> str:
+    """Math-Verify reads letters as they are and mathematics between dollar signs."""
+    return answer_of(case) if case.kind == "choice" else f"${answer_of(case)}$"
+
+
 def judges(mmmu: Path | None, mathvista: Path | None) -> dict[str, Judge]:
     found = {
         f"Math-Verify {version('math-verify')}, all": math_verify_judge(lambda case: case.text),
-        "Math-Verify, our extract": math_verify_judge(lambda case: f"${answer_of(case)}$"),
+        "Math-Verify, our extract": math_verify_judge(written_answer),
     }
     if mmmu:
         found["MMMU, the reply"] = mmmu_judge(mmmu, reply_of)
