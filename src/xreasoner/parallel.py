@@ -1,13 +1,18 @@
 """Ranks, seeds and reductions. One process is the same code with a world of size 1."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+T = TypeVar("T")
 
 PATIENCE = timedelta(hours=6)
 """How long a rank waits for another: one may graft or evaluate alone while the others have nothing to do."""
@@ -48,6 +53,28 @@ def total(value: Tensor, world: World) -> Tensor:
     if world.size > 1:
         dist.all_reduce(value)
     return value
+
+
+def share(items: Sequence[T], world: World) -> Sequence[T]:
+    """What of some work that all ranks know is this one's."""
+    return items[world.rank :: world.size]
+
+
+def gather(own: Sequence[T], world: World) -> list[T]:
+    """What became of everybody's share, in the order of the whole, on each rank."""
+    if world.size == 1:
+        return list(own)
+    shares: list[list[T]] = [[] for _ in range(world.size)]
+    dist.all_gather_object(shares, list(own))
+    found: dict[int, T] = {}
+    for rank, some in enumerate(shares):
+        found |= {rank + world.size * i: one for i, one in enumerate(some)}
+    return [found[place] for place in range(len(found))]
+
+
+def whole(weight: Tensor) -> Tensor:
+    """A weight that is divided among the ranks, put together on each; all of them ask at the same time."""
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 
 def wait_for_all(world: World) -> None:

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.train.test_sft import settings
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.checkpoint import save_model
 from xreasoner.records import Problem
+from xreasoner.train.progress import Silent
+from xreasoner.train.sft import train_sft
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +57,16 @@ def problems() -> list[Problem]:
         return Problem(f"p{i}", (f"{a} + {b} = ?",), str(a + b), "exact", reasoning=thought)
 
     return [sums(i) for i in range(40)]
+
+
+@pytest.fixture(scope="session")
+def arms() -> list[Problem]:
+    """One question, five answers, all equally likely to whom was taught them."""
+    return [Problem(f"arm{i}", ("what ?",), str(i), "exact", reasoning="so then") for i in range(5)]
+
+
+@pytest.fixture
+def gambler(start: Path, arms: list[Problem], tmp_path: Path) -> Path:
+    """A model that thinks briefly and answers 0 to 4 at random."""
+    train_sft(settings(steps=60, tokens_per_step=80), start, arms, tmp_path / "sft", 0, Silent())
+    return tmp_path / "sft" / "model"

@@ -6,7 +6,6 @@ import pytest
 import torch
 from tests.train.rollouts import settings
 from tests.train.test_sft import KilledError, weights
-from tests.train.test_sft import settings as sft_settings
 from transformers import AutoModelForCausalLM
 
 from xreasoner.records import Problem
@@ -14,24 +13,10 @@ from xreasoner.train import grpo
 from xreasoner.train.groups import draw
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import Silent
-from xreasoner.train.sft import train_sft
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="session")
-def arms() -> list[Problem]:
-    """One question, five answers, all equally likely to whom was taught them."""
-    return [Problem(f"arm{i}", ("what ?",), str(i), "exact", reasoning="so then") for i in range(5)]
-
-
-@pytest.fixture
-def gambler(start: Path, arms: list[Problem], tmp_path: Path) -> Path:
-    """A model that thinks briefly and answers 0 to 4 at random."""
-    train_sft(sft_settings(steps=60, tokens_per_step=80), start, arms, tmp_path / "sft", 0, Silent())
-    return tmp_path / "sft" / "model"
 
 
 @pytest.mark.slow

@@ -1,66 +1,26 @@
 """Two processes with sharded weights against one: the same loss, the same training, the same checkpoint."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.train.rollouts import settings as grpo_settings
 from tests.train.test_sft import settings
+from tests.train.two_processes import read_metrics, train_on_two
 from transformers import AutoModelForCausalLM
 
 from xreasoner.records import Problem
+from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import Silent
 from xreasoner.train.sft import train_sft
 
 pytestmark = pytest.mark.slow
 
-TRAIN = """
-import sys
-from pathlib import Path
-from xreasoner.recipe import SftStage
-from xreasoner.records import Problem
-from xreasoner.train.progress import Silent
-from xreasoner.train.sft import train_sft
-start, out, settings, problems = sys.argv[1:]
-problems = [Problem(i, (q,), a, "exact", reasoning=r) for i, q, a, r in __import__("json").loads(problems)]
-train_sft(SftStage.model_validate_json(settings), Path(start), problems, Path(out), 0, Silent())
-"""
-
-
-def run_on_two(start: Path, out: Path, steps: int, problems: list[Problem]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    told = json.dumps([(p.id, p.question[0], p.answer, p.reasoning) for p in problems])
-    chosen = settings(steps=steps, lr=1e-3).model_dump_json(by_alias=True)
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(start), str(out), chosen, told],
-            env=os.environ
-            | {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            | {"OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in ranks:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-
-
-def read_metrics(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
 
 def test_two_processes_train_as_one_and_resume(start: Path, problems: list[Problem], tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     train_sft(settings(steps=5, lr=1e-3), start, problems, one, 0, Silent())
-    run_on_two(start, two, 5, problems)
+    train_on_two(start, tmp_path, {"two": settings(steps=5, lr=1e-3)}, problems)
     first = read_metrics(two)
     for key in ("loss", "grad_norm"):
         assert [line[key] for line in first] == pytest.approx(
@@ -71,7 +31,41 @@ def test_two_processes_train_as_one_and_resume(start: Path, problems: list[Probl
     torch.testing.assert_close(trained, expected, rtol=1e-3, atol=1e-4)
 
     # From the state after step 4 only the last step is done again, to the last bit.
-    run_on_two(start, two, 5, problems)
+    train_on_two(start, tmp_path, {"two": settings(steps=5, lr=1e-3)}, problems)
     again = AutoModelForCausalLM.from_pretrained(two / "model").state_dict()
     assert all(torch.equal(trained[name], again[name]) for name in trained)
     assert read_metrics(two)[:4] == first[:4]
+
+
+GRPO = {
+    "plain": {"samples_every": 1, "eval_every": 2},
+    "kl": {"kl": 0.1, "updates_per_batch": 2, "steps": 2},
+    "refill": {"refill": True, "prompts_per_step": 3, "steps": 2},
+    # A single row: one of the two has none.
+    "few": {"prompts_per_step": 1, "samples_per_prompt": 8, "tokens_per_microbatch": 1000},
+    # Nobody comes to an answer: neither momentum nor decay may move a weight.
+    "silent": {"forced_exit": False, "think_budget": 1, "answer_budget": 1, "weight_decay": 0.1, "steps": 2},
+}
+
+
+def test_two_processes_reinforce_as_one(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
+    stages = {name: grpo_settings(**{"lr": 1e-3, **changes}) for name, changes in GRPO.items()}
+    train_on_two(gambler, tmp_path / "two", stages, arms, held_out=3)
+    for name, chosen in stages.items():
+        one, two = tmp_path / "one" / name, tmp_path / "two" / name
+        train_grpo(chosen, gambler, arms, arms[:3], one, 0, Silent())
+        for mine, theirs in zip(read_metrics(one), read_metrics(two), strict=True):
+            untimed = {key for key in mine if not key.endswith("seconds")}
+            assert [theirs[key] for key in untimed] == pytest.approx(
+                [mine[key] for key in untimed], rel=1e-3, abs=1e-5
+            ), name
+        trained = AutoModelForCausalLM.from_pretrained(two / "model").state_dict()
+        expected = AutoModelForCausalLM.from_pretrained(one / "model").state_dict()
+        torch.testing.assert_close(trained, expected, rtol=1e-3, atol=1e-4)
+    begun = AutoModelForCausalLM.from_pretrained(gambler).state_dict()
+    assert all(torch.equal(trained[name], begun[name]) for name in begun), "the last stage was silent"
+    assert any(line.get("grad_norm", 0) > 0 for line in read_metrics(tmp_path / "two" / "few"))
+    samples = sorted(path.name for path in (tmp_path / "two" / "plain" / "samples").iterdir())
+    assert samples == [f"step-{step:06}.jsonl" for step in range(1, 5)]
+    first = (tmp_path / "one" / "plain" / "samples" / samples[0]).read_bytes()
+    assert (tmp_path / "two" / "plain" / "samples" / samples[0]).read_bytes() == first

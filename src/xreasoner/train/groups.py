@@ -6,12 +6,16 @@ from functools import lru_cache
 
 from xreasoner.chat.template import Example, problem_prompt
 from xreasoner.data.packing import shuffled
+from xreasoner.parallel import World, gather, share
 from xreasoner.recipe import GrpoStage
 from xreasoner.records import Problem, Prompt, Rollout, Sampling, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 from xreasoner.train.advantages import group_advantages
 from xreasoner.train.loss import Family
+
+Graded = tuple[list[Rollout], list[Score]]
+"""The answers to one prompt."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Rewarder:
     instruction: str | None
     settings: GrpoStage
     seed: int
+    world: World
 
     def collect(self, problems: Sequence[Problem], step: int, cursor: int) -> Batch:
         """The step's groups; with refilling, prompts whose group shows no spread are drawn anew."""
@@ -67,27 +72,25 @@ class Rewarder:
     def accuracy(self, held_out: Sequence[Problem]) -> float:
         """Greedy, as evaluation asks; answers the grader failed on are left out."""
         sampling = replace(self._sampling(step=0), n=1, temperature=0.0)
-        prompts = [self._prompt(problem, position) for position, problem in enumerate(held_out)]
-        rollouts = _by_prompt(self.engine.generate(prompts, sampling), 1)
-        pairs = [(p, rollouts[prompt.id][0].text) for p, prompt in zip(held_out, prompts, strict=True)]
-        verdicts = [score.correct for score in self.grader.score_many(pairs) if score.correct is not None]
+        graded = gather(self._graded(share(list(enumerate(held_out)), self.world), sampling), self.world)
+        verdicts = [scores[0].correct for _, scores in graded if scores[0].correct is not None]
         return sum(verdicts) / max(1, len(verdicts))
 
     def _answer(self, problems: Sequence[Problem], step: int, cursor: int, count: int) -> list[Group]:
-        drawn = [draw(problems, self.seed, position) for position in range(cursor, cursor + count)]
-        prompts = [self._prompt(problem, cursor + i) for i, problem in enumerate(drawn)]
-        n = self.settings.samples_per_prompt
-        rollouts = _by_prompt(self.engine.generate(prompts, self._sampling(step)), n)
-        pairs = [
-            (problem, rollout.text)
-            for problem, prompt in zip(drawn, prompts, strict=True)
-            for rollout in rollouts[prompt.id]
-        ]
-        scores = self.grader.score_many(pairs)
+        """Each rank has its share of the prompts answered; then all ranks know all groups."""
+        drawn = [(place, draw(problems, self.seed, place)) for place in range(cursor, cursor + count)]
+        graded = gather(self._graded(share(drawn, self.world), self._sampling(step)), self.world)
         return [
-            _group(problem, rollouts[prompt.id], scores[i * n : (i + 1) * n], self.settings.std_scaling)
-            for i, (problem, prompt) in enumerate(zip(drawn, prompts, strict=True))
+            _group(problem, rollouts, scores, self.settings.std_scaling)
+            for (_, problem), (rollouts, scores) in zip(drawn, graded, strict=True)
         ]
+
+    def _graded(self, drawn: Sequence[tuple[int, Problem]], sampling: Sampling) -> list[Graded]:
+        prompts = [self._prompt(problem, place) for place, problem in drawn]
+        rollouts = _by_prompt(self.engine.generate(prompts, sampling), sampling.n)
+        answers = [(p, r) for (_, p), prompt in zip(drawn, prompts, strict=True) for r in rollouts[prompt.id]]
+        scores = iter(self.grader.score_many([(problem, rollout.text) for problem, rollout in answers]))
+        return [(rollouts[prompt.id], [next(scores) for _ in range(sampling.n)]) for prompt in prompts]
 
     def _prompt(self, problem: Problem, position: int) -> Prompt:
         # The same problem may be drawn twice in a step: the position keeps its samples apart.
@@ -161,6 +164,8 @@ def _group(
 def _by_prompt(rollouts: Iterator[Rollout], samples: int) -> dict[str, list[Rollout]]:
     found: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
+        if rollout.trouble:
+            raise ValueError(f"training prompt {rollout.prompt_id}: {rollout.trouble}")
         found.setdefault(rollout.prompt_id, []).append(rollout)
     for answers in found.values():
         answers.sort(key=lambda rollout: rollout.sample)

@@ -12,17 +12,16 @@ from torch.optim import Optimizer
 
 from xreasoner.files import folder_written_atomically
 from xreasoner.models.checkpoint import load_state, save_state
-from xreasoner.models.load import Loaded
-from xreasoner.parallel import World, join_world, seed_step
+from xreasoner.parallel import World, join_world, seed_step, wait_for_all
 from xreasoner.recipe import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.train.groups import Batch, Rewarder, learned_tokens
-from xreasoner.train.metrics import MetricsFile
+from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
 from xreasoner.train.policy_update import add_reference, backward, policy_rows
-from xreasoner.train.progress import Progress, running
+from xreasoner.train.progress import Progress, Silent, running
+from xreasoner.train.samplers import open_sampler
 from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
 from xreasoner.train.watch import describe, keep_samples
 
@@ -51,8 +50,7 @@ def train_grpo(
     if not problems:
         raise ValueError("there is nothing to train on: the data of this stage is empty")
     world = join_world()
-    if world.size > 1:
-        raise ValueError("GRPO trains on one process so far: start it without torchrun")
+    progress = progress if world.is_first else Silent()
     trainee = open_trainee(start, settings, seed, world)
     reference = open_reference(start, settings, seed, world)
     optimizer = adamw(trainee.nll, settings.lr, settings.betas, settings.weight_decay)
@@ -60,14 +58,14 @@ def train_grpo(
     cursor, best = extra.get("cursor", 0), Best(**extra.get("best", {}))
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
-    engine = TorchEngine(Loaded(trainee.lm, trainee.tokenizer, None), max_rows=settings.rows)
+    sampler = open_sampler(settings, start, trainee)
 
     with (
         Grader() as grader,
-        MetricsFile(out / "metrics.jsonl", done) as metrics,
+        metrics_of(world, out / "metrics.jsonl", done) as metrics,
         running(progress, "grpo", steps, done),
     ):
-        rewarder = Rewarder(engine, grader, instruction, settings, seed)
+        rewarder = Rewarder(sampler, grader, instruction, settings, seed, world)
         if done == 0 and settings.eval_every:
             best = watch(trainee, rewarder, held_out, 0, best, out, metrics)
         for step in range(done, steps):
@@ -76,12 +74,13 @@ def train_grpo(
             batch = rewarder.collect(problems, step, cursor)
             cursor, collected = batch.cursor, time.monotonic()
             set_lr(optimizer, lr_at(step))
-            values = describe(batch) | learn(trainee, reference, optimizer, batch, settings, step)
+            with sampler.training():
+                values = describe(batch) | learn(trainee, reference, optimizer, batch, settings, step)
             values |= {"lr": lr_at(step), "rollout_seconds": collected - began}
             values["update_seconds"] = time.monotonic() - collected
             metrics.write(step + 1, values)
             progress.step(step + 1, {name: values[name] for name in SHOWN})
-            if (step + 1) % settings.samples_every == 0:
+            if world.is_first and (step + 1) % settings.samples_every == 0:
                 keep_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
             if is_watched(step + 1, steps, settings):
                 best = watch(trainee, rewarder, held_out, step + 1, best, out, metrics)
@@ -127,7 +126,7 @@ def watch(
     step: int,
     best: Best,
     out: Path,
-    metrics: MetricsFile,
+    metrics: MetricsFile | NoMetrics,
 ) -> Best:
     """Ask the held-out problems; where they went better than ever, keep the checkpoint."""
     accuracy = rewarder.accuracy(held_out)
@@ -143,8 +142,10 @@ def finish(trainee: Trainee, best: Best, out: Path) -> None:
     if best == Best():
         save_trainee(trainee, out / "model")
         return
-    with folder_written_atomically(out / "model") as folder:
-        shutil.copytree(out / "best", folder, dirs_exist_ok=True)
+    if trainee.world.is_first:
+        with folder_written_atomically(out / "model") as folder:
+            shutil.copytree(out / "best", folder, dirs_exist_ok=True)
+    wait_for_all(trainee.world)
 
 
 def open_reference(start: Path, settings: GrpoStage, seed: int, world: World) -> Trainee | None:

@@ -40,6 +40,10 @@ class Family:
     def tokens(self) -> int:
         return len(self.prompt) + sum(len(reply.ids) for reply in self.replies)
 
+    @property
+    def targets(self) -> int:
+        return sum(sum(reply.is_target) for reply in self.replies)
+
 
 def pack(examples: Sequence[Example], device: torch.device) -> Row:
     lengths = tuple(len(example.ids) for example in examples)

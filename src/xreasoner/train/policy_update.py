@@ -1,13 +1,14 @@
 """One optimizer step of GRPO: the gradient of a batch of groups, row by row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from xreasoner.data.packing import cut_rows
 from xreasoner.models.attention import packed_attention
+from xreasoner.parallel import share, total
 from xreasoner.recipe import GrpoStage
 from xreasoner.train.groups import Group, families, is_learned
 from xreasoner.train.loss import Family, Row, pack_families
@@ -25,6 +26,8 @@ class PolicyRow:
     reference_logprob_N: Tensor | None = None
     old_logprob_N: Tensor | None = None
     """The trainer's own, before the first update on this batch; known once that was computed."""
+    counts: bool = True
+    """False: computed for nothing but to keep step with the other ranks."""
 
 
 @dataclass(frozen=True)
@@ -39,39 +42,46 @@ class Gradient:
 
 
 def policy_rows(groups: Sequence[Group], settings: GrpoStage, trainee: Trainee) -> list[PolicyRow]:
-    """Rows of all groups that can have a gradient, longest first."""
+    """This rank's rows of all groups that can have a gradient, longest first; each rank has equally many."""
     everything = settings.kl > 0 or not settings.skip_zero_spread
     computed = [group for group in groups if everything or group.has_signal]
     parts = [
         (group, family, samples)
         for group in computed
         for family, samples in families([group], settings.overlong, settings.tokens_per_microbatch)
+        if family.targets
     ]
-    cut = cut_rows([family.tokens for _, family, _ in parts], settings.tokens_per_microbatch) if parts else []
-    rows = [_policy_row([parts[index] for index in row], settings.overlong, trainee) for row in cut]
-    return [row for row in rows if row.row.targets]
+    if not parts:
+        return []
+    ranks = trainee.world.size
+    lengths = [family.tokens for _, family, _ in parts]
+    cut = cut_rows(lengths, settings.tokens_per_microbatch, ranks if len(parts) >= ranks else 1)
+    own = share(cut, trainee.world)
+    rows = [
+        _policy_row([parts[index] for index in row], settings.overlong, trainee) for row in own or cut[-1:]
+    ]
+    return rows if own else [replace(row, counts=False) for row in rows]
 
 
 def backward(trainee: Trainee, rows: Sequence[PolicyRow], tokens: int, settings: GrpoStage) -> Gradient:
     """Leave the gradient of the batch's loss in `.grad`; `tokens` are all that count, skipped ones too."""
-    sums = torch.zeros(4, device=trainee.world.device)
-    computed = 0
+    world = trainee.world
+    sums = torch.zeros(5, device=world.device)
     with packed_attention(trainee.lm), trainee.precision():
         for item in rows:
             logprob_N = -trainee.nll(item.row, temperature=settings.temperature)
             if item.old_logprob_N is None:
                 item.old_logprob_N = logprob_N.detach()
             loss, measured = row_loss(item, logprob_N, settings)
-            (loss / tokens).backward()
-            sums += measured
-            computed += item.row.targets
-    loss_sum, clipped, distance, kl = sums.tolist()
-    share = max(1, computed)
-    return Gradient(loss_sum / tokens, clipped / share, distance / share, kl / share)
+            # Sharded gradients are averaged over the ranks: the world's size makes a sum of it.
+            (loss * (item.counts * world.size / tokens)).backward()
+            sums += item.counts * measured
+    loss_sum, clipped, distance, kl, computed = total(sums, world).tolist()
+    return Gradient(loss_sum / tokens, clipped / computed, distance / computed, kl / computed)
 
 
 def row_loss(item: PolicyRow, logprob_N: Tensor, settings: GrpoStage) -> tuple[Tensor, Tensor]:
-    """The summed loss of a row; and the sums of loss, clipped tokens, sampler mismatch and divergence."""
+    """The summed loss of a row; and the sums of loss, clipped tokens, mismatch, divergence, tokens."""
     old_N, advantage_N = item.old_logprob_N, item.advantage_N
     assert old_N is not None
     clip = (settings.clip_low, settings.clip_high)
@@ -85,7 +95,8 @@ def row_loss(item: PolicyRow, logprob_N: Tensor, settings: GrpoStage) -> tuple[T
     loss = loss_N.sum()
     clipped = is_clipped(logprob_N.detach(), old_N, advantage_N, *clip).sum()
     distance = (old_N - item.sampled_logprob_N).abs().sum()
-    return loss, torch.stack([loss.detach(), clipped, distance, kl])
+    computed = torch.tensor(item.row.targets, device=logprob_N.device)
+    return loss, torch.stack([loss.detach(), clipped, distance, kl, computed])
 
 
 @torch.no_grad()
