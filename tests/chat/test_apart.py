@@ -10,14 +10,15 @@ WHOLE = "<think>\na < b\n</think>\n<answer>B</answer>"
 @pytest.mark.parametrize(
     ("text", "start", "expected"),
     [
-        (WHOLE, "anywhere", Apart("\na < b\n", "\n<answer>B</answer>")),
-        ("<think>\nand so", "anywhere", Apart("\nand so", "")),
+        (WHOLE, "anywhere", Apart("\na < b\n", "\n<answer>B</answer>", True)),
+        ("<think>\nand so", "anywhere", Apart("\nand so", "", True)),
         ("It is <think>", "anywhere", Apart("", "It is <think>")),
-        (" \n<think>a</think>b", "anywhere", Apart("a", "b")),
-        ("a</think>b", "in thought", Apart("a", "b")),
+        (" \n<think>a</think>b", "anywhere", Apart("a", "b", True)),
+        ("a</think>b", "in thought", Apart("a", "b", True)),
         ("a</think>b", "anywhere", Apart("", "a</think>b")),
         ("a <think> b", "in answer", Apart("", "a <think> b")),
         ("", "anywhere", Apart("", "")),
+        ("<think>", "anywhere", Apart("", "", True)),
     ],
 )
 def test_whole_texts(text: str, start: Begins, expected: Apart) -> None:
@@ -41,7 +42,7 @@ def test_pieces_are_the_whole(text: str, size: int) -> None:
         reasoning, content = reasoning + new.reasoning, content + new.content
         assert "think>" not in reasoning + content
     new = stream.grow(text, is_whole=True)
-    assert Apart(reasoning + new.reasoning, content + new.content) == take_apart(text)
+    assert Apart(reasoning + new.reasoning, content + new.content, new.thinks) == take_apart(text)
 
 
 def test_where_a_turn_that_was_begun_goes_on() -> None:

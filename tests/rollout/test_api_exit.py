@@ -104,3 +104,16 @@ def test_a_server_that_does_not_tell_where_it_stopped_is_taken_to_have_met_the_t
     legs = iter([Said("<think>a", completion_tokens=3), Said("B", completion_tokens=1)])
     found = answer_in_legs(lambda *_: next(legs), Sampling(think_budget=9, answer_budget=5))
     assert (found.text, found.forced_exit, found.think_tokens) == ("<think>a</think>B", False, 2)
+
+
+def test_a_thought_cut_within_its_first_tag_is_opened_once_more_and_closed() -> None:
+    legs = iter([Said("<thi", cut=True), Said(stopped_at="<think>", completion_tokens=3), Said("\nB")])
+    written: list[str] = []
+
+    def ask(text: str, tokens: int, stops: Sequence[str]) -> Said:
+        written.append(text)
+        return next(legs)
+
+    found = answer_in_legs(ask, Sampling(think_budget=2, answer_budget=5))
+    assert written == ["", "", "<think>\n</think>\n"]
+    assert (found.text, found.forced_exit) == ("<think>\n</think>\n\nB", True)

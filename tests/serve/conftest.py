@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import openai
 import pytest
@@ -79,7 +80,7 @@ def chain_model(script: str) -> Loaded:
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
         model.lm_head.weight.zero_()
-        for word, successor in zip(ids, ids[1:], strict=False):
+        for word, successor in pairwise(ids):
             model.lm_head.weight[successor, word] = 1.0
     return Loaded(model, tokenizer, None)
 
@@ -97,6 +98,6 @@ def endless() -> Loaded:
     words = loaded.tokenizer.convert_tokens_to_ids(["assistant", "<think>", "w1", "w2", "w1"])
     with torch.no_grad():
         loaded.model.lm_head.weight[:, words[0]] = 0
-        for word, successor in zip(words, words[1:], strict=False):
+        for word, successor in pairwise(words):
             loaded.model.lm_head.weight[successor, word] = 1.0
     return loaded

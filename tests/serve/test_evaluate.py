@@ -7,6 +7,7 @@ import pytest
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.runner import evaluate
 from xreasoner.evals.samples import read_samples
+from xreasoner.evals.task import Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import Loaded
 from xreasoner.records import Sampling
@@ -21,11 +22,11 @@ SAMPLING = Sampling(think_budget=24, answer_budget=12)
 
 def answers(engine: Engine, benchmark: Benchmark, out: Path) -> list[tuple[object, ...]]:
     with Grader() as grader:
-        evaluate(engine, grader, benchmark, None, SAMPLING, out, lambda progress: None)
-    samples = read_samples(out / f"{benchmark.name}.jsonl")
+        task = Task(benchmark, None, SAMPLING, out, out / "pictures")
+        evaluate(task, engine, grader, lambda progress: None)
     return [
         (one.id, one.extracted, one.correct, one.forced, one.stop, one.think_tokens, one.text.split())
-        for one in samples
+        for one in read_samples(task.samples_path)
     ]
 
 
@@ -34,14 +35,11 @@ def answers(engine: Engine, benchmark: Benchmark, out: Path) -> list[tuple[objec
 def test_the_same_greedy_answers(
     miniworld: Loaded, server: HttpServer, tmp_path: Path, modality: str, exit_by: str
 ) -> None:
-    problems = make_problems("sums", modality, (1, 4), 6, "test", 3) + make_problems(  # type: ignore[arg-type]
-        "labs",
-        modality,
-        (1, 3),
-        4,
-        "test",
-        3,  # type: ignore[arg-type]
-    )
+    problems = [
+        problem
+        for family in ("sums", "labs")
+        for problem in make_problems(family, modality, (1, 3), 5, "test", 3)  # type: ignore[arg-type]
+    ]
     benchmark = Benchmark("mini", modality, "general", tuple(problems))  # type: ignore[arg-type]
     remote = ApiEngine(Server(f"{server.url}/v1", "mini", exit_by=exit_by))  # type: ignore[arg-type]
     here = answers(TorchEngine(miniworld), benchmark, tmp_path / "here")

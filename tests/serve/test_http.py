@@ -190,5 +190,5 @@ def test_a_key_if_one_is_set(miniworld: Loaded) -> None:
 
 def test_a_port_in_use_is_one_line(server: Server, miniworld: Loaded) -> None:
     taken = ServeSettings("mini", port=server.server_address[1])
-    with pytest.raises(ValueError, match="cannot listen there: .*--port"), serving(miniworld, taken):
+    with pytest.raises(ValueError, match=r"cannot listen there: .*--port"), serving(miniworld, taken):
         pass

@@ -14,6 +14,8 @@ class Apart(NamedTuple):
 
     reasoning: str
     content: str
+    thinks: bool = False
+    """A thought was opened, if only to be empty."""
 
 
 def begins(written: str) -> Begins:
@@ -32,7 +34,7 @@ def take_apart(text: str, start: Begins = "anywhere") -> Apart:
             return Apart("", text)
         text = text.partition(THINK_OPEN)[2]
     reasoning, _, content = text.partition(THINK_CLOSE)
-    return Apart(reasoning, content)
+    return Apart(reasoning, content, True)
 
 
 def settled(text: str, stops: Sequence[str] = ()) -> str:
@@ -59,6 +61,5 @@ class Stream:
         now = take_apart(stable, self._start)
         if not is_whole and self._start == "anywhere" and not stable.strip():
             return Apart("", "")  # spaces before a thought are dropped, before an answer they are not
-        new = Apart(now.reasoning[len(self._sent.reasoning) :], now.content[len(self._sent.content) :])
-        self._sent = now
-        return new
+        sent, self._sent = self._sent, now
+        return Apart(now.reasoning[len(sent.reasoning) :], now.content[len(sent.content) :], now.thinks)

@@ -44,7 +44,7 @@ def _go_on_unopened(ask: Ask, text: str, tokens: int, sampling: Sampling) -> Ans
     if not sampling.answer_budget:
         return Answered(text, "length", False, 0)
     said = ask(text, sampling.answer_budget, [THINK_OPEN, THINK_CLOSE])
-    tokens, text = tokens + said.completion_tokens, text + said.thought + said.reply
+    tokens, text = tokens + said.completion_tokens, text + (said.thought or "") + said.reply
     if said.stopped_at == THINK_OPEN:
         opened = text + THINK_OPEN + FORCED_EXIT
         return _answer(ask, opened, sampling, forced=True, think_tokens=tokens)
@@ -58,12 +58,17 @@ def _answer(ask: Ask, text: str, sampling: Sampling, forced: bool, think_tokens:
         return Answered(text, "length", forced, think_tokens)
     said = ask(text, sampling.answer_budget, [])
     # Whatever a server's parser makes of an answer that begins in the middle, it is one text.
-    whole = text + said.thought + said.reply
+    whole = text + (said.thought or "") + said.reply
     return Answered(whole, "length" if said.cut else "eos", forced, think_tokens)
 
 
 def _first_text(said: Said) -> str:
-    return f"{THINK_OPEN}{said.thought}{said.reply}" if said.thought else said.reply
+    # A thought that is empty so far is one; a server that calls every missing thought empty has a reply.
+    if said.thought or (said.thought is not None and not said.reply):
+        return f"{THINK_OPEN}{said.thought}{said.reply}"
+    written = said.reply.strip()
+    # Cut within the tag itself: written once more, it is met as a whole.
+    return "" if said.cut and written != THINK_OPEN and THINK_OPEN.startswith(written) else said.reply
 
 
 def _closed(said: Said, text: str, is_open: bool) -> bool:

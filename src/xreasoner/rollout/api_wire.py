@@ -17,7 +17,8 @@ class Said:
     """One completion. A server may keep the thought apart from the reply."""
 
     reply: str = ""
-    thought: str = ""
+    thought: str | None = None
+    """None where the server knows of none."""
     cut: bool = False
     """It ended because it was long enough, not because it was done."""
     stopped_at: str | None = None
@@ -35,10 +36,15 @@ class Said:
             return self.reply
         stripped = self.thought == self.thought.strip()
         thought = f"\n{self.thought}\n" if stripped else self.thought
-        if not self.reply and self.cut:
+        if self._is_still_thinking:
             return THINK_OPEN + thought.rstrip("\n")
         gap = "" if self.reply[:1].isspace() else "\n"
         return f"{THINK_OPEN}{thought}{THINK_CLOSE}{gap if stripped else ''}{self.reply}"
+
+    @property
+    def _is_still_thinking(self) -> bool:
+        wrote_the_tag = self.reasoning_tokens is not None and self.reasoning_tokens < self.completion_tokens
+        return self.cut and not self.reply and not wrote_the_tag
 
 
 def read_completion(answered: Any) -> Said:
@@ -60,17 +66,18 @@ def read_completion(answered: Any) -> Said:
     )
 
 
-def thought_of(message: Any) -> str:
+def thought_of(message: Any) -> str | None:
     """It has two names."""
     extra = message.model_extra or {}
-    return str(extra.get("reasoning_content") or extra.get("reasoning") or "")
+    found = [extra.get(name) for name in ("reasoning_content", "reasoning")]
+    return next((str(thought) for thought in found if thought is not None), None)
 
 
 def thought_tokens(said: Said) -> int:
     """As the server counts them; else by the share of characters."""
     if said.reasoning_tokens:
         return said.reasoning_tokens
-    thought, reply = said.thought, said.reply
+    thought, reply = said.thought or "", said.reply
     if not thought and THINK_CLOSE in reply:
         thought, _, reply = reply.partition(THINK_CLOSE)
     everything = len(thought) + len(reply)

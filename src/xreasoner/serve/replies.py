@@ -37,7 +37,11 @@ def _choice(done: Done, start: Begins) -> Json:
     apart = take_apart(done.text, start)
     return {
         "index": done.sample,
-        "message": {"role": "assistant", **_texts(apart, missing=None)},
+        "message": {
+            "role": "assistant",
+            "content": apart.content or None,
+            "reasoning_content": apart.reasoning if apart.thinks else None,
+        },
         "logprobs": None,
         **_ending(done),
     }
@@ -59,7 +63,8 @@ def opening(sample: int) -> Json:
 
 
 def piece(sample: int, new: Apart) -> Json:
-    return _delta(sample, {key: text for key, text in _texts(new, missing="").items() if text})
+    texts = {"reasoning_content": new.reasoning, "content": new.content}
+    return _delta(sample, {key: text for key, text in texts.items() if text})
 
 
 def ending(done: Done) -> Json:
@@ -74,10 +79,6 @@ def usage(done: Sequence[Done], prompt_tokens: int) -> Json:
         "total_tokens": prompt_tokens + written,
         "completion_tokens_details": {"reasoning_tokens": sum(one.think_tokens for one in done)},
     }
-
-
-def _texts(apart: Apart, missing: str | None) -> Json:
-    return {"content": apart.content or missing, "reasoning_content": apart.reasoning or missing}
 
 
 def _ending(done: Done) -> Json:

@@ -83,7 +83,7 @@ class Call:
         for mail in self._mail(is_gone):
             assert isinstance(mail, Piece | Done)
             new = streams[mail.sample].grow(mail.text, is_whole=isinstance(mail, Done))
-            if any(new):
+            if new.reasoning or new.content:
                 yield self._chunk(replies.piece(mail.sample, new))
             if isinstance(mail, Done):
                 done.append(mail)

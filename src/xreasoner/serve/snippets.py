@@ -1,6 +1,7 @@
 """Two ways to ask a server that has just been started, ready to be pasted."""
 
 import json
+import shlex
 
 from xreasoner.serve.settings import ServeSettings
 
@@ -14,7 +15,7 @@ def greeting(url: str, settings: ServeSettings, key_from: str | None = None) -> 
 def curl_snippet(url: str, name: str, key_from: str | None = None) -> str:
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": "What is 17 + 25?"}]})
     key = f' -H "Authorization: Bearer ${key_from}"' if key_from else ""
-    return f"curl {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'"
+    return f"curl {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
 def openai_snippet(url: str, name: str, think_budget: int, key_from: str | None = None) -> str:

@@ -48,14 +48,14 @@ class XReasonerParser(ReasoningParser):
     def extract_reasoning(self, model_output: str, request: Any) -> tuple[str | None, str | None]:
         opened_before = THINK_OPEN not in model_output and THINK_CLOSE in model_output
         apart = take_apart(model_output, "in thought" if opened_before else "anywhere")
-        return apart.reasoning or None, apart.content or None
+        return apart.reasoning if apart.thinks else None, apart.content or None
 
     def extract_reasoning_streaming(
         self, previous_text: str, current_text: str, delta_text: str, *token_ids: Sequence[int]
     ) -> DeltaMessage | None:
         # From the closing tag on vLLM sends the rest itself, so nothing may be held back any more.
         new = self._stream.grow(current_text, is_whole=THINK_CLOSE in current_text)
-        if not any(new):
+        if not new.reasoning and not new.content:
             return None
         return DeltaMessage(reasoning=new.reasoning or None, content=new.content or None)
 
