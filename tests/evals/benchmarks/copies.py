@@ -253,7 +253,11 @@ def omnimedvqa(folder: Path) -> Path:
             **changes,
         }
 
-    rows = [row(0, option_C="CT", option_D="Ultrasound"), row(1), row(2, gt_answer="a photograph")]
+    rows = [
+        row(0, option_C="CT", option_D="Ultrasound"),
+        row(1, gt_answer="x-ray."),
+        row(2, gt_answer="a photograph"),
+    ]
     schemas.write_json(folder / "QA_information" / "Open-access" / "Chest.json", rows)
     schemas.write_json(folder / "QA_information" / "Restricted-access" / "Other.json", rows)
     (folder / "Images" / "Chest").mkdir(parents=True)

@@ -1,7 +1,8 @@
 """MathVista: options, or a number of a given form; graded by its rules after an extraction by ours."""
 
-from xreasoner.data.candidates import BadRowError, letter_of, options_of, text_column
+from xreasoner.data.candidates import BadRowError, options_of, text_column
 from xreasoner.evals.benchmarks.definition import Fields
+from xreasoner.evals.benchmarks.keys import letter_of_text
 from xreasoner.evals.benchmarks.pictures import Pictures
 from xreasoner.records import Part, Problem
 from xreasoner.rewards.number import read_list, read_number
@@ -21,16 +22,10 @@ def read_mathvista(fields: Fields, pictures: Pictures) -> Problem:
     tags = {"answer_type": str(fields.get("answer_type", "")), **_skills(fields)}
     if fields.get("question_type") == "multi_choice":
         choices = options_of(fields.get("choices"))
-        letter = _letter(answer, choices)
+        letter = letter_of_text(answer, choices)
         return Problem(key, shown, letter, "choice", choices=tuple(choices.values()), tags=tags)
     asked, form = _number_form(answer, fields)
     return Problem(key, (*shown, asked), form, "number", tags=tags)
-
-
-def _letter(answer: str, choices: dict[str, str]) -> str:
-    """The key is an option's text, which may stand in the list twice."""
-    same = [letter for letter, choice in choices.items() if choice == answer]
-    return same[0] if same else letter_of(answer, choices)
 
 
 def _number_form(answer: str, fields: Fields) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import re
 
 from xreasoner.data.candidates import BadRowError, letter_of, options_of, text_column
 from xreasoner.evals.benchmarks.definition import Fields
+from xreasoner.evals.benchmarks.keys import letter_of_text
 from xreasoner.evals.benchmarks.pictures import Pictures
 from xreasoner.records import Part, Picture, Problem
 
@@ -41,7 +42,7 @@ def read_omnimed(fields: Fields, pictures: Pictures) -> Problem:
     return Problem(
         id=text_column(fields, "question_id"),
         question=with_pictures([pictures.of(fields.get("image_path"))], text_column(fields, "question")),
-        answer=letter_of(text_column(fields, "gt_answer"), options),
+        answer=letter_of_text(text_column(fields, "gt_answer"), options),
         kind="choice",
         choices=tuple(options.values()),
         tags={name: str(fields[name]) for name in names if fields.get(name)},
@@ -52,10 +53,11 @@ def read_nejm(fields: Fields, pictures: Pictures) -> Problem:
     """The user's own rows: `image` is one file name or several."""
     options, named = options_of(fields.get("options")), fields.get("image")
     shown = [pictures.of(name) for name in (named if isinstance(named, list) else [named])]
+    answer = text_column(fields, "answer")
     return Problem(
         id=str(fields.get("id") or ""),
         question=with_pictures(shown, text_column(fields, "question")),
-        answer=letter_of(text_column(fields, "answer"), options),
+        answer=letter_of(answer, options) if len(answer) == 1 else letter_of_text(answer, options),
         kind="choice",
         choices=tuple(options.values()),
     )

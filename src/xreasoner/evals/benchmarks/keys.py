@@ -1,0 +1,19 @@
+"""The letter of a key that is written as an option's text, not always to the last full stop."""
+
+from collections.abc import Callable, Mapping
+
+from xreasoner.data.candidates import letter_of
+from xreasoner.rewards.exact import normalise
+
+
+def letter_of_text(answer: str, options: Mapping[str, str]) -> str:
+    """The first of twins: grading takes the other for right as well."""
+    for form in (str, normalise):
+        if same := _letters(answer, options, form):
+            return same[0]
+    return letter_of(answer, options)
+
+
+def _letters(answer: str, options: Mapping[str, str], form: Callable[[str], str]) -> list[str]:
+    wanted = form(answer)
+    return [letter for letter, option in options.items() if form(option) == wanted]
