@@ -1,16 +1,17 @@
 """Ask a checkpoint every benchmark of a recipe; what it answered before is not asked again."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
+from xreasoner.evals.budgets import answer_shorter
 from xreasoner.evals.display import shown, silent
 from xreasoner.evals.runner import answer, conclude
-from xreasoner.evals.summary import Result
-from xreasoner.evals.task import Share, Task
+from xreasoner.evals.summary import SHARES, Result
+from xreasoner.evals.task import BUDGET_FOLDER, Share, Task, budget_folder
 from xreasoner.files import sweep
 from xreasoner.journal import Journal
 from xreasoner.parallel import World, wait_for_all
@@ -59,7 +60,7 @@ def measure(
     """Fill `evals/<name>` with answers of the checkpoint of this fingerprint; ranks share the problems."""
     out = run_dir / "evals" / name
     if world.is_first:
-        prepare_answers(out, fingerprint, questions, run_dir)
+        prepare_answers(out, fingerprint, questions, evaluation.budgets, run_dir)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world.device), time.monotonic()
     tasks, share = tasks_of(questions, evaluation, out), Share(world.rank, world.size)
@@ -68,12 +69,16 @@ def measure(
             title = f"{name}: {task.benchmark.name}"
             with shown(journal.console, title) if world.is_first else nullcontext(silent) as show:
                 answer(task, engine, grader, show, share)
+            for shorter in shorter_tasks(task, evaluation):
+                said = f"{title} within {shorter.sampling.think_budget:,}"
+                with shown(journal.console, said) if world.is_first else nullcontext(silent) as show:
+                    answer_shorter(shorter, task, engine, grader, show, share)
             if world.size == 1:
-                journal.say(f"{name}: {in_words(conclude(task))}")
+                conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
     wait_for_all(world)
     if world.is_first and world.size > 1:
         for task in tasks:
-            journal.say(f"{name}: {in_words(conclude(task))}")
+            conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
     if world.is_first and engine.was_asked:
         manifest = read_manifest(out)
         assert manifest is not None
@@ -81,9 +86,21 @@ def measure(
         Manifest(manifest.made_from, "done", seconds).write(out)
 
 
+def conclude_all(task: Task, evaluation: Evaluation, say: Callable[[str], None]) -> None:
+    say(in_words(conclude(task)))
+    for shorter in shorter_tasks(task, evaluation):
+        say(f"within {shorter.sampling.think_budget:,} tokens of thought: {in_words(conclude(shorter))}")
+
+
+def shorter_tasks(task: Task, evaluation: Evaluation) -> list[Task]:
+    """Only where there is something to think about."""
+    return [task.with_budget(budget) for budget in evaluation.budgets if task.benchmark.role == "skill"]
+
+
 def tasks_of(questions: Sequence[Question], evaluation: Evaluation, out: Path) -> list[Task]:
     sampling, pictures = sampling_of(evaluation), out.parent / "pictures"
-    return [Task(one.benchmark, one.instruction, sampling, out, pictures) for one in questions]
+    keeps_tokens = bool(evaluation.budgets)
+    return [Task(one.benchmark, one.instruction, sampling, out, pictures, keeps_tokens) for one in questions]
 
 
 def sampling_of(evaluation: Evaluation) -> Sampling:
@@ -97,7 +114,9 @@ def sampling_of(evaluation: Evaluation) -> Sampling:
     )
 
 
-def prepare_answers(out: Path, fingerprint: str, questions: Sequence[Question], run_dir: Path) -> None:
+def prepare_answers(
+    out: Path, fingerprint: str, questions: Sequence[Question], budgets: Sequence[int], run_dir: Path
+) -> None:
     """Nothing that another checkpoint answered, or that is not asked any more, stays in `out`."""
     wanted = Manifest({"checkpoint": fingerprint})
     found = read_manifest(out)
@@ -106,14 +125,16 @@ def prepare_answers(out: Path, fingerprint: str, questions: Sequence[Question], 
         wanted.write(out)
     for folder in (out, out.parent / "pictures"):
         sweep(folder)
-    names = {question.benchmark.name for question in questions}
-    for path in sorted(out.glob("*.json*")):
+    names, kept = {question.benchmark.name for question in questions}, set(map(budget_folder, budgets))
+    for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
+        if folder.name not in kept:
+            set_aside(folder, run_dir)
+    for path in sorted((*out.glob("*.json*"), *out.glob(f"{BUDGET_FOLDER}*/*.json*"))):
         if path.name != "manifest.json" and path.stem not in names:
             set_aside(path, run_dir)
 
 
 def in_words(result: Result) -> str:
     interval = f"{100 * result.accuracy:.1f}% [{100 * result.low:.0f}, {100 * result.high:.0f}]"
-    shares = {"forced": result.forced, "missing": result.missing, "unscored": result.unscored}
-    notes = [f"{100 * share:.0f}% {name}" for name, share in shares.items() if share]
+    notes = [f"{100 * share:.0f}% {name}" for name in SHARES if (share := getattr(result, name))]
     return ", ".join([f"{result.benchmark}: {interval} of {result.n}", *notes])

@@ -21,6 +21,7 @@ from xreasoner.report.write import write_report
 from xreasoner.run import (
     Manifest,
     State,
+    fingerprint,
     folder_fingerprint,
     locked,
     read_manifest,
@@ -136,18 +137,32 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
         measure(name, checkpoint, fingerprint, plan.questions, evaluation, run_dir, world, journal)
 
 
-def evaluate_model(checkpoint: Path, name: str, recipe: Recipe, out: Path, console: Console) -> None:
-    """Any checkpoint, outside of a run: `out` takes the form of a run directory with its evaluation only."""
+def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console) -> None:
+    """Any model, outside of a run: `out` takes the form of a run directory with its evaluation only.
+
+    Without a checkpoint the recipe names a server.
+    """
     disable_progress_bar()
     world = join_world()
     questions = make_questions(recipe.evaluation, recipe.instruction)
-    refuse_unseeable(questions, checkpoint)
+    if checkpoint is not None:
+        refuse_unseeable(questions, checkpoint)
     with locked(out) if world.is_first else nullcontext():
         journal = Journal(console, out / "log")
-        fingerprint = folder_fingerprint(checkpoint)
-        measure(name, checkpoint, fingerprint, questions, recipe.evaluation, out, world, journal)
+        if world.is_first:
+            write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())
+        made_by = model_fingerprint(checkpoint, recipe)
+        measure(name, checkpoint or out, made_by, questions, recipe.evaluation, out, world, journal)
         if world.is_first:
             show_report(out, console)
+
+
+def model_fingerprint(checkpoint: Path | None, recipe: Recipe) -> str:
+    """Of a server no more is known than what it calls its model."""
+    if checkpoint is not None:
+        return folder_fingerprint(checkpoint)
+    assert recipe.evaluation.server is not None
+    return fingerprint([recipe.evaluation.server.url, recipe.evaluation.server.model])
 
 
 def show_report(run_dir: Path, console: Console) -> None:

@@ -184,8 +184,19 @@ class PublishedBenchmark(Settings):
     asked: Manner = "instructed"
 
 
+class ProbeBenchmark(Settings):
+    """Pictures made on the spot, to read, count and look: does post-training cost a model its eyes?"""
+
+    source: Literal["probe"]
+    name: str = "probe"
+    count: Count = 300
+    role: BenchmarkRole = "perception"
+    asked: Manner = "plainly"
+
+
 BenchmarkSource = Annotated[
-    MiniworldBenchmark | JsonlBenchmark | PublishedBenchmark, Field(discriminator="source")
+    MiniworldBenchmark | JsonlBenchmark | PublishedBenchmark | ProbeBenchmark,
+    Field(discriminator="source"),
 ]
 
 
@@ -201,8 +212,12 @@ class Evaluation(Settings):
     temperature: NonNegative = 0.0
     samples: Count = 1
     """Answers drawn for each problem; more than one needs a temperature."""
+    budgets: tuple[Budget, ...] = ()
+    """Shorter thinking budgets to measure too, from the beginnings of the same answers."""
     blind: bool = False
     """Ask image problems once more without their image, to find those that text alone solves."""
+    references: tuple[str, ...] = ()
+    """Whose answers without the image say so: stages, or folders of other runs; by default every stage."""
     engine: EngineName = "auto"
     """Who generates the answers: torch, vllm or server; auto chooses."""
     server: ServerAddress | None = None
@@ -218,6 +233,11 @@ class Evaluation(Settings):
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("samples: several answers at temperature 0 are the same one; set a temperature")
         refuse_half_a_server("engine", self.engine, self.server)
+        too_long = [budget for budget in self.budgets if budget >= self.think_budget]
+        if too_long:
+            raise ValueError(
+                f"budgets: {too_long[0]} is not shorter than think_budget, which is {self.think_budget}"
+            )
         return self
 
 

@@ -25,7 +25,8 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_results_have_the_form_the_design_gives_them(run_dir: Path, tmp_path: Path) -> None:
     write_results(collect(run_dir), tmp_path / "results.json")
     found = json.loads((tmp_path / "results.json").read_text())
-    assert set(found) == {"run", "recipe", "wall_seconds", "versions", "results", "comparisons"}
+    wanted = {"run", "recipe", "wall_seconds", "versions", "results", "comparisons"}
+    assert set(found) == wanted | {"budgets", "text_solvable"}
     assert (found["run"], found["recipe"], found["wall_seconds"]) == ("demo", "quickstart", 123.0)
     assert all(set(row) == ROW_KEYS for row in found["results"])
     wanted = {"from", "to", "benchmark", "subset", "n", "difference", "low", "high", "p"}

@@ -1,11 +1,14 @@
 """The engine against transformers' `generate` and against one full forward pass."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from xreasoner.chat.template import encode_prompt
 from xreasoner.models.load import Loaded
-from xreasoner.records import Prompt, Rollout, Sampling
+from xreasoner.records import Picture, Prompt, Rollout, Sampling
+from xreasoner.rollout.engine import Begun
 from xreasoner.rollout.torch_engine import TorchEngine
 
 Results = dict[tuple[str, int], Rollout]
@@ -160,3 +163,49 @@ def test_no_prompts_no_rollouts(text_loaded: Loaded) -> None:
 def test_an_engine_needs_a_row(text_loaded: Loaded) -> None:
     with pytest.raises(ValueError, match="max_rows is 0"):
         TorchEngine(text_loaded, max_rows=0)
+
+
+def test_a_prompt_that_cannot_be_asked_comes_back_with_its_trouble_and_stops_nobody(
+    vlm_loaded: Loaded, mixed_prompts: list[Prompt], ask, draw_picture
+) -> None:
+    most = vlm_loaded.model.config.get_text_config().max_position_embeddings
+    broken = {
+        "no picture": (Picture(b""), " w1"),
+        "cut off": (Picture(draw_picture(3, 2, 0).encoded[:60]), " w1"),
+        "a line": (draw_picture(1, 300, 0), " w1"),
+        "a placeholder": ("w1 <|image_pad|> w2",),
+        "too long": ("w1 " * most,),
+    }
+    refused = [ask(name, *parts) for name, parts in broken.items()]
+    results = run(vlm_loaded, [*refused[:3], mixed_prompts[0], *refused[3:], mixed_prompts[1]], RANDOM)
+    assert {prompt_id for (prompt_id, _), rollout in results.items() if rollout.trouble} == set(broken)
+    assert results["too long", 2].trouble.endswith(f"the model's limit is {most:,}")
+    assert "a picture cannot be read" in results["cut off", 0].trouble
+    assert all(results[prompt.id, 1].text for prompt in mixed_prompts[:2])
+    assert run(vlm_loaded, refused, GREEDY)["a line", 0].token_ids == ()
+
+
+def beginnings(rollout: Rollout) -> list[tuple[int, ...]]:
+    """Parts of an answer that the policy may have begun with, from nothing to all of it."""
+    whole = rollout.token_ids[: rollout.think_tokens] if rollout.forced_exit else rollout.token_ids
+    return [whole[:length] for length in (0, 1, len(whole) // 2, len(whole))]
+
+
+@pytest.mark.parametrize("budget", [0, 3, 7, 16])
+def test_what_was_begun_goes_on_as_if_it_had_been_drawn_now(
+    vlm_loaded: Loaded, mixed_prompts: list[Prompt], budget: int
+) -> None:
+    """The long answers' beginnings under a shorter budget: the tokens of a separate pass at that budget."""
+    engine, prompts = TorchEngine(vlm_loaded, 5), mixed_prompts[:4]
+    shorter = replace(RANDOM, think_budget=budget)
+    wanted = run(vlm_loaded, prompts, shorter)
+    longest = run(vlm_loaded, prompts, RANDOM)
+    assert any(one.forced_exit for one in wanted.values())
+    by_id = {prompt.id: prompt for prompt in prompts}
+    for cut in range(4):
+        begun = [Begun(by_id[key[0]], key[1], beginnings(one)[cut]) for key, one in longest.items()]
+        found = {(one.prompt_id, one.sample): one for one in engine.resume(begun, shorter)}
+        for key, one in wanted.items():
+            same = (found[key].token_ids, found[key].by_policy, found[key].stop, found[key].text)
+            assert same == (one.token_ids, one.by_policy, one.stop, one.text)
+            assert (found[key].forced_exit, found[key].think_tokens) == (one.forced_exit, one.think_tokens)

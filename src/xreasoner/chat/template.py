@@ -18,6 +18,10 @@ IMAGE_PLACEHOLDER = "<|image_pad|>"
 _REPLY = "a reply"
 
 
+class PromptError(ValueError):
+    """This one prompt cannot be asked; others can."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A prompt as a model takes it; the two tensors are None where there is no picture."""
@@ -50,7 +54,7 @@ def encode_prompt(
         return Encoded(tuple(ids))
     if image_processor is None:
         raise ValueError(f"prompt {prompt.id} has pictures, but the model is text-only; use the grafted VLM")
-    seen = image_processor(images=[open_picture(picture) for picture in pictures], return_tensors="pt")
+    seen = _see(pictures, prompt.id, image_processor)
     grid_thw: Tensor = seen["image_grid_thw"]
     patches_per_token = image_processor.merge_size**2  # type: ignore[attr-defined]  # Qwen's processors have it
     places = (grid_thw.prod(-1) // patches_per_token).tolist()
@@ -63,7 +67,7 @@ def encode_plainly(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[
     ids = _encode_text(_render(prompt.messages, tokenizer, opens_reply=True), tokenizer)
     found = ids.count(_placeholder_id(tokenizer))
     if found != len(pictures):
-        raise ValueError(
+        raise PromptError(
             f"prompt {prompt.id}: {len(pictures)} pictures but {found} {IMAGE_PLACEHOLDER} in the text; "
             "use a Qwen-VL chat template, and no placeholder in the question itself"
         )
@@ -209,6 +213,14 @@ def _reply_part(asked: str, whole: str) -> str:
 def _encode_text(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
+
+
+def _see(pictures: Sequence[Picture], prompt_id: str, image_processor: BaseImageProcessor) -> Any:
+    """Pictures come from anywhere: cut off, far too large, a thousand times as wide as high."""
+    try:
+        return image_processor(images=[open_picture(picture) for picture in pictures], return_tensors="pt")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise PromptError(f"prompt {prompt_id}: a picture cannot be read: {error}") from None
 
 
 def open_picture(picture: Picture) -> Image.Image:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from xreasoner.data.jsonl import read_table
+from xreasoner.data.probe import make_probe
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.benchmarks.load import load_benchmark
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
@@ -13,6 +14,7 @@ from xreasoner.recipe import (
     JsonlBenchmark,
     Manner,
     MiniworldBenchmark,
+    ProbeBenchmark,
     PublishedBenchmark,
     View,
 )
@@ -67,8 +69,14 @@ def _published(entry: PublishedBenchmark, seed: int) -> Iterator[Benchmark]:
     yield replace(load_benchmark(entry.name, entry.path, entry.count), role=entry.role)
 
 
+def _probe(entry: ProbeBenchmark, seed: int) -> Iterator[Benchmark]:
+    problems = tuple(make_probe(entry.count, seed))
+    yield Benchmark(entry.name, "image", "perception", problems, entry.role)
+
+
 BENCHMARKS_OF: dict[str, Callable[[Any, int], Iterator[Benchmark]]] = {
     "miniworld": _miniworld,
     "jsonl": _table,
     "benchmark": _published,
+    "probe": _probe,
 }

@@ -126,7 +126,7 @@ def conclude(task: Task) -> Result:
     write_samples(task.samples_path, samples)
     for path in task.other_shares():
         path.unlink()
-    result = result_of(task.benchmark, samples)
+    result = result_of(task.benchmark, task.sampling, samples)
     write_json(task.result_path, asdict(result))
     return result
 

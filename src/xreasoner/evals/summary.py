@@ -2,13 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 
 from xreasoner.evals.benchmark import Benchmark, Modality, Role
 from xreasoner.evals.clusters import clustered_interval, clusters_of
 from xreasoner.evals.samples import Sample
 from xreasoner.evals.votes import majority, mean_pass_at
+from xreasoner.records import Sampling
+
+SHARES = ("forced", "missing", "unscored", "broken")
+"""What stands beside every accuracy, where there is any of it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Result(Summary):
     role: Role
     chance: float
     """What guessing among the options gets."""
+    sampling: Mapping[str, int | float | bool]
 
 
 def by_item(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
@@ -94,7 +99,7 @@ def _share(flags: Sequence[bool]) -> float:
     return sum(flags) / len(flags) if flags else 0.0
 
 
-def result_of(benchmark: Benchmark, samples: Sequence[Sample]) -> Result:
+def result_of(benchmark: Benchmark, sampling: Sampling, samples: Sequence[Sample]) -> Result:
     return Result(
         **vars(summarise(samples)),
         benchmark=benchmark.name,
@@ -102,4 +107,5 @@ def result_of(benchmark: Benchmark, samples: Sequence[Sample]) -> Result:
         domain=benchmark.domain,
         role=benchmark.role,
         chance=benchmark.chance,
+        sampling=asdict(sampling),
     )

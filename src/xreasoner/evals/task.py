@@ -74,9 +74,13 @@ class Task:
         return replace(
             self,
             sampling=replace(self.sampling, think_budget=think_budget),
-            out=self.out / f"{BUDGET_FOLDER}{think_budget}",
+            out=self.out / budget_folder(think_budget),
             keeps_tokens=False,
         )
+
+
+def budget_folder(think_budget: int) -> str:
+    return f"{BUDGET_FOLDER}{think_budget}"
 
 
 def digest(problem: Problem, instruction: str | None, how: dict[str, object]) -> str:

@@ -18,6 +18,7 @@ from xreasoner.evals.samples import Sample, read_samples
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.transfer import Comparison, Subset, compare_stages, corrected
 from xreasoner.files import write_json
+from xreasoner.report.budgets import BudgetRow, read_budgets
 
 BASE = "base"
 PICTURES = "pictures"
@@ -58,6 +59,10 @@ class Results:
     """What each stage was made from."""
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
+    budgets: tuple[BudgetRow, ...]
+    """Where shorter thinking budgets were measured too."""
+    solvable: Mapping[str, frozenset[str]] = field(repr=False)
+    """By benchmark the items that text alone solves, for those that were also asked without their images."""
     evaluated: tuple[Evaluated, ...] = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -68,19 +73,22 @@ class Results:
             "versions": dict(self.versions),
             "results": [asdict(row) for row in self.rows],
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
+            "budgets": [asdict(row) for row in self.budgets],
+            "text_solvable": {name: len(items) for name, items in self.solvable.items()},
         }
 
 
-def collect(run_dir: Path) -> Results:
+def collect(run_dir: Path, references: Sequence[str] | None = None) -> Results:
+    """`references` say what text alone solves, in place of those that the recipe names."""
     stages = stage_order(run_dir)
     evaluated = read_evaluations(run_dir, stages)
     if not evaluated:
         raise ValueError(
             f"{run_dir}: no finished evaluation under evals/; run `xreasoner run` or `eval` first"
         )
-    subsets = [
-        (one, subset, by_stage) for one in evaluated for subset, by_stage in subsets_of(one, evaluated)
-    ]
+    named = read_recipe(run_dir).get("evaluation", {}).get("references", ())
+    solvable = solvable_items(evaluated, references or named)
+    subsets = [(one, subset, by_stage) for one in evaluated for subset, by_stage in subsets_of(one, solvable)]
     parents = stage_parents(run_dir, stages)
     seen = {stage for one in evaluated for stage in one.by_stage}
     return Results(
@@ -104,6 +112,8 @@ def collect(run_dir: Path) -> Results:
                 ]
             )
         ),
+        budgets=tuple(read_budgets(run_dir, stages)),
+        solvable=solvable,
         evaluated=tuple(evaluated),
     )
 
@@ -150,15 +160,39 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
     return sorted(found, key=lambda one: (one.domain != "general", one.domain, one.modality, one.name))
 
 
+def solvable_items(
+    evaluated: Sequence[Evaluated], references: Sequence[str] = ()
+) -> dict[str, frozenset[str]]:
+    """What any reference got right without the image: stages or folders of other runs, else every stage."""
+    blind = {one.name.removesuffix(BLIND): one for one in evaluated if one.role == "blind"}
+    names = {one.name for one in evaluated}
+    found = {}
+    for name in blind.keys() & names if not references else sorted(names):
+        own = blind[name].by_stage if name in blind else {}
+        answers = [own[stage] for stage in references or own if stage in own]
+        answers += [list(read_samples(path)) for path in blind_answers(name, references, evaluated)]
+        if answers:
+            found[name] = text_solvable(sample for samples in answers for sample in samples)
+    return dict(sorted(found.items()))
+
+
+def blind_answers(name: str, references: Sequence[str], evaluated: Sequence[Evaluated]) -> list[Path]:
+    """In the other runs among the references."""
+    stages = {stage for one in evaluated for stage in one.by_stage}
+    folders = [Path(reference) for reference in references if reference not in stages]
+    for folder in folders:
+        if not (folder / "evals").is_dir():
+            raise ValueError(f"reference {folder}: neither a stage of this run nor the directory of another")
+    return [path for folder in folders for path in sorted(folder.glob(f"evals/*/{name}{BLIND}.jsonl"))]
+
+
 def subsets_of(
-    one: Evaluated, evaluated: Sequence[Evaluated]
+    one: Evaluated, solvable: Mapping[str, frozenset[str]]
 ) -> list[tuple[Subset, Mapping[str, Sequence[Sample]]]]:
-    """All items and, where the benchmark was also asked without images, those that no stage solved blind."""
-    blind = next((other for other in evaluated if other.name == one.name + BLIND), None)
-    if blind is None:
+    """All items and, where it is known which ones text alone solves, the others."""
+    if one.name not in solvable:
         return [("all", one.by_stage)]
-    solvable = text_solvable(sample for samples in blind.by_stage.values() for sample in samples)
-    needed = {stage: image_needed(samples, solvable) for stage, samples in one.by_stage.items()}
+    needed = {stage: image_needed(samples, solvable[one.name]) for stage, samples in one.by_stage.items()}
     return [("all", one.by_stage), ("image-needed", needed)]
 
 

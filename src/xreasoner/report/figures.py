@@ -2,8 +2,10 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from xreasoner.evals.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,3 +93,33 @@ def themed(svg: str) -> str:
     # Fonts are named in each text's style; the page's own is meant.
     svg = re.sub(r"font: ((?:bold |\d+ )?[\d.]+px) [^;\"]*", r"font: \1 var(--font)", svg)
     return re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", svg)
+
+
+def error_line(
+    panel: "Axes",
+    places: Sequence[float],
+    points: Sequence[Summary],
+    colour: str,
+    label: str,
+    style: str = "-",
+) -> None:
+    accuracy = [100 * point.accuracy for point in points]
+    below = [100 * max(0.0, point.accuracy - point.low) for point in points]
+    above = [100 * max(0.0, point.high - point.accuracy) for point in points]
+    marks: dict[str, Any] = {"marker": "o", "capsize": 3, "elinewidth": 1.4}
+    panel.errorbar(places, accuracy, yerr=(below, above), color=colour, label=label, linestyle=style, **marks)
+
+
+def legend_below(axes: Sequence["Axes"]) -> None:
+    """One for the whole figure: the first line of each name."""
+    found = [pair for panel in axes for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+    lines = {str(label): handle for handle, label in reversed(found)}
+    names = list(dict.fromkeys(str(label) for _, label in found))
+    axes[0].figure.legend(
+        [lines[name] for name in names], names, loc="outside lower center", ncols=8, fontsize=10
+    )
+
+
+def as_percent(panel: "Axes") -> None:
+    panel.set_ylim(0, 103)
+    panel.set_yticks((0, 25, 50, 75, 100), ("0", "25", "50", "75", "100%"))

@@ -48,7 +48,7 @@ def find(results: Results) -> list[Finding]:
     """Images first: they are what the training never saw."""
     kinds: dict[tuple[str, str, str, Subset], list[tuple[Evaluated, dict[str, list[Sample]]]]] = {}
     for one in results.evaluated:
-        for subset, by_stage in subsets_of(one, results.evaluated):
+        for subset, by_stage in subsets_of(one, results.solvable):
             kind = (one.role, one.domain, one.modality, subset)
             kinds.setdefault(kind, []).append((one, {name: list(some) for name, some in by_stage.items()}))
     order = sorted(kinds, key=lambda kind: (_ROLES.index(kind[0]), kind[1] != "general", kind[1], kind[2:]))

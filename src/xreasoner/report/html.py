@@ -5,11 +5,13 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from xreasoner.report.budgets import budget_plot
 from xreasoner.report.cards import Card, choose
-from xreasoner.report.collect import PICTURES, Results, Row
+from xreasoner.report.collect import PICTURES, Results
 from xreasoner.report.curves import training_curves
 from xreasoner.report.findings import Finding, find, interval, percent, signed, verdict
 from xreasoner.report.html_samples import browser
+from xreasoner.report.html_tables import budgets, colour_of, comparisons, table, transfer
 from xreasoner.report.plots import by_stage, by_steps, thinking
 from xreasoner.report.table import SECTIONS
 
@@ -19,8 +21,10 @@ def page(results: Results, run_dir: Path) -> str:
     sections = [
         ("What happened", headline(findings)),
         ("Accuracy", "".join(table(results, *key, title) for key, title in SECTIONS.items())),
+        ("Transfer", transfer(results)),
         ("Along the stages", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
         ("Thinking", figure(thinking(findings, results.stages))),
+        ("Thinking budgets", figure(budget_plot(results.budgets, results.stages)) + budgets(results)),
         ("Comparisons", comparisons(results)),
         ("Training", curves(run_dir)),
         ("Thoughts to read", browser(cards_of(results), results.stages, run_dir / "evals" / PICTURES)),
@@ -98,64 +102,6 @@ def tile(finding: Finding) -> str:
         f'<p class="big">{big} <small>{unit}</small></p><p class="steps">{path}</p>{detail}'
         f'<p class="about">{escape(finding.about)}, n = {finding.last.summary.n:,}</p></article>'
     )
-
-
-def colour_of(one: Finding | Row) -> str:
-    """The class whose colour the plots use too."""
-    return "seeing" if one.role == "perception" else {"image": "images", "text": "words"}[one.modality]
-
-
-def table(results: Results, role: str, subset: str, title: str) -> str:
-    rows = [row for row in results.rows if (row.role, row.subset) == (role, subset)]
-    if not rows:
-        return ""
-    head = "".join(f"<th>{escape(stage)}</th>" for stage in results.stages)
-    lines = [line(name, rows, results.stages) for name in dict.fromkeys(row.benchmark for row in rows)]
-    return (
-        f'<div class="scroll"><table><caption>{escape(title[0].upper() + title[1:])}</caption>'
-        f"<thead><tr><th>benchmark</th><th>n</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def line(name: str, rows: Sequence[Row], stages: Sequence[str]) -> str:
-    by_stage = {row.stage: row for row in rows if row.benchmark == name}
-    first = next(iter(by_stage.values()))
-    kind = colour_of(first)
-    cells = "".join(f"<td>{cell(by_stage[stage]) if stage in by_stage else '–'}</td>" for stage in stages)
-    label = f'<th scope="row"><i class="dot {kind}"></i>{escape(name)}</th>'
-    return f'<tr>{label}<td class="n">{first.n:,}</td>{cells}</tr>'
-
-
-def cell(row: Row) -> str:
-    shares = [(name, getattr(row, name)) for name in ("forced", "missing", "unscored")]
-    asides = "".join(f"<span>{name} {percent(share)}</span>" for name, share in shares if share)
-    tokens = f"{row.mean_think_tokens:,.0f} tokens of thought"
-    return (
-        f'<b title="{tokens}">{100 * row.accuracy:.1f}</b>'
-        f"<small>{100 * row.low:.0f}–{100 * row.high:.0f}</small><em>{asides}</em>"
-    )
-
-
-def comparisons(results: Results) -> str:
-    if not results.comparisons:
-        return ""
-    lines = [
-        f'<tr><th scope="row">{escape(one.benchmark)}{" (image needed)" if one.subset != "all" else ""}</th>'
-        f"<td>{escape(one.before)} → {escape(one.after)}</td><td>{one.change.n:,}</td>"
-        f"<td><b>{points(one.change.difference)}</b></td>"
-        f"<td>{points(one.change.low)} … {points(one.change.high)}</td><td>{one.change.p:.2g}</td></tr>"
-        for one in results.comparisons
-    ]
-    head = "".join(f"<th>{name}</th>" for name in ("benchmark", "stages", "n", "points", "95% interval", "p"))
-    return (
-        f'<details class="fold"><summary>{len(lines)} paired comparisons on the same items</summary>'
-        f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
-    )
-
-
-def points(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def figure(svg: str) -> str:

@@ -2,12 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xreasoner.evals.samples import Sample
-from xreasoner.evals.summary import Summary, summarise
+from xreasoner.evals.summary import summarise
 from xreasoner.report.collect import Results
-from xreasoner.report.figures import IMAGES, SEEING, WORDS, draw, stage_colour
+from xreasoner.report.figures import (
+    IMAGES,
+    SEEING,
+    WORDS,
+    as_percent,
+    draw,
+    error_line,
+    legend_below,
+    stage_colour,
+)
 from xreasoner.report.findings import Finding
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ def by_stage(findings: Sequence[Finding], stages: Sequence[str]) -> str:
             for one in (one for one in shown if one.domain == domain):
                 _stage_line(panel, one, stages)
             panel.set_title(domain.capitalize())
-            _as_percent(panel)
+            as_percent(panel)
             _stage_ticks(panel, stages)
             panel.set_xlim(-0.3, len(stages) - 0.7)
 
@@ -44,42 +53,12 @@ def _stage_line(panel: "Axes", one: Finding, stages: Sequence[str]) -> None:
     )
     places = [stages.index(point.stage) for point in one.points]
     dashed = "--" if one.role == "perception" else "-"
-    _line(panel, places, [point.summary for point in one.points], colour, label, dashed)
-
-
-def _line(
-    panel: "Axes",
-    places: Sequence[float],
-    points: Sequence[Summary],
-    colour: str,
-    label: str,
-    style: str = "-",
-) -> None:
-    accuracy = [100 * point.accuracy for point in points]
-    below = [100 * max(0.0, point.accuracy - point.low) for point in points]
-    above = [100 * max(0.0, point.high - point.accuracy) for point in points]
-    marks: dict[str, Any] = {"marker": "o", "capsize": 3, "elinewidth": 1.4}
-    panel.errorbar(places, accuracy, yerr=(below, above), color=colour, label=label, linestyle=style, **marks)
-
-
-def legend_below(axes: Sequence["Axes"]) -> None:
-    """One for the whole figure: the first line of each name."""
-    found = [pair for panel in axes for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
-    lines = {str(label): handle for handle, label in reversed(found)}
-    names = list(dict.fromkeys(str(label) for _, label in found))
-    axes[0].figure.legend(
-        [lines[name] for name in names], names, loc="outside lower center", ncols=8, fontsize=10
-    )
+    error_line(panel, places, [point.summary for point in one.points], colour, label, dashed)
 
 
 def _stage_ticks(panel: "Axes", stages: Sequence[str]) -> None:
     crowded = len(stages) > 4 or max(map(len, stages)) > 12
     panel.set_xticks(range(len(stages)), stages, fontsize=9 if crowded else 11)
-
-
-def _as_percent(panel: "Axes") -> None:
-    panel.set_ylim(0, 103)
-    panel.set_yticks((0, 25, 50, 75, 100), ("0", "25", "50", "75", "100%"))
 
 
 def by_steps(results: Results) -> str:
@@ -99,11 +78,11 @@ def by_steps(results: Results) -> str:
                 number = results.stages.index(stage)
                 points = [summarise(samples) for samples in steps.values()]
                 spread = 0.06 * (number - (len(results.stages) - 1) / 2)  # so that intervals do not overlap
-                _line(panel, [step + spread for step in steps], points, stage_colour(number), stage)
+                error_line(panel, [step + spread for step in steps], points, stage_colour(number), stage)
             panel.set_title(f"{domain.capitalize()}, {'images' if modality == 'image' else 'text'}")
             panel.set_xticks(sorted({step for steps in lines.values() for step in steps}))
             panel.set_xlabel("steps of reasoning")
-            _as_percent(panel)
+            as_percent(panel)
         legend_below(axes)
 
     return draw("by-steps", len(drawn), paint)

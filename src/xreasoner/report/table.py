@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xreasoner.evals.summary import SHARES
 from xreasoner.report.collect import Results, Row
 from xreasoner.report.findings import find, percent, sentence
 
@@ -25,6 +26,9 @@ def print_table(results: Results, console: Console) -> None:
         if rows:
             console.print(section(title, rows, results.stages))
             console.print()
+    if any(row.subset == "image-needed" for row in results.rows):
+        solved = [f"{len(items):,} of {name}" for name, items in results.solvable.items()]
+        console.print(f"solved without the image: {', '.join(solved)}", highlight=False)
     for finding in find(results):
         console.print(Text(sentence(finding)), soft_wrap=True, highlight=False)
     console.print()
@@ -47,8 +51,13 @@ def section(title: str, rows: Sequence[Row], stages: Sequence[str]) -> Table:
 def cell(row: Row) -> Text:
     text = Text(f"{100 * row.accuracy:.1f}", style="bold")
     text.append(f" [{100 * row.low:.0f}, {100 * row.high:.0f}]", style="not bold dim")
-    for name in ("forced", "missing", "unscored"):
+    for name in SHARES:
         share = getattr(row, name)
         if share:
             text.append(f"\n{name} {percent(share)}", style="not bold yellow")
+    if row.majority is not None:
+        best, share = max(row.pass_at.items())
+        text.append(
+            f"\nmajority {100 * row.majority:.1f}, pass@{best} {100 * share:.1f}", style="not bold dim"
+        )
     return text

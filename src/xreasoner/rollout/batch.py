@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from xreasoner.chat.template import Encoded
+from xreasoner.chat.template import Encoded, PromptError
 from xreasoner.chat.think import THINK_OPEN
 from xreasoner.models.load import Loaded
 from xreasoner.records import Rollout, Stop
@@ -19,7 +20,7 @@ from xreasoner.rollout.cache import Decode, RowCache
 from xreasoner.rollout.prefill import Placed, length_batches, prefill
 from xreasoner.rollout.rows import NO_EXIT, Rows
 from xreasoner.rollout.sampler import draw, stream_key, uniforms
-from xreasoner.rollout.seat import Group, Seat, in_parts, to_rollout
+from xreasoner.rollout.seat import Group, Seat, in_parts, refusal, to_rollout
 from xreasoner.rollout.vocabulary import Vocabulary
 
 _FIRST_COLUMNS = 64
@@ -45,6 +46,7 @@ class Batch:
         self._loaded, self._model, self._vocabulary = loaded, loaded.model, vocabulary
         self._waiting: deque[Group] = deque()
         self._seats: list[Seat] = []
+        self._refused: list[Rollout] = []
         self._clock = 0
         self._attention_configs = attention_configs(self._model)
         self._max_rows = max_rows
@@ -68,9 +70,10 @@ class Batch:
     def advance(self) -> list[Rollout]:
         """Seat those who wait if there is room, take one step, and hand out the rollouts it finished."""
         verdicts = self._seat_waiting() if self._has_room() else {}
-        if not verdicts:
+        if not verdicts and self._seats:
             verdicts = self._step()
-        return self._obey(verdicts)
+        refused, self._refused = self._refused, []
+        return [*refused, *self._obey(verdicts)]
 
     @torch.inference_mode()
     def cut(self, seats: Collection[Seat]) -> list[Rollout]:
@@ -98,6 +101,8 @@ class Batch:
         first, placed = len(self._seats), []
         for group, encoded in sorted(self._called_up(), key=lambda called: len(called[1].ids), reverse=True):
             placed.append(self._take_seats(group, encoded))
+        if not placed:
+            return {}
         self._cache.reserve(max(len(p.encoded.ids) for p in placed) + _FIRST_COLUMNS)
         for batch in length_batches(placed):
             with rollout_mode(self._attention_configs):
@@ -113,24 +118,31 @@ class Batch:
         free, called = self._max_rows - len(self._seats), []
         while self._waiting and len(self._waiting[0].samples) <= free:
             group = self._waiting.popleft()
+            try:
+                encoded = group.encode()
+            except PromptError as error:
+                self._refused += [refusal(group.prompt_id, sample, str(error)) for sample in group.samples]
+                continue
             free -= len(group.samples)
-            called.append((group, group.encode()))
+            called.append((group, encoded))
         return called
 
     def _take_seats(self, group: Group, encoded: Encoded) -> Placed:
         opened = self._read(encoded.ids, TAIL_TOKENS).rstrip().endswith(THINK_OPEN)
         first = len(self._seats)
         for sample in group.samples:
-            course = Course(group.sampling, self._exit_tokens, opened)
-            self._seats.append(Seat(group, sample, encoded.ids, course, self._clock))
-        return Placed(encoded, range(first, len(self._seats)))
+            course = group.course or Course(group.sampling, self._exit_tokens, opened)
+            born = self._clock - len(group.written)
+            self._seats.append(Seat(group, sample, encoded.ids, course, born))
+        begun = replace(encoded, ids=(*encoded.ids, *group.written))
+        return Placed(begun, range(first, len(self._seats)))
 
     def _write_rows(self, placed: Placed, rope_delta: int) -> None:
         seats = [self._seats[row] for row in placed.rows]
         group, deadline = seats[0].group, seats[0].course.deadline
         keys = [stream_key(group.sampling.seed, group.stream, seat.sample) for seat in seats]
         ids, temperature = placed.encoded.ids, group.sampling.temperature
-        self._rows.seat(placed.rows, ids, rope_delta, keys, deadline, temperature)
+        self._rows.seat(placed.rows, ids, rope_delta, keys, deadline, temperature, len(group.written))
 
     def _step(self) -> dict[int, Verdict]:
         active, rows = len(self._seats), self._rows

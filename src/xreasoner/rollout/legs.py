@@ -45,6 +45,11 @@ class Journey:
         name = f"{len(self.token_ids)} {self._prompt.id}"
         return stream_key(self._sampling.seed, name, self._sample) % 2**31
 
+    def follow(self, token_ids: Sequence[int]) -> None:
+        """What the policy began with, of unknown probability; none of it counts after an exit forced at once."""
+        if self._course.forced_at is None:
+            self.write(token_ids, [0.0] * len(token_ids))
+
     def go(self, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
         """A leg was travelled. One that is neither as long as wanted nor stopped ran out of room."""
         cut_short = len(token_ids) < self.wanted

@@ -25,18 +25,22 @@ class Rows:
     def seat(
         self,
         rows: range,
-        prompt_ids: tuple[int, ...],
+        ids: tuple[int, ...],
         rope_delta: int,
         keys: list[int],
         deadline: int,
         temperature: float,
+        written: int = 0,
     ) -> None:
+        """The last `written` ids are no prompt, but what the rows begin with, of unknown probability."""
         here = slice(rows.start, rows.stop)
-        self.next_token[here], self.length[here] = prompt_ids[-1], len(prompt_ids) - 1
+        self.next_token[here], self.length[here] = ids[-1], len(ids) - 1
         self.rope_delta[here], self.deadline[here] = rope_delta, deadline
         self.temperature[here] = temperature
         self.key[here] = torch.tensor(keys, device=self.key.device)
-        self.step[here], self.exit_step[here] = 0, NO_EXIT
+        self.step[here], self.exit_step[here] = written, NO_EXIT
+        self.token_RS[here, :written] = torch.tensor(ids[len(ids) - written :], device=self.key.device)
+        self.logprob_RS[here, :written] = 0.0
 
     def move(self, source: Tensor, target: Tensor) -> None:
         state = (

@@ -21,6 +21,10 @@ class Group:
     samples: range
     stream: str
     """Names its random numbers: the same name and seed draw the same."""
+    written: tuple[int, ...] = ()
+    """What its one sample begins with."""
+    course: Course | None = None
+    """Where that has led."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ def in_parts(group: Group, max_rows: int) -> Iterator[Group]:
     """A group larger than the engine is seated in parts."""
     for first in range(group.samples.start, group.samples.stop, max_rows):
         yield replace(group, samples=range(first, min(first + max_rows, group.samples.stop)))
+
+
+def refusal(prompt_id: str, sample: int, trouble: str) -> Rollout:
+    """In place of an answer, for a prompt that cannot be asked."""
+    return Rollout(
+        prompt_id, sample, (), (), (), (), "", "eos", forced_exit=False, think_tokens=0, trouble=trouble
+    )
 
 
 def to_rollout(

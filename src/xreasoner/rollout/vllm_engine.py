@@ -111,7 +111,7 @@ class _Travels:
             trouble = f"the prompt has {len(ids):,} tokens, the model's limit is {self._room:,}"
             return [refusal(prompt.id, begun.sample, trouble)]
         journey = Journey(prompt, tuple(ids), begun.sample, self._sampling, self.speech)
-        journey.write(begun.token_ids, [0.0] * len(begun.token_ids))
+        journey.follow(begun.token_ids)
         return self._go_on(_Traveller(journey, ids, pictures))
 
     def step(self) -> list[Rollout]:

@@ -1,0 +1,88 @@
+"""An evaluation told in a few options instead of a recipe, or on top of one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xreasoner.recipe import Recipe
+from xreasoner.recipe_file import check, override_into, read_raw
+
+INSTRUCTION = (
+    "Reason step by step within <think> </think>. Then give the final answer within <answer> </answer>; "
+    "if options are given, exactly one of them, as in <answer>B: No</answer>."
+)
+"""The form in which the released model answers."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for; None leaves it to the recipe, or to the defaults."""
+
+    benchmarks: Sequence[str] = ()
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    count: int | None = None
+    samples: int | None = None
+    budgets: Sequence[int] = ()
+    without_image: bool = False
+    server: str | None = None
+    overrides: Sequence[str] = ()
+
+
+def wished_recipe(model: str, wish: Wish, recipe: Path | None) -> Recipe:
+    """The settings of `recipe`, with what was wished for written over them."""
+    if recipe is None and not wish.benchmarks:
+        raise ValueError("nothing to ask: name benchmarks with --bench, or a recipe with --recipe")
+    raw: dict[str, Any] = {"name": "eval", "model": model, "instruction": INSTRUCTION}
+    if recipe is not None:
+        raw = read_raw(recipe, (), "recipe")[0]
+    raw["evaluation"] = {**(raw.get("evaluation") or {}), **wished_settings(model, wish)}
+    changed = {".".join(override_into(raw, override)): override for override in wish.overrides}
+    return check(raw, str(recipe or "xreasoner eval"), changed)
+
+
+def wished_settings(model: str, wish: Wish) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if wish.benchmarks:
+        settings["benchmarks"] = [entry(name, wish) for name in wish.benchmarks]
+    unasked = set(wish.paths) - set(wish.benchmarks)
+    if unasked:
+        raise ValueError(f"--path-of {min(unasked)}: it is not among the benchmarks of --bench")
+    if wish.samples is not None:
+        settings["samples"] = wish.samples
+    if wish.budgets:
+        settings |= {"think_budget": max(wish.budgets), "budgets": sorted(set(wish.budgets))[:-1]}
+    if wish.without_image:
+        settings["blind"] = True
+    if wish.server:
+        settings |= {"engine": "server", "server": {"url": wish.server, "model": model}}
+    return settings
+
+
+def entry(name: str, wish: Wish) -> dict[str, Any]:
+    """As it would stand in a recipe."""
+    found: dict[str, Any] = {"source": "probe"} if name == "probe" else {"source": "benchmark", "name": name}
+    if name in wish.paths:
+        found["path"] = str(wish.paths[name])
+    if wish.count is not None:
+        found["count"] = wish.count
+    return found
+
+
+def read_paths(written: Sequence[str]) -> dict[str, Path]:
+    """`name=FOLDER`, any number of them."""
+    for one in written:
+        if not all(part.strip() for part in one.partition("=")):
+            raise ValueError(f"--path-of {one}: it has the form name=FOLDER, as in mmmu-pro=/data/mmmu-pro")
+    return {one.partition("=")[0].strip(): Path(one.partition("=")[2].strip()) for one in written}
+
+
+def read_budgets(written: str | None) -> list[int]:
+    """`256,1024,4096`."""
+    parts = [part.strip() for part in (written or "").split(",") if part.strip()]
+    wrong = next((part for part in parts if not part.isdecimal()), None)
+    if wrong:
+        raise ValueError(
+            f"--budgets {written}: {wrong!r} is no number of tokens; write --budgets 256,1024,4096"
+        )
+    return [int(part) for part in parts]

@@ -1,0 +1,66 @@
+"""Accuracy against tokens of thought: what each thinking budget came to, in numbers and as a plot."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xreasoner.evals.samples import read_samples
+from xreasoner.evals.summary import Summary, summarise
+from xreasoner.evals.task import BUDGET_FOLDER
+from xreasoner.report.figures import as_percent, draw, error_line, legend_below, stage_colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_PANELS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetRow(Summary):
+    stage: str
+    benchmark: str
+    think_budget: int
+
+
+def read_budgets(run_dir: Path, stages: Sequence[str]) -> list[BudgetRow]:
+    """Of every benchmark with shorter budgets all budgets, the longest last."""
+    found = []
+    for stage in stages:
+        folder = run_dir / "evals" / stage
+        names = {path.stem for path in folder.glob(f"{BUDGET_FOLDER}*/*.json")}
+        found += [row for name in sorted(names) for row in _rows(folder, stage, name)]
+    return found
+
+
+def _rows(folder: Path, stage: str, name: str) -> Iterator[BudgetRow]:
+    paths = [*folder.glob(f"{BUDGET_FOLDER}*/{name}.json"), folder / f"{name}.json"]
+    budgets = {
+        json.loads(path.read_text())["sampling"]["think_budget"]: path for path in paths if path.exists()
+    }
+    for budget, path in sorted(budgets.items()):
+        summary = summarise(list(read_samples(path.with_suffix(".jsonl"))))
+        yield BudgetRow(**vars(summary), stage=stage, benchmark=name, think_budget=budget)
+
+
+def budget_plot(rows: Sequence[BudgetRow], stages: Sequence[str]) -> str:
+    """One panel a benchmark, one line a stage; each point stands at the tokens really spent on thought."""
+    names = list(dict.fromkeys(row.benchmark for row in rows))[:MOST_PANELS]
+    if not names:
+        return ""
+
+    def paint(axes: list["Axes"]) -> None:
+        for panel, name in zip(axes, names, strict=True):
+            for number, stage in enumerate(stages):
+                line = [row for row in rows if (row.benchmark, row.stage) == (name, stage)]
+                if line:
+                    spent = [row.mean_think_tokens for row in line]
+                    error_line(panel, spent, line, stage_colour(number), stage)
+            panel.set_title(name)
+            panel.set_xlabel("mean tokens of thought")
+            panel.set_xlim(left=0)
+            as_percent(panel)
+        legend_below(axes)
+
+    return draw("by-budget", len(names), paint)

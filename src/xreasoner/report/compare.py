@@ -1,0 +1,90 @@
+"""Two models, from one run or from two, on the items that both were asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from xreasoner.evals.samples import Sample, read_samples
+from xreasoner.evals.stats import Difference, holm
+from xreasoner.evals.summary import Summary, summarise
+from xreasoner.evals.transfer import change_between
+from xreasoner.report.collect import PICTURES
+
+
+@dataclass(frozen=True)
+class Compared:
+    benchmark: str
+    before: Summary
+    after: Summary
+    """Each on the items of both."""
+    change: Difference
+    p_corrected: float
+
+
+def compare_runs(before: str, after: str) -> list[Compared]:
+    folders = [answers_folder(name) for name in (before, after)]
+    names = [{path.stem for path in folder.glob("*.jsonl")} for folder in folders]
+    shared = [
+        common(*(folder / f"{name}.jsonl" for folder in folders)) for name in sorted(names[0] & names[1])
+    ]
+    found = [
+        (name, *pair, change)
+        for name, pair in zip(sorted(names[0] & names[1]), shared, strict=True)
+        if (change := change_between(*pair)) is not None
+    ]
+    if not found:
+        raise ValueError(f"{before} and {after} have answered no benchmark in common")
+    corrected = holm([change.p for *_, change in found])
+    return [
+        Compared(name, summarise(first), summarise(second), change, p)
+        for (name, first, second, change), p in zip(found, corrected, strict=True)
+    ]
+
+
+def answers_folder(name: str) -> Path:
+    """`RUN:NAME`, or `RUN` where only one model was evaluated in it."""
+    run, colon, model = name.rpartition(":") if not Path(name).is_dir() else (name, "", "")
+    run_dir = Path(run) if colon else Path(name)
+    models = sorted(path.name for path in (run_dir / "evals").glob("*/") if path.name != PICTURES)
+    if not models:
+        raise ValueError(f"{run_dir}: no evaluation under evals/; name a run directory")
+    if not colon and len(models) > 1:
+        raise ValueError(f"{name}: which model? there are {', '.join(f'{name}:{one}' for one in models)}")
+    if colon and model not in models:
+        raise ValueError(f"{name}: no model {model!r} there; there are {', '.join(models)}")
+    return run_dir / "evals" / (model or models[0])
+
+
+def common(before: Path, after: Path) -> tuple[list[Sample], list[Sample]]:
+    """The same question to both: the id alone would not notice that a benchmark was made anew."""
+    first, second = list(read_samples(before)), list(read_samples(after))
+    ids = {key[0] for key in questions(first) & questions(second)}
+    return [one for one in first if one.id in ids], [one for one in second if one.id in ids]
+
+
+def questions(samples: Sequence[Sample]) -> set[tuple[str, str, str]]:
+    return {(sample.id, sample.question, sample.gold) for sample in samples}
+
+
+def comparison_table(rows: Sequence[Compared]) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="bold")
+    table.add_column("benchmark", overflow="fold")
+    for head in ("n", "before", "after", "points [95%]", "p", "p, corrected", "n to see it"):
+        table.add_column(head, justify="right")
+    for row in rows:
+        change = row.change
+        interval = f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+        table.add_row(
+            row.benchmark,
+            f"{change.n:,}",
+            f"{100 * row.before.accuracy:.1f}",
+            f"{100 * row.after.accuracy:.1f}",
+            f"{100 * change.difference:+.1f} \\{interval}",
+            f"{change.p:.2g}",
+            f"{row.p_corrected:.2g}",
+            "–" if change.needed is None else f"{change.needed:,}",
+        )
+    return table

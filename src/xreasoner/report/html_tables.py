@@ -1,0 +1,152 @@
+"""The page's tables: accuracies, transfer, thinking budgets, comparisons."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from xreasoner.evals.stats import Difference
+from xreasoner.evals.summary import SHARES, Summary
+from xreasoner.report.collect import Results, Row
+from xreasoner.report.findings import Finding, percent
+from xreasoner.report.paper import paper
+from xreasoner.report.transfer import TransferRow, published_columns, transfer_rows
+
+NOTHING = "<td>–</td>"
+
+
+def colour_of(one: Finding | Row) -> str:
+    """The class whose colour the plots use too."""
+    return "seeing" if one.role == "perception" else {"image": "images", "text": "words"}[one.modality]
+
+
+def table_of(heads: Iterable[str], lines: Iterable[str], caption: str = "", kind: str = "") -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="scroll"><table{f" class={kind}" if kind else ""}>{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+# --- accuracy -------------------------------------------------------------------------------------------
+
+
+def table(results: Results, role: str, subset: str, title: str) -> str:
+    rows = [row for row in results.rows if (row.role, row.subset) == (role, subset)]
+    if not rows:
+        return ""
+    lines = [line(name, rows, results.stages) for name in dict.fromkeys(row.benchmark for row in rows)]
+    return table_of(["benchmark", "n", *results.stages], lines, title[0].upper() + title[1:])
+
+
+def line(name: str, rows: Sequence[Row], stages: Sequence[str]) -> str:
+    by_stage = {row.stage: row for row in rows if row.benchmark == name}
+    first = next(iter(by_stage.values()))
+    cells = "".join(f"<td>{cell(by_stage[stage])}</td>" if stage in by_stage else NOTHING for stage in stages)
+    label = f'<th scope="row"><i class="dot {colour_of(first)}"></i>{escape(name)}</th>'
+    return f'<tr>{label}<td class="n">{counted(first)}</td>{cells}</tr>'
+
+
+def counted(row: Summary) -> str:
+    """Items, and how many of them stand for themselves where pictures are shared."""
+    if row.clusters == row.n:
+        return f"{row.n:,}"
+    return f'<span title="{row.clusters:,} that share no picture and no problem">{row.n:,}*</span>'
+
+
+def cell(row: Summary) -> str:
+    asides = [f"{name} {percent(getattr(row, name))}" for name in SHARES if getattr(row, name)]
+    several = [f"majority {100 * row.majority:.1f}"] if row.majority is not None else []
+    several += [f"pass@{k} {100 * share:.1f}" for k, share in row.pass_at.items() if k > 1]
+    tokens = f"{row.mean_think_tokens:,.0f} tokens of thought"
+    return (
+        f'<b title="{tokens}">{100 * row.accuracy:.1f}</b>'
+        f"<small>{100 * row.low:.0f}–{100 * row.high:.0f}</small>{aside(asides)}{aside(several, 'several')}"
+    )
+
+
+def aside(notes: Sequence[str], kind: str = "") -> str:
+    spans = "".join(f"<span>{note}</span>" for note in notes)
+    return f"<em{f' class={kind}' if kind else ''}>{spans}</em>" if notes else ""
+
+
+# --- transfer -------------------------------------------------------------------------------------------
+
+
+def transfer(results: Results) -> str:
+    """Differences to the base, on all items and on those that need the image, beside the paper's figures."""
+    rows = transfer_rows(results)
+    if not rows:
+        return ""
+    base, *later = results.stages
+    published = published_columns(rows)
+    heads = ["benchmark", "items", "n", base, *later, *(f"paper: {name}" for name in published)]
+    lines = [transfer_line(row, len(published)) for row in rows]
+    source = f'<p class="source">{escape(paper().source)}.</p>' if published else ""
+    return table_of(heads, lines, f"Points above {base}, on the same items", "transfer") + source
+
+
+def transfer_line(row: TransferRow, published: int) -> str:
+    changes = "".join(NOTHING if change is None else f"<td>{changed(change)}</td>" for change in row.changes)
+    first = row.published[0] if row.published else None
+    figures = "".join(paper_cell(value, first) for value in row.published or (None,) * published)
+    return (
+        f'<tr><th scope="row">{escape(row.benchmark)}</th><td>{row.subset}</td><td class="n">{row.n:,}</td>'
+        f"<td>{100 * row.base:.1f}</td>{changes}{figures}</tr>"
+    )
+
+
+def changed(change: Difference) -> str:
+    kind = "up" if change.low > 0 else "down" if change.high < 0 else "flat"
+    interval = f"{points(change.low)} … {points(change.high)}"
+    return f'<b class="{kind}">{points(change.difference)}</b><small>{interval}</small>'
+
+
+def paper_cell(value: float | None, base: float | None) -> str:
+    if value is None:
+        return '<td class="paper">–</td>'
+    gain = f"<small>{points(value - base)}</small>" if base is not None and value != base else ""
+    return f'<td class="paper">{100 * value:.1f}{gain}</td>'
+
+
+# --- budgets and comparisons ----------------------------------------------------------------------------
+
+
+def budgets(results: Results) -> str:
+    lines = [
+        f'<tr><th scope="row">{escape(row.benchmark)}</th><td>{escape(row.stage)}</td>'
+        f"<td>{row.think_budget:,}</td><td>{row.mean_think_tokens:,.0f}</td><td>{cell(row)}</td></tr>"
+        for row in results.budgets
+    ]
+    heads = ("benchmark", "stage", "thinking budget", "tokens of thought, mean", "accuracy")
+    return (
+        table_of(heads, lines, "One pass: shorter budgets are prefixes of the longest", "plain")
+        if lines
+        else ""
+    )
+
+
+def comparisons(results: Results) -> str:
+    if not results.comparisons:
+        return ""
+    lines = [
+        f'<tr><th scope="row">{escape(one.benchmark)}{" (image needed)" if one.subset != "all" else ""}</th>'
+        f"<td>{escape(one.before)} → {escape(one.after)}</td><td>{one.change.n:,}</td>"
+        f"<td><b>{points(one.change.difference)}</b></td>"
+        f"<td>{points(one.change.low)} … {points(one.change.high)}</td><td>{one.change.p:.2g}</td>"
+        f"<td>{one.p_corrected:.2g}</td><td>{needed(one.change)}</td></tr>"
+        for one in results.comparisons
+    ]
+    heads = ("benchmark", "stages", "n", "points", "95% interval", "p", "p, corrected", "n to see it")
+    return (
+        f'<details class="fold"><summary>{len(lines)} paired comparisons on the same items</summary>'
+        f"{table_of(heads, lines, kind='plain')}</details>"
+    )
+
+
+def needed(change: Difference) -> str:
+    """How many items would show this difference four times in five."""
+    return "–" if change.needed is None else f"{change.needed:,}" if change.needed < 1e6 else "> 1,000,000"

@@ -1,0 +1,126 @@
+"""Answers as logs of inspect_ai, through its own writer: `inspect view` shows them, its tools read them."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from xreasoner import __version__
+from xreasoner.chat.think import split_thought
+from xreasoner.evals.samples import Sample, read_samples
+from xreasoner.report.cards import embedded
+from xreasoner.report.collect import BASE, PICTURES, read_recipe
+
+SCORER = "xreasoner"
+
+
+def write_logs(run_dir: Path, folder: Path) -> Iterator[Path]:
+    """One `.eval` file for every model and benchmark."""
+    if find_spec("inspect_ai") is None:
+        raise ValueError("logs for inspect are written with inspect_ai: pip install 'xreasoner[inspect]'")
+    from inspect_ai.log import write_eval_log
+
+    paths = [path for path in sorted(run_dir.glob("evals/*/*.json")) if path.with_suffix(".jsonl").exists()]
+    if not paths:
+        raise ValueError(f"{run_dir}: no finished evaluation under evals/")
+    for path in paths:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / f"{path.parent.name}_{path.stem}.eval"
+        write_eval_log(eval_log(path, run_dir), str(written))
+        yield written
+
+
+def eval_log(path: Path, run_dir: Path) -> Any:
+    from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, EvalStats
+    from inspect_ai.model import GenerateConfig
+
+    result = json.loads(path.read_text(encoding="utf-8"))
+    samples = list(read_samples(path.with_suffix(".jsonl")))
+    sampling, when = result.get("sampling", {}), finished_at(path)
+    ids = list(dict.fromkeys(sample.id for sample in samples))
+    return EvalLog(
+        status="success",
+        eval=EvalSpec(
+            created=when,
+            task=result["benchmark"],
+            task_id=f"{run_dir.name}-{path.parent.name}-{path.stem}",
+            model=f"xreasoner/{model_name(path, run_dir)}",
+            dataset=EvalDataset(name=result["benchmark"], samples=len(ids), sample_ids=ids),
+            config=EvalConfig(epochs=int(sampling.get("n", 1))),
+            model_generate_config=GenerateConfig(
+                temperature=sampling.get("temperature"), reasoning_tokens=sampling.get("think_budget")
+            ),
+            packages={"xreasoner": __version__},
+            metadata={"run": run_dir.name, "sampling": sampling},
+        ),
+        results=eval_results(result, samples),
+        stats=EvalStats(started_at=when, completed_at=when),
+        samples=[eval_sample(sample, path.parent.parent / PICTURES) for sample in samples],
+    )
+
+
+def model_name(path: Path, run_dir: Path) -> str:
+    """The base goes by the name the recipe gives it."""
+    stage = path.parent.name
+    return str(read_recipe(run_dir).get("model", stage)) if stage == BASE else stage
+
+
+def finished_at(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+
+
+def eval_results(result: dict[str, Any], samples: list[Sample]) -> Any:
+    from inspect_ai.log import EvalMetric, EvalResults, EvalScore
+
+    names = ("accuracy", "low", "high", "forced", "missing", "unscored", "broken", "mean_think_tokens")
+    metrics = {name: EvalMetric(name=name, value=result[name]) for name in names if name in result}
+    unscored = sum(sample.correct is None for sample in samples)
+    score = EvalScore(
+        name=SCORER,
+        scorer=SCORER,
+        scored_samples=len(samples) - unscored,
+        unscored_samples=unscored,
+        metrics=metrics,
+    )
+    return EvalResults(total_samples=len(samples), completed_samples=len(samples), scores=[score])
+
+
+def eval_sample(sample: Sample, pictures: Path) -> Any:
+    from inspect_ai.log import EvalSample
+    from inspect_ai.model import ModelOutput
+    from inspect_ai.scorer import Score
+
+    question, reply = user_message(sample, pictures), assistant_message(sample)
+    value = {True: "C", False: "I", None: float("nan")}[sample.correct]
+    facts = {"forced": sample.forced, "stop": sample.stop, "think_tokens": sample.think_tokens}
+    return EvalSample(
+        id=sample.id,
+        epoch=sample.sample + 1,
+        input=[question],
+        choices=list(sample.choices) or None,
+        target=sample.gold,
+        messages=[question, reply],
+        output=ModelOutput.from_message(reply),
+        scores={SCORER: Score(value=value, answer=sample.extracted, explanation=sample.why, metadata=facts)},
+        metadata={**sample.tags, **facts},
+    )
+
+
+def user_message(sample: Sample, pictures: Path) -> Any:
+    from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+
+    shown = (embedded(pictures / name) for name in sample.pictures)
+    images = [ContentImage(image=uri) for uri in shown if uri]
+    text = sample.question.replace("<image>", "").strip()
+    return ChatMessageUser(content=[*images, ContentText(text=text)])
+
+
+def assistant_message(sample: Sample) -> Any:
+    """The thought as reasoning, which the viewer folds away."""
+    from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText
+
+    thought, reply = split_thought(sample.text)
+    parts = [ContentReasoning(reasoning=thought)] if thought else []
+    return ChatMessageAssistant(content=[*parts, ContentText(text=reply)])
