@@ -11,6 +11,7 @@ import random
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +21,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from xreasoner.data.corpora.read import read_corpus
+from xreasoner.data.packing import plan_steps
+from xreasoner.data.prepare import prepare
+from xreasoner.data.store import Store
+from xreasoner.data.tokens import token_store
+from xreasoner.models.load import load_tokenizer
+from xreasoner.recipe_file import check
+from xreasoner.records import Problem
 
 CHARACTERS_A_TOKEN = 3.5
 MEAN_TOKENS, SPREAD = 6000, 0.75
@@ -115,6 +125,7 @@ def make_tokenizer(folder: Path) -> None:
 
 # --- measuring: each case in its own process, so that its peak is its own ---------------------------------
 
+TOKENISED = "token store and plan of the steps"
 CASES: dict[str, dict[str, Any]] = {
     "read only": {},
     "keep all, written": {"duplicates": "keep", "decontaminate": False},
@@ -123,46 +134,73 @@ CASES: dict[str, dict[str, Any]] = {
     "decontaminated": {"duplicates": "keep", "decontaminate": True},
     "verified": {"duplicates": "keep", "decontaminate": False, "verified": True},
     "everything": {"duplicates": "near", "decontaminate": True, "verified": True, "max_tokens": 16384},
+    TOKENISED: {},
 }
 
 
 def measure(folder: Path, count: int, only: list[str]) -> None:
-    for case in only or CASES:
+    """Each case with an eighth of the rows, which shows whether memory grows with them, and with all."""
+    from side_by_side import alone, entry, record
+
+    for name in only or CASES:
+        found = []
         for limit in (count // 8, count):
-            command = [sys.executable, __file__, "case", str(folder), "--rows", str(limit), "--case", case]
-            done = subprocess.run(command, capture_output=True, text=True)
-            print(done.stdout.strip() or done.stderr[-600:], flush=True)
+            command = [sys.executable, __file__, "case", str(folder), "--rows", str(limit), "--case", name]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"{name}, {limit:,} rows: {found[-1]}", flush=True)
+        eighth, whole = found
+        speed, title = whole["rows"] / whole["processor_seconds"], f"data, {count:,} chains: {name}"
+        peer = f"the same, {eighth['rows']:,} chains"
+        memory = ([whole["peak_mib"]], [eighth["peak_mib"]], peer, "MiB at most", "flat", False)
+        record([alone(title, speed, "rows/CPU second", "minutes"), entry(f"{title}, memory", *memory)])
 
 
 def case(folder: Path, name: str, limit: int) -> None:
-    from xreasoner.data.corpora.read import read_corpus
-    from xreasoner.data.prepare import prepare
     from xreasoner.data.sources import training_problems
     from xreasoner.recipe import JsonlData
     from xreasoner.recipe_data import OpenThoughtsData
-    from xreasoner.recipe_file import check
 
     data = {"source": "openthoughts", "config": "metadata", "path": str(folder), "limit": limit}
     tests = training_problems([JsonlData(source="jsonl", path=folder / "bench.jsonl")], 0)
-    worked, began, before = (
-        time.process_time(),
-        time.monotonic(),
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    )
+    worked, began = processor_seconds(), time.monotonic()
     if name == "read only":
         kept = sum(1 for _ in read_corpus(OpenThoughtsData(**data)))  # type: ignore[arg-type]
+    elif name == TOKENISED:
+        problems = prepared(folder, "keep all, written", data, tests)
+        worked, began = processor_seconds(), time.monotonic()
+        kept = tokenised(folder, problems)
     else:
-        stage = {"kind": "sft", "epochs": 1, "data": [data], "filters": CASES[name]}
-        raw = {"name": "b", "model": "m", "out": str(folder / "run" / name), "stages": {"sft": stage}}
-        recipe = check(raw, "benchmark")
-        kept = len(prepare(recipe, "sft", folder / "base", {"bench": tests}, lambda line: None))
-    seconds, worked = time.monotonic() - began, time.process_time() - worked
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        f"{name:20} {limit:>8,} rows {seconds:7.1f} s ({worked:.1f} s of processor) "
-        f"{limit / seconds:8,.0f} rows/s "
-        f"peak {peak / 1024:6,.0f} MiB ({before / 1024:,.0f} before), {kept:,} kept"
-    )
+        kept = len(prepared(folder, name, data, tests))
+    measured = {
+        "rows": limit,
+        "kept": kept,
+        "seconds": round(time.monotonic() - began, 1),
+        "processor_seconds": round(processor_seconds() - worked, 1),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    print(json.dumps(measured))
+
+
+def processor_seconds() -> float:
+    """Of this process and of those it waited for, such as graders."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def prepared(folder: Path, name: str, data: dict[str, Any], tests: list[Problem]) -> Store:
+    stage = {"kind": "sft", "epochs": 1, "data": [data], "filters": CASES[name]}
+    raw = {"name": "b", "model": "m", "out": str(folder / "run" / name), "stages": {"sft": stage}}
+    return prepare(check(raw, "benchmark"), "sft", folder / "base", {"bench": tests}, lambda line: None)
+
+
+def tokenised(folder: Path, problems: Store) -> int:
+    """The store of tokens that training reads, and its plan of four epochs."""
+    tokenizer = load_tokenizer(folder / "base")
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        store = token_store(problems, None, tokenizer, Path(out, "tokens"), lambda line: None)
+        plan_steps(store.lengths, 524_288, seed=0, epochs=4)
+        return len(store)
 
 
 # --- decontamination: what is found, and what is found wrongly --------------------------------------------
@@ -185,7 +223,6 @@ MANNERS: dict[str, Callable[[str, Writer], str]] = {
 
 def decontamination(planted: int = 1000, disjoint: int = 20_000) -> None:
     from xreasoner.data.contamination import Contamination
-    from xreasoner.records import Problem
 
     writer, other = Writer(3), Writer(4)
     asked = [f"{writer.fresh(45)} 12 and 7 ?" for _ in range(12_000)]

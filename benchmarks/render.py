@@ -17,19 +17,25 @@ and precision, the peer with the settings that serve it best; the spread is that
 
 
 def row(entry: dict[str, Any]) -> str:
-    low, high = entry["spread"]
-    unit, version = entry["unit"], entry["peer_version"]
     cells = (
         entry["name"],
-        f"{entry['ours']:.3g} {unit}" if entry["ours"] < 1000 else f"{entry['ours']:,.0f} {unit}",
-        (f"{entry['peer']:.3g}" if entry["peer"] < 1000 else f"{entry['peer']:,.0f}") + f" ({version})",
-        f"**{entry['ratio']:.2f}**",
-        f"{low:.2f} to {high:.2f}",
+        f"{number(entry['ours'])} {entry['unit']}",
+        *(against(entry) if entry["peer"] is not None else ("none", "", "")),
         str(entry["aim"]),
         f"{entry['device']}, {entry['date']}",
         f"`{entry['command']}`",
     )
     return "| " + " | ".join(cells) + " |\n"
+
+
+def against(entry: dict[str, Any]) -> tuple[str, str, str]:
+    low, high = entry["spread"]
+    peer = f"{number(entry['peer'])} ({entry['peer_version']})"
+    return peer, f"**{entry['ratio']:.2f}**", f"{low:.2f} to {high:.2f}"
+
+
+def number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def render(entries: list[dict[str, Any]]) -> str:

@@ -91,14 +91,24 @@ def entry(
 ) -> dict[str, object]:
     """Medians, and the ratio of each round: what slowed a round slowed both."""
     ratios = sorted(a / b if higher_is_better else b / a for a, b in zip(own, other, strict=True))
-    return {
-        "name": name,
-        "ours": statistics.median(own),
+    return alone(name, statistics.median(own), unit, aim) | {
         "peer": statistics.median(other),
         "peer_version": peer,
-        "unit": unit,
         "ratio": statistics.median(ratios),
         "spread": [ratios[0], ratios[-1]],
+    }
+
+
+def alone(name: str, measured: float, unit: str, aim: str) -> dict[str, object]:
+    """For what nobody else does: no peer, no ratio."""
+    return {
+        "name": name,
+        "ours": measured,
+        "peer": None,
+        "peer_version": None,
+        "unit": unit,
+        "ratio": None,
+        "spread": None,
         "aim": aim,
         "device": f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores, float32",
         "command": "python " + shlex.join([str(Path(sys.argv[0])), *sys.argv[1:]]),
@@ -113,5 +123,8 @@ def record(entries: list[dict[str, object]]) -> None:
     kept = [one for one in before if one["name"] not in names]
     RESULTS.write_text(json.dumps([*kept, *entries], indent=2) + "\n")
     for one in entries:
+        if one["peer"] is None:
+            print(f"{one['name']}: {one['ours']:,.4g} {one['unit']}")
+            continue
         low, high = one["spread"]  # type: ignore[misc]
         print(f"{one['name']}: {one['ratio']:.2f}x ({low:.2f} to {high:.2f}) against {one['peer_version']}")
