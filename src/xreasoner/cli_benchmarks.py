@@ -1,4 +1,4 @@
-"""The published benchmarks: which there are, and whether a copy of one can be read."""
+"""The published benchmarks, and a judge for the answers that the rules do not find."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +37,24 @@ def benchmarks(
     parts = [part for message in problem_prompt(first, None).messages for part in message.parts]
     asked = "".join("[image]" if isinstance(part, Picture) else part for part in parts)
     say(f"\n{first.id}, key {first.answer}:\n{asked}")
+
+
+def judge(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    server: Annotated[str, typer.Option(help="An OpenAI-compatible server, to /v1.")],
+    model: Annotated[str, typer.Option(help="The judge's name there.")],
+) -> None:
+    """Have a model look for the answers that the rules did not find in RUN; the rules compare them."""
+    from xreasoner.evals.judge import judge_run
+    from xreasoner.report.write import write_report
+    from xreasoner.rewards.grade import Grader
+    from xreasoner.rollout.api_engine import ApiEngine, Server
+
+    with Grader() as grader:
+        for done in judge_run(run, ApiEngine(Server(server, model)), model, grader):
+            where = done.path.relative_to(run)
+            say(f"{where}: {done.graded:,} answers were missing, {len(done.changed):,} found")
+    write_report(run)
 
 
 def listing() -> Table:
