@@ -1,0 +1,88 @@
+"""An evaluation told in options: as a recipe would tell it, and with mistakes in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from xreasoner.evals.quick import INSTRUCTION, Wish, read_budgets, read_paths, wished_recipe
+from xreasoner.recipe import ProbeBenchmark, PublishedBenchmark
+
+RECIPE = """
+name: mine
+model: miniworld
+instruction: think
+evaluation:
+  answer_budget: 99
+  benchmarks: [{source: miniworld, families: [sums], steps: [1, 2], count: 5}]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_benchmarks_with_paths_and_counts() -> None:
+    wish = Wish(benchmarks=("gsm8k", "probe"), paths={"gsm8k": Path("/data/gsm8k")}, count=7)
+    found = wished_recipe("some/model", wish, None)
+    assert found.evaluation.benchmarks == (
+        PublishedBenchmark(source="benchmark", name="gsm8k", path=Path("/data/gsm8k"), count=7),
+        ProbeBenchmark(source="probe", count=7),
+    )
+    assert found.instruction == INSTRUCTION
+
+
+def test_budgets_samples_blindness_and_server() -> None:
+    wish = Wish(
+        benchmarks=("mmmu",),
+        samples=4,
+        budgets=(1024, 256, 4096),
+        without_image=True,
+        server="http://x/v1",
+        overrides=("evaluation.temperature=0.6",),
+    )
+    evaluation = wished_recipe("qwen", wish, None).evaluation
+    assert (evaluation.think_budget, evaluation.budgets) == (4096, (256, 1024))
+    assert (evaluation.samples, evaluation.temperature, evaluation.blind) == (4, 0.6, True)
+    assert evaluation.server is not None
+    assert (evaluation.engine, evaluation.server.url, evaluation.server.model) == (
+        "server",
+        "http://x/v1",
+        "qwen",
+    )
+
+
+def test_wishes_are_written_over_a_recipe_and_overrides_over_both(recipe: Path) -> None:
+    kept = wished_recipe("m", Wish(overrides=("evaluation.rows=3",)), recipe)
+    assert (kept.instruction, kept.evaluation.answer_budget, kept.evaluation.rows) == ("think", 99, 3)
+    assert kept.evaluation.benchmarks[0].source == "miniworld"
+    other = wished_recipe("m", Wish(benchmarks=("gsm8k",)), recipe)
+    assert [one.source for one in other.evaluation.benchmarks] == ["benchmark"]
+    assert other.evaluation.answer_budget == 99
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (Wish(), "nothing to ask"),
+        (Wish(benchmarks=("gsm8k",), paths={"mmmu": Path("x")}), "--path-of mmmu: it is not among"),
+        (Wish(benchmarks=("gsm8k",), samples=4), "several answers at temperature 0 are the same one"),
+        (Wish(benchmarks=("gsm8k",), overrides=("evaluation.sample=4",)), "did you mean samples"),
+    ],
+)
+def test_a_mistake_is_one_line(wish: Wish, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        wished_recipe("m", wish, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_as_they_are_written_on_the_command_line() -> None:
+    assert read_budgets("256, 1024,4096") == [256, 1024, 4096]
+    assert (read_budgets(None), read_budgets("")) == ([], [])
+    assert read_paths(["mmmu=/a/b=c"]) == {"mmmu": Path("/a/b=c")}
+    with pytest.raises(ValueError, match="'1k' is no number of tokens"):
+        read_budgets("1k")
+    with pytest.raises(ValueError, match="it has the form name=FOLDER"):
+        read_paths(["mmmu"])
