@@ -9,6 +9,7 @@ import pytest
 from tests.rollout.chat_server import Said, serving
 
 from xreasoner.evals.judge import judge_run, judged
+from xreasoner.evals.regrade import regrade
 from xreasoner.evals.samples import Sample, read_samples, write_samples
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.api_engine import ApiEngine, Server
@@ -87,3 +88,15 @@ def test_a_run_says_who_judged_it(tmp_path: Path) -> None:
         0,
     )
     assert [one.correct for one in read_samples(path)] == [True, True]
+
+
+def test_grading_again_undoes_it(tmp_path: Path) -> None:
+    path = tmp_path / "evals" / "base" / "films.jsonl"
+    path.parent.mkdir(parents=True)
+    write_samples(path, [sample(1, ROUNDABOUT)])
+    path.with_suffix(".json").write_text("{}")
+    with serving(says) as server, Grader() as grader:
+        list(judge_run(tmp_path, ApiEngine(Server(server.url, "small")), "small", grader))
+        (done,) = regrade(tmp_path, grader)
+    facts = json.loads(path.with_suffix(".json").read_text())
+    assert (len(done.changed), facts["accuracy"], facts["missing"], "judge" in facts) == (1, 0.0, 1.0, False)

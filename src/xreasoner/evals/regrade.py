@@ -30,6 +30,7 @@ def regrade(run_dir: Path, grader: Grader) -> Iterator[Regraded]:
         )
         write_samples(path, after)
         facts = json.loads(path.with_suffix(".json").read_text())
+        facts.pop("judge", None)  # what a judge found is looked for by the rules again
         write_json(path.with_suffix(".json"), {**facts, **vars(summarise(after))})
         yield Regraded(path, len(after), changed)
 
