@@ -52,9 +52,18 @@ def test_gradients_checkpointed_and_rows_cut_are_advised_first() -> None:
 
 
 def test_stages_that_one_process_trains_say_so() -> None:
-    rl = look("x-reasoner-7b", "8xH100-80")["rl"]
+    rl = look("x-reasoner-3b-lora", "8xH100-80", model="3B")["rl"]
     assert rl.gpus == 1
-    assert rl.advice[-1] == "rl: GRPO is trained by one process so far; 7 of the GPUs stay idle"
+    assert rl.advice == ("rl: adapters are trained by one process so far; 7 of the GPUs stay idle",)
+
+
+def test_reinforcement_uses_all_cards_each_with_a_copy_to_sample_from() -> None:
+    rl = look("x-reasoner-7b", "8xH100-80")["rl"]
+    assert (rl.gpus, rl.advice) == (8, ())
+    assert rl.fits(read_gpus("8xH100-80"))
+    answers = {phase.name: phase.memory for phase in rl.phases}["answers"]
+    # An eighth of the float32 weights, as much of the reference's, and a whole copy in bfloat16.
+    assert answers.weights == pytest.approx(SEVEN.parameters * (4 / 8 + 4 / 8 + 2))
 
 
 def test_the_small_recipe_fits_a_gamers_card() -> None:

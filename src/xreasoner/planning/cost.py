@@ -103,16 +103,22 @@ def grpo_cost(stage: GrpoStage, shape: Shape, amount: Amount, gpus: Gpus) -> Cos
 
 def generating_seconds(stage: GrpoStage, shape: Shape, generated: float, length: float, gpus: Gpus) -> float:
     """Each step of generating reads all weights and the cache so far, and adds a token to every row."""
-    width = engine_width(stage)
-    rows = min(stage.rows, stage.prompts_per_step * stage.samples_per_prompt)
+    width = engine_width(stage, gpus.count)
+    rows = rows_at_once(stage, gpus.count)
     cache = 2 * shape.layers * shape.kv * width * rows * length / 2
     seconds_a_step = (shape.parameters * width + cache) / (GENERATING_EFFICIENCY * gpus.bandwidth)
     return generated / rows * seconds_a_step / gpus.count
 
 
-def engine_width(stage: Stage) -> int:
-    """The engine generates on the weights that learn: float32, or those that LoRA leaves alone."""
-    return BFLOAT16 if stage.lora and stage.dtype != "float32" else FLOAT32
+def rows_at_once(stage: GrpoStage, gpus: int) -> int:
+    """On one GPU; the prompts of a step are shared by all."""
+    return min(stage.rows, math.ceil(stage.prompts_per_step / gpus) * stage.samples_per_prompt)
+
+
+def engine_width(stage: Stage, gpus: int) -> int:
+    """One process samples on the weights that learn: float32, or what LoRA leaves alone; else on a copy."""
+    has_own = stage.lora is not None or gpus > 1
+    return BFLOAT16 if has_own and stage.dtype != "float32" else FLOAT32
 
 
 def speed(gpus: Gpus) -> float:

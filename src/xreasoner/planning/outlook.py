@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xreasoner.planning import memory
-from xreasoner.planning.cost import Amount, Cost, cost_of, engine_width, typical_amount
+from xreasoner.planning.cost import Amount, Cost, cost_of, engine_width, rows_at_once, typical_amount
 from xreasoner.planning.gpus import Gpus
 from xreasoner.planning.memory import BFLOAT16, FLOAT32, Memory, Trained
 from xreasoner.planning.shapes import Shape
@@ -53,13 +53,13 @@ def stage_outlook(name: str, stage: Stage, shape: Shape, gpus: Gpus, amount: Amo
     fits = all(phase.memory.total <= gpus.memory for phase in phases)
     advice = [] if fits else list(remedies(name, stage, shape, used))
     if used.count < gpus.count:
-        what = "adapters are" if stage.lora else "GRPO is"
-        advice.append(f"{name}: {what} trained by one process so far; {gpus.count - 1} of the GPUs stay idle")
+        idle = gpus.count - used.count
+        advice.append(f"{name}: adapters are trained by one process so far; {idle} of the GPUs stay idle")
     return Outlook(name, used.count, phases, cost_of(stage, shape, amount, used), amount, tuple(advice))
 
 
 def usable(stage: Stage, gpus: int) -> int:
-    return 1 if stage.lora or isinstance(stage, GrpoStage) else gpus
+    return 1 if stage.lora else gpus
 
 
 def compute_width(stage: Stage) -> int:
@@ -90,15 +90,16 @@ def phases_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[Phase, ...]:
     if not isinstance(stage, GrpoStage):
         return (Phase("update", update),)
     # The reference is read again as the stage found it, in float32.
-    reference = FLOAT32 * shape.parameters if stage.kl > 0 else 0.0
-    held = replace(trained, compute=FLOAT32) if not stage.lora else trained
-    rows = min(stage.rows, stage.prompts_per_step * stage.samples_per_prompt)
+    reference = FLOAT32 * shape.parameters / gpus.count if stage.kl > 0 else 0.0
+    # Where the model is divided, every GPU samples from a whole copy of it.
+    width = engine_width(stage, gpus.count)
+    beside = reference + (width * shape.parameters if gpus.count > 1 else 0.0)
+    held = FLOAT32 * shape.parameters / gpus.count if not stage.lora else memory.weights(trained)
+    rows = rows_at_once(stage, gpus.count)
     tokens = PROMPT + stage.think_budget + stage.answer_budget
-    answers = memory.generating(
-        shape, memory.weights(held) + reference, rows, tokens, engine_width(stage), gpus.memory
-    )
+    answers = memory.generating(shape, held + beside, rows, tokens, width, gpus.memory)
     return (
-        Phase("update", replace(update, weights=update.weights + reference)),
+        Phase("update", replace(update, weights=update.weights + beside)),
         Phase("answers", replace(answers, optimizer=update.optimizer)),
     )
 
@@ -114,7 +115,7 @@ def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]
             yield f"{name}: {said}: {needed / 1e9:.0f} GB{', fits' if fits else ''}"
         if fits:
             return
-    if gpus.count > 1 or not (stage.lora or isinstance(stage, GrpoStage)):
+    if not stage.lora:
         for count in (2**power * max(1, gpus.count) for power in range(1, 7)):
             if all(
                 p.memory.total <= gpus.memory for p in phases_of(changed, shape, replace(gpus, count=count))

@@ -28,6 +28,7 @@ def print_outlooks(
         for line in outlook.advice:
             console.print(f"  {line}", highlight=False, markup=False)
     console.print(
+        "~ is typical of the corpus: these data are not prepared yet. "
         f"Assumed: {TRAINING_EFFICIENCY:.0%} of the peak in training, {GENERATING_EFFICIENCY:.0%} of the "
         f"memory's speed in generating, answers of {LONG_TAIL:.0%} of the thinking budget on average. "
         "Memory is for the longest row that the settings allow.",
@@ -37,31 +38,37 @@ def print_outlooks(
 
 
 def memory_table(outlooks: Sequence[Outlook], gpus: Gpus) -> Table:
-    table = Table("GB on each GPU", "during", *Memory().parts(), "total", "", box=None)
-    for outlook in outlooks:
-        for phase in outlook.phases:
-            parts = phase.memory.parts()
-            verdict = "fits" if phase.memory.total <= gpus.memory else f"over {gpus.memory / 1e9:.0f}"
-            cells = [f"{size / 1e9:,.1f}" if size else "" for size in (*parts.values(), phase.memory.total)]
-            table.add_row(outlook.stage, phase.name, *cells, verdict)
+    phases = [(outlook.stage, phase.name, phase.memory) for outlook in outlooks for phase in outlook.phases]
+    table = Table("GB on each GPU", box=None)
+    for stage, name, _ in phases:
+        table.add_column(f"{stage}\n{name}", justify="right")
+    for part in Memory().parts():
+        sizes = [memory.parts()[part] for _, _, memory in phases]
+        table.add_row(part, *(f"{size / 1e9:,.1f}" if size else "" for size in sizes))
+    totals = [memory.total for _, _, memory in phases]
+    table.add_row("total", *(f"{total / 1e9:,.1f}" for total in totals), style="bold")
+    over = f"over {gpus.memory / 1e9:.0f}"
+    table.add_row("", *("fits" if total <= gpus.memory else over for total in totals))
     return table
 
 
 def cost_table(outlooks: Sequence[Outlook]) -> Table:
-    columns = ("stage", "GPUs", "problems", "steps", "tokens trained", "generated", "FLOPs", "hours")
-    table = Table(*columns, box=None)
+    table = Table("stage", box=None)
+    for name in ("GPUs", "problems", "tokens each", "steps", "M trained", "M generated", "FLOPs", "hours"):
+        table.add_column(name, justify="right")
     for outlook in outlooks:
         cost, amount = outlook.cost, outlook.amount
         if cost is None or amount is None:
             continue
-        source = "" if amount.is_measured else " (typical)"
+        about = "" if amount.is_measured else "~"
         table.add_row(
             outlook.stage,
             str(outlook.gpus),
-            f"{amount.problems:,} x {amount.mean_tokens:,.0f} tokens{source}",
+            f"{about}{amount.problems:,}",
+            f"{about}{amount.mean_tokens:,.0f}",
             f"{cost.steps:,}",
-            f"{cost.trained_tokens / 1e6:,.0f} M",
-            f"{cost.generated_tokens / 1e6:,.0f} M" if cost.generated_tokens else "",
+            f"{cost.trained_tokens / 1e6:,.0f}",
+            f"{cost.generated_tokens / 1e6:,.0f}" if cost.generated_tokens else "",
             f"{cost.flops:.1e}",
             f"{cost.hours:,.1f}",
         )
