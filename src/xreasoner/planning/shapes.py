@@ -94,6 +94,11 @@ def shape_of(model: str) -> Shape:
     """Of a folder, of the shipped mini-world base, or of a hub model whose sizes we know or can look up."""
     if model in KNOWN and not Path(model).exists():
         return KNOWN[model]
+    if "/stages/" in model and not Path(model).exists():
+        raise ValueError(
+            f"model {model}: that run is not there yet; to plan before it is, name a model of its size, "
+            "as in model=Qwen/Qwen2.5-VL-7B-Instruct"
+        )
     from xreasoner.models.resolve import resolve_model
 
     return read_shape(json.loads((resolve_model(model) / "config.json").read_text()))
