@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -47,6 +48,28 @@ def serve(
         say(f"{settings.name} answers at {server.url}/v1; stop it with Ctrl-C")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+def chat(
+    model: Model,
+    image: Annotated[list[Path] | None, typer.Option(help="Shown with the first question.")] = None,
+    instruction: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    think_budget: ThinkBudget = 4096,
+    answer_budget: AnswerBudget = 512,
+) -> None:
+    """Talk with MODEL in the terminal; its thoughts are dimmed."""
+    from xreasoner.models.resolve import resolve_model, short_name
+    from xreasoner.serve.settings import ServeSettings
+    from xreasoner.serve.terminal import Conversation, converse
+    from xreasoner.serve.torch_server import load_for_serving, torch_service
+
+    settings = ServeSettings(short_name(model), think_budget=think_budget, answer_budget=answer_budget)
+    with torch_service(load_for_serving(resolve_model(model)), settings, rows=1) as service:
+        conversation = Conversation(service, console, instruction, temperature)
+        for file in image or []:
+            conversation.show(file)
+        converse(conversation, console, lambda: console.input("[bold]> "))
 
 
 def vllm_is_there(engine: str) -> bool:

@@ -52,6 +52,7 @@ def client(server: Server) -> openai.OpenAI:
 
 
 THOUGHT = "<think> w1 w2 w3 w4 w5 w6 w7 w8 w9 </think>"
+WIDTH = 128
 ANSWER = "<answer> w20 w21 </answer>"
 
 
@@ -63,7 +64,7 @@ def chain_model(script: str) -> Loaded:
     tokenizer = word_tokenizer()
     config = Qwen2Config(
         vocab_size=PADDED_VOCABULARY,
-        hidden_size=PADDED_VOCABULARY,
+        hidden_size=WIDTH,
         intermediate_size=8,
         num_hidden_layers=1,
         num_attention_heads=4,
@@ -75,7 +76,7 @@ def chain_model(script: str) -> Loaded:
     model = Qwen2ForCausalLM(config).eval()
     ids = tokenizer.convert_tokens_to_ids(["assistant", *script.split()])
     with torch.no_grad():
-        model.model.embed_tokens.weight.copy_(torch.eye(PADDED_VOCABULARY))
+        model.model.embed_tokens.weight.copy_(torch.eye(PADDED_VOCABULARY, WIDTH))
         layer = model.model.layers[0]
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()

@@ -1,5 +1,7 @@
 """Text token by token is the text of all tokens, also where a character takes several of them."""
 
+from itertools import pairwise
+
 import pytest
 from tests.rollout.conftest import word_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -43,7 +45,7 @@ def test_every_text_begins_the_next() -> None:
     tokenizer = byte_tokenizer()
     texts = follow(tokenizer, tokenizer(TEXT)["input_ids"])
     assert texts[-1] == TEXT
-    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
 
 
 @pytest.mark.parametrize("before", [0, 1, 5, 20])

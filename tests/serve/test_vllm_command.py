@@ -14,6 +14,9 @@ from xreasoner.serve.vllm_command import vllm_command
 SETTINGS = ServeSettings("x-med", "0.0.0.0", 9000, think_budget=100, answer_budget=20)
 
 
+BESIDE = json.dumps({"chat_template": "{{ messages }}"})
+
+
 def checkpoint(folder: Path, vision: bool = True, **files: str) -> Path:
     (folder / "config.json").write_text(json.dumps({"vision_config": {}} if vision else {}))
     for name, text in files.items():
@@ -27,8 +30,8 @@ def option(command: list[str], name: str) -> str:
 
 def test_a_vision_model(tmp_path: Path) -> None:
     command = vllm_command(checkpoint(tmp_path), SETTINGS)
-    assert command[:4] == [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve"]
-    assert command[4] == str(tmp_path)
+    assert command[:3] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    assert option(command, "--model") == str(tmp_path)
     assert (option(command, "--served-model-name"), option(command, "--port")) == ("x-med", "9000")
     assert option(command, "--reasoning-parser") == "xreasoner"
     assert Path(option(command, "--reasoning-parser-plugin")).is_file()
@@ -50,10 +53,10 @@ def test_a_text_model_has_no_pictures_and_what_is_passed_on_comes_last(tmp_path:
 @pytest.mark.parametrize(
     ("files", "named"),
     [
-        ({"chat_template__json": "{}"}, True),
-        ({"chat_template__json": "{}", "chat_template__jinja": ""}, False),
-        ({"chat_template__json": "{}", "tokenizer_config__json": '{"chat_template": "x"}'}, False),
-        ({"chat_template__json": "{}", "tokenizer_config__json": "{}"}, True),
+        ({"chat_template__json": BESIDE}, True),
+        ({"chat_template__json": BESIDE, "chat_template__jinja": ""}, False),
+        ({"chat_template__json": BESIDE, "tokenizer_config__json": '{"chat_template": "x"}'}, False),
+        ({"chat_template__json": BESIDE, "tokenizer_config__json": "{}"}, True),
     ],
 )
 def test_a_template_that_vllm_would_not_find_is_named(
@@ -61,6 +64,7 @@ def test_a_template_that_vllm_would_not_find_is_named(
 ) -> None:
     command = vllm_command(checkpoint(tmp_path, **files), SETTINGS)
     assert ("--chat-template" in command) is named
+    assert not named or option(command, "--chat-template") == "{{ messages }}"
 
 
 def test_the_snippets_are_valid_and_never_hold_the_key(tmp_path: Path) -> None:

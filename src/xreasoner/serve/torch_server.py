@@ -38,21 +38,27 @@ def limits_of(loaded: Loaded, settings: ServeSettings) -> Limits:
 
 
 @contextmanager
+def torch_service(loaded: Loaded, settings: ServeSettings, rows: int) -> Iterator[Service]:
+    """Its engine runs while the block does."""
+    limits = limits_of(loaded, settings)
+    desk = Desk(loaded, rows, limits.context, most_waiting=rows * WAITING_PER_ROW)
+    desk.open()
+    try:
+        yield Service(loaded, desk, settings.name, limits)
+    finally:
+        desk.close()
+
+
+@contextmanager
 def torch_server(
     loaded: Loaded, settings: ServeSettings, rows: int = 16, key: str | None = None
 ) -> Iterator[Server]:
     """Listening when the block begins; `serve_forever` is the caller's."""
-    limits = limits_of(loaded, settings)
-    desk = Desk(loaded, rows, limits.context, most_waiting=rows * WAITING_PER_ROW)
-    service = Service(loaded, desk, settings.name, limits)
-    try:
-        server = Server((settings.host, settings.port), service, key)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise ValueError(f"{where}: cannot listen there: {error.strerror}; name another --port") from None
-    desk.open()
-    try:
-        yield server
-    finally:
-        server.server_close()
-        desk.close()
+    with torch_service(loaded, settings, rows) as service:
+        try:
+            server = Server((settings.host, settings.port), service, key)
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            raise ValueError(f"{where}: cannot listen there: {error.strerror}; set another --port") from None
+        with server:
+            yield server

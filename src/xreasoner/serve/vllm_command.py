@@ -19,36 +19,39 @@ MOST_PICTURES = 16
 def become_vllm(checkpoint: Path, settings: ServeSettings, key: str | None, more: Sequence[str]) -> NoReturn:
     """This process turns into the server."""
     command = vllm_command(checkpoint, settings, more)
-    # By the environment: everybody on the machine can read arguments.
-    os.execve(command[0], command, os.environ | ({"VLLM_API_KEY": key} if key else {}))
+    # vLLM's newer model runner takes no processors of logits, by which tokens are forbidden.
+    environment = {"VLLM_USE_V2_MODEL_RUNNER": "0"} | os.environ
+    # The key goes by the environment: everybody on the machine can read arguments.
+    os.execve(command[0], command, environment | ({"VLLM_API_KEY": key} if key else {}))
 
 
 def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] = ()) -> list[str]:
     """`more` is passed on, and wins."""
     limit = settings.think_budget + settings.answer_budget + len(FORCED_EXIT)
     exit_text = {"reasoning_parser": PARSER, "reasoning_end_str": FORCED_EXIT}
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(checkpoint)]
+    # What `vllm serve` runs; the command itself asks for a package called vllm, and builds for CPUs are not.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
     command += ["--served-model-name", settings.name, "--host", settings.host, "--port", str(settings.port)]
     # Its own parsers need the tags to be single tokens, which they are not in Qwen2.5's vocabulary.
     command += ["--reasoning-parser-plugin", str(PARSER_FILE), "--reasoning-parser", PARSER]
     command += ["--reasoning-config", json.dumps(exit_text)]
     command += ["--override-generation-config", json.dumps({"max_new_tokens": limit})]
-    command += ["--enable-prefix-caching"]
+    # A model asked in pictures must not draw any: their marks are forbidden, as in training.
+    command += ["--logits-processors", "xreasoner.rollout.vllm_ban:BannedTokens"]
     if has_vision(checkpoint):
         command += ["--limit-mm-per-prompt", json.dumps({"image": MOST_PICTURES, "video": 0})]
     if template := chat_template_beside(checkpoint):
-        command += ["--chat-template", str(template)]
+        command += ["--chat-template", template]
     if settings.context is not None:
         command += ["--max-model-len", str(settings.context)]
     return [*command, *more]
 
 
-def chat_template_beside(checkpoint: Path) -> Path | None:
-    """Older VLM checkpoints keep the template with the processor; the tokenizer's own is found by vLLM."""
-    config = checkpoint / "tokenizer_config.json"
-    if (checkpoint / "chat_template.jinja").is_file():
+def chat_template_beside(checkpoint: Path) -> str | None:
+    """Older VLM checkpoints keep the template with the processor; a tokenizer's own is found by vLLM."""
+    config, beside = checkpoint / "tokenizer_config.json", checkpoint / "chat_template.json"
+    if (checkpoint / "chat_template.jinja").is_file() or not beside.is_file():
         return None
     if config.is_file() and "chat_template" in json.loads(config.read_text(encoding="utf-8")):
         return None
-    beside = checkpoint / "chat_template.json"
-    return beside if beside.is_file() else None
+    return str(json.loads(beside.read_text(encoding="utf-8"))["chat_template"])
