@@ -11,7 +11,8 @@ from xreasoner.miniworld.classroom import JITTERS, Classroom
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson, Syllabus, facts_lesson, next_lesson
 from xreasoner.miniworld.model import Size, build_image_processor, new_model
 from xreasoner.miniworld.problems import FAMILIES, make_items, phrase
-from xreasoner.miniworld.seeing import alphabet, cell_pixels, look
+from xreasoner.miniworld.scene import alphabet
+from xreasoner.miniworld.seeing import cell_pixels, look
 from xreasoner.miniworld.tokenizer import build_tokenizer
 
 
@@ -42,8 +43,7 @@ def test_a_lesson_has_the_rope_positions_of_the_model(family: str, classroom: Cl
     model = new_model(Size(), 0)
     for item in free_items(family):
         row = classroom.row(Lesson("", (item.scene, item.question), item.answer), random.Random(0))
-        rows = item.scene.rows()
-        grid = torch.tensor([[1, 2 * len(rows), 2 * max(len(r) for r in rows)]])
+        grid = torch.tensor([[1, 2, 2 * len(item.scene.cells)]])
         ids = torch.tensor([row.ids])
         kinds = (ids == model.config.image_token_id).int()
         positions, _ = model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grid)
@@ -81,10 +81,14 @@ def test_the_loss_of_a_drawn_lesson_is_the_models_own() -> None:
     assert ours.item() == pytest.approx(own.item(), abs=1e-5)
 
 
-def test_every_cell_has_a_row_for_each_offset_and_the_blank_one_too() -> None:
+def test_every_cell_is_one_word_with_a_row_for_each_offset() -> None:
     cells = alphabet()
-    assert len(set(cells)) == len(cells)
-    assert len(cell_pixels(cells[:3])) == 4 * JITTERS * (3 + 1)
+    assert len({cell.word for cell in cells}) == len(cells)
+    assert len(cell_pixels(cells[:3])) == 4 * JITTERS * 3
+    tokenizer = build_tokenizer()
+    for cell in cells:
+        (token,) = tokenizer(cell.word)["input_ids"]
+        assert token != tokenizer.unk_token_id
 
 
 def test_only_results_of_facts_are_learned(classroom: Classroom) -> None:

@@ -18,7 +18,8 @@ from xreasoner.miniworld.classroom import Batch, Classroom
 from xreasoner.miniworld.lessons import Syllabus, next_lesson
 from xreasoner.miniworld.measure import measure
 from xreasoner.miniworld.model import Size, new_model, save_base
-from xreasoner.miniworld.seeing import alphabet, cell_pixels, learn_to_see, look, meanings
+from xreasoner.miniworld.scene import alphabet
+from xreasoner.miniworld.seeing import cell_pixels, learn_to_see, look, meanings
 from xreasoner.miniworld.tokenizer import build_tokenizer
 
 Say = Callable[[str], None]
@@ -33,8 +34,8 @@ class BaseSettings:
     syllabus: Syllabus = field(default_factory=Syllabus)
     seed: int = 0
     text_steps: int = 700
-    seeing_steps: int = 800
-    steps: int = 3400
+    seeing_steps: int = 1000
+    steps: int = 4500
     """Of words and pictures together."""
     rows: int = 32
     lr: float = 2e-3

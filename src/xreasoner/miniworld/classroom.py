@@ -42,21 +42,18 @@ class _Row:
         self.positions += [(self.next_position + i,) * 3 for i in range(len(ids))]
         self.next_position += len(ids)
 
-    def draw(self, rows: list[list[int]], pad: int) -> None:
-        start, width = self.next_position, max(len(row) for row in rows)
-        for y, row in enumerate(rows):
-            for x, cell in enumerate(row):
-                self.ids.append(pad)
-                self.cells.append(cell)
-                self.positions.append((start, start + y, start + x))
-                self.learned.append(False)
-        self.next_position = start + max(len(rows), width)
+    def draw(self, cells: list[int], pad: int) -> None:
+        start = self.next_position
+        self.ids += [pad] * len(cells)
+        self.cells += cells
+        self.learned += [False] * len(cells)
+        self.positions += [(start, start, start + x) for x in range(len(cells))]
+        self.next_position += len(cells)
 
 
 class Classroom:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, cells: list[Cell]) -> None:
         self.tokenizer = tokenizer
-        self.blank = len(cells)
         self.cell_index = {cell: i for i, cell in enumerate(cells)}
         self.cache: dict[str, list[int]] = {}
 
@@ -68,14 +65,8 @@ class Classroom:
     def words(self, text: str) -> list[int]:
         return [i for word in text.split() for i in self.ids(word)]
 
-    def _cell(self, cell: Cell | None, rng: random.Random) -> int:
-        index = self.blank if cell is None else self.cell_index[cell]
-        return index * JITTERS + rng.randrange(JITTERS)
-
-    def _rows(self, scene: Scene, rng: random.Random) -> list[list[int]]:
-        rows = scene.rows()
-        width = max(len(row) for row in rows)
-        return [[self._cell(c, rng) for c in [*row, *[None] * (width - len(row))]] for row in rows]
+    def _seen(self, scene: Scene, rng: random.Random) -> list[int]:
+        return [self.cell_index[cell] * JITTERS + rng.randrange(JITTERS) for cell in scene.cells]
 
     def row(self, lesson: Lesson, rng: random.Random) -> _Row:
         row = _Row([], [], [], [])
@@ -87,7 +78,7 @@ class Classroom:
                 row.write(self.words(piece))
             else:
                 row.write(self.ids("<|vision_start|>"))
-                row.draw(self._rows(piece, rng), self.ids("<|image_pad|>")[0])
+                row.draw(self._seen(piece, rng), self.ids("<|image_pad|>")[0])
                 row.write(self.ids("<|vision_end|>"))
         row.write(self.words("<|im_end|> <|im_start|> assistant"))
         reply = [*self.words(lesson.reply), *self.ids("<|im_end|>")]

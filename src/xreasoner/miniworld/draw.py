@@ -1,12 +1,14 @@
 """Pictures of scenes. One cell is 28 x 28 pixels: exactly one visual token of Qwen2.5-VL."""
 
 import io
+import math
 import random
 from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
 from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.vocabulary import LEVELS
 from xreasoner.records import Picture
 
 CELL = 28
@@ -22,12 +24,13 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _glyph(draw: ImageDraw.ImageDraw, text: str, dx: int, dy: int) -> None:
-    size = 20 if len(text) == 1 else 16 if len(text) == 2 else 12
-    draw.text((14 + dx, 14 + dy), text, fill=INK, font=_font(size), anchor="mm")
+    draw.text((14 + dx, 14 + dy), text, fill=INK, font=_font(20 if len(text) == 1 else 16), anchor="mm")
 
 
-def _bar(draw: ImageDraw.ImageDraw, length: int, dy: int) -> None:
-    draw.rectangle((0, 7 + dy, 3 * length, 21 + dy), fill=PALETTE["blue"])
+def _bar(draw: ImageDraw.ImageDraw, label: str, height: int, dx: int, dy: int) -> None:
+    """Bars lie on their side; their length is read against the cell, so only their name moves sideways."""
+    draw.rectangle((1, 2 + dy, 1 + 2.7 * height, 10 + dy), fill=PALETTE["blue"])
+    draw.text((14 + dx, 19 + dy), label, fill=INK, font=_font(14), anchor="mm")
 
 
 def _shape(draw: ImageDraw.ImageDraw, colour: str, shape: str, dx: int, dy: int) -> None:
@@ -43,26 +46,35 @@ def _shape(draw: ImageDraw.ImageDraw, colour: str, shape: str, dx: int, dy: int)
         draw.polygon([(x + dx, y + dy) for x, y in STAR], fill=fill)
 
 
+def _dial(draw: ImageDraw.ImageDraw, analyte: str, level: int, dx: int, dy: int) -> None:
+    """A needle over a half circle, the lowest level to the left, the highest to the right."""
+    x, y, angle = 14 + dx, 14 + dy, math.pi * (1 - level / (len(LEVELS) - 1))
+    draw.arc((x - 12, y - 12, x + 12, y + 12), 180, 360, fill=PALETTE["green"], width=2)
+    draw.line((x, y, x + 11 * math.cos(angle), y - 11 * math.sin(angle)), fill=PALETTE["red"], width=3)
+    draw.text((x, y + 7), analyte, fill=INK, font=_font(11), anchor="mm")
+
+
 @lru_cache(maxsize=20_000)
 def draw_cell(cell: Cell, dx: int, dy: int) -> Image.Image:
     image = Image.new("RGB", (CELL, CELL), PAPER)
     draw = ImageDraw.Draw(image)
-    if cell.look == "bar":
-        _bar(draw, int(cell.words[0]), dy)
-    elif cell.look == "shape":
-        _shape(draw, cell.words[0], cell.words[1], dx, dy)
-    else:
-        _glyph(draw, cell.words[0], dx, dy)
+    match cell.look:
+        case "bar":
+            _bar(draw, cell.parts[0], int(cell.parts[1]), dx, dy)
+        case "shape":
+            _shape(draw, cell.parts[0], cell.parts[1], dx, dy)
+        case "dial":
+            _dial(draw, cell.parts[0], int(cell.parts[1]), dx, dy)
+        case "glyph":
+            _glyph(draw, cell.word, dx, dy)
     return image
 
 
 def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
     """Each cell a pixel or so off its place, as hands and printers do."""
-    rows = scene.rows()
-    image = Image.new("RGB", (CELL * max(len(row) for row in rows), CELL * len(rows)), PAPER)
-    for y, row in enumerate(rows):
-        for x, cell in enumerate(row):
-            image.paste(draw_cell(cell, rng.randint(-1, 1), rng.randint(-1, 1)), (x * CELL, y * CELL))
+    image = Image.new("RGB", (CELL * len(scene.cells), CELL), PAPER)
+    for x, cell in enumerate(scene.cells):
+        image.paste(draw_cell(cell, rng.randint(-1, 1), rng.randint(-1, 1)), (x * CELL, 0))
     return image
 
 

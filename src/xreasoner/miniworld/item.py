@@ -27,4 +27,4 @@ class Item:
 
 def arithmetic(left: int, operator: str, right: int) -> Step:
     result = left + right if operator == "+" else left - right
-    return Step((str(left), operator, str(right), "="), str(result))
+    return Step((str(left), f"{operator}{right}", "="), str(result))

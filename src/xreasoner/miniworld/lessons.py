@@ -1,21 +1,26 @@
 """What the base model is taught: to read, to know its sums, to answer one-step questions directly."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, write_thought
+from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.sums import pick_operator
-from xreasoner.miniworld.item import Item, Step, arithmetic
-from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, choices_of, split_of
-from xreasoner.miniworld.scene import Scene
+from xreasoner.miniworld.item import Item, arithmetic
+from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, choices_of, split_of, write_scene
+from xreasoner.miniworld.scene import Cell, Scene, alphabet
 from xreasoner.miniworld.teacher import write_thought as teach
-from xreasoner.miniworld.vocabulary import LETTERS
+from xreasoner.miniworld.vocabulary import LARGEST, LETTERS, OPERATORS
 
 Piece = str | Scene
 """A scene in a prompt is a drawn one; what is written is a string."""
 
 THINK_INSTRUCTION = "think then answer"
 FACTS_PER_LESSON = 10
+CELLS = alphabet()
+MOST_DRILLED = 4
+"""Steps of a drill: with more, a name would stand twice among the readings."""
 LOOKED_UP = ("bars", "shapes", "labs")
 
 
@@ -34,9 +39,10 @@ class Syllabus:
 
     facts: float = 0.10
     read: float = 0.20
-    drill: float = 0.30
+    drill: float = 0.25
+    options: float = 0.10
     many_steps: float = 0.05
-    think: float = 0.5
+    think: float = 0.4
     """Share of the one-step questions answered after a one-step thought, under the instruction."""
     largest_read: int = 6
     """Scenes to be read have up to so many steps."""
@@ -45,7 +51,7 @@ class Syllabus:
 def facts_lesson(rng: random.Random) -> Lesson:
     words: list[str] = []
     for _ in range(FACTS_PER_LESSON):
-        total, operand = rng.randint(0, 49), rng.randint(1, 9)
+        total, operand = rng.randint(0, LARGEST), rng.randint(1, 9)
         step = arithmetic(total, pick_operator(rng, total, operand), operand)
         words += [*step.words, step.result, ";"]
     return Lesson("", ("facts",), " ".join(words), results_only=True)
@@ -54,12 +60,11 @@ def facts_lesson(rng: random.Random) -> Lesson:
 def show(scene: Scene, rng: random.Random, drawn: float) -> tuple[Piece, ...]:
     """The scene written, drawn, or its beginning written and its end drawn."""
     if rng.random() >= drawn:
-        return (" ".join(scene.words()),)
-    if rng.random() < 0.6 or len(scene.entries) < 2:
+        return (write_scene(scene),)
+    if rng.random() < 0.6 or len(scene.cells) < 2:
         return (scene,)
-    cut = rng.randint(1, len(scene.entries) - 1)
-    head, tail = scene.part(0, cut), scene.part(cut, len(scene.entries))
-    return (" ".join(head.words()), tail)
+    cut = rng.randint(1, len(scene.cells) - 1)
+    return (f"[ {' '.join(scene.words()[:cut])}", Scene(scene.cells[cut:]))
 
 
 def draw_item(rng: random.Random, difficulty: int, families: tuple[str, ...] = tuple(FAMILIES)) -> Item:
@@ -71,46 +76,79 @@ def draw_item(rng: random.Random, difficulty: int, families: tuple[str, ...] = t
 
 
 def read_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
-    item = draw_item(rng, rng.randint(1, largest))
-    reply = f"{ANSWER_OPEN}{' '.join(item.scene.words())}{ANSWER_CLOSE}"
-    return Lesson("", (*show(item.scene, rng, drawn), "read"), reply)
+    """Half of what is to be read makes no sense: it can only be read place by place."""
+    sense = rng.random() < 0.5
+    scene = (
+        draw_item(rng, rng.randint(1, largest)).scene if sense else jumble(rng, rng.randint(2, 2 * largest))
+    )
+    reply = f"{ANSWER_OPEN}{' '.join(scene.words())}{ANSWER_CLOSE}"
+    return Lesson("", (*show(scene, rng, drawn), "read"), reply)
+
+
+def jumble(rng: random.Random, size: int) -> Scene:
+    return Scene(tuple(rng.sample(CELLS, size)))
 
 
 def drill_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
     """Several one-step questions in a breath: far more to learn from than one answer at a time."""
-    item = draw_item(rng, rng.randint(2, largest), LOOKED_UP)
-    steps = [step for step in item.steps if step.words[-1] != "="]
-    if item.family != "shapes":  # asked by name: in any order
-        rng.shuffle(steps)
-    names = item.question.split()[-1] if item.family == "shapes" else " ".join(s.words[0] for s in steps)
-    said = [" ".join(found_words(item, step)) for step in steps]
-    prompt = (*show(item.scene, rng, drawn), f"say {names}")
+    item = draw_item(rng, rng.randint(2, min(largest, MOST_DRILLED)), LOOKED_UP)
+    cells = list(item.scene.cells)
+    if item.family == "shapes":  # judged one after the other
+        names = [item.question.split()[-1]]
+    else:  # asked by name, in any order
+        rng.shuffle(cells)
+        names = [cell.parts[0] for cell in cells]
+    said = [f"{cell.word} {judged(item, cell)}" for cell in cells]
+    if item.family == "bars" and rng.random() < 0.5:  # as they enter a sum
+        signs = rng.choices(OPERATORS, k=len(cells))
+        names = [f"{sign} {name}" for sign, name in zip(signs, names, strict=True)]
+        said = [f"{sign} {cell.word} {sign}{cell.parts[1]}" for sign, cell in zip(signs, cells, strict=True)]
+    prompt = (*show(item.scene, rng, drawn), f"say {' '.join(names)}")
     return Lesson("", prompt, f"{ANSWER_OPEN}{' ; '.join(said)}{ANSWER_CLOSE}")
 
 
-def found_words(item: Item, step: Step) -> tuple[str, ...]:
-    """What a step finds by looking, without the count it keeps."""
-    return {"bars": (*step.words, step.result), "shapes": step.words, "labs": step.words[:3]}[item.family]
+def judged(item: Item, cell: Cell) -> str:
+    """What there is to say of one cell."""
+    match item.family:
+        case "bars":
+            return cell.parts[1]
+        case "shapes":
+            return "yes" if item.question.split()[-1] in cell.parts else "no"
+        case _:
+            return verdict(cell.parts[0], int(cell.parts[1]))
+
+
+def options_lesson(rng: random.Random) -> Lesson:
+    """Which letter stands for a number: several times in a breath, as a drill."""
+    numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(LETTERS))]
+    named = list(zip(LETTERS, numbers, strict=True))
+    asked = rng.sample(named, len(named))
+    prompt = f"options {option_lines(numbers)} say {' '.join(number for _, number in asked)}"
+    said = " ; ".join(f"{letter}: {number}" for letter, number in asked)
+    return Lesson("", (prompt,), f"{ANSWER_OPEN}{said}{ANSWER_CLOSE}")
+
+
+def option_lines(options: Sequence[str]) -> str:
+    """As the chat template writes them."""
+    return "".join(f"\n{letter}: {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 
 def question_lesson(rng: random.Random, drawn: float, difficulty: int, think: float) -> Lesson:
     item = draw_item(rng, difficulty)
-    question, answer = item.question, item.answer
-    if rng.random() < CHOICE_SHARE:
-        choices, letter = choices_of(item, rng)
-        question += "".join(f"\n{name}: {choice}" for name, choice in zip(LETTERS, choices, strict=False))
-        answer = f"{letter}: {answer}"
-    prompt = (*show(item.scene, rng, drawn), question)
+    as_choice = rng.random() < CHOICE_SHARE
+    choices, letter = choices_of(item, rng) if as_choice else ((), "")
+    answer = f"{letter}: {item.answer}" if as_choice else item.answer
+    prompt = (*show(item.scene, rng, drawn), item.question + option_lines(choices))
     if rng.random() < think:
-        return Lesson(THINK_INSTRUCTION, prompt, write_thought(teach(item, rng), answer))
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(teach(item, rng, choices), answer))
     return Lesson("", prompt, f"{ANSWER_OPEN}{answer}{ANSWER_CLOSE}")
 
 
 def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: float) -> Lesson:
     """`progress` runs from 0 to 1: reading and drills start with small scenes."""
     largest = 2 + round((syllabus.largest_read - 2) * min(1.0, 3 * progress))
-    kinds = ("facts", "read", "drill", "many", "one")
-    shares = (syllabus.facts, syllabus.read, syllabus.drill, syllabus.many_steps)
+    kinds = ("facts", "read", "drill", "options", "many", "one")
+    shares = (syllabus.facts, syllabus.read, syllabus.drill, syllabus.options, syllabus.many_steps)
     match rng.choices(kinds, (*shares, 1 - sum(shares)))[0]:
         case "facts":
             return facts_lesson(rng)
@@ -118,6 +156,8 @@ def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: 
             return read_lesson(rng, drawn, largest)
         case "drill":
             return drill_lesson(rng, drawn, largest)
+        case "options":
+            return options_lesson(rng)
         case "many":
             return question_lesson(rng, drawn, rng.randint(2, 5), think=0.0)
         case _:

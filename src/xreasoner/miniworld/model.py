@@ -29,7 +29,8 @@ class Size:
     vision_layers: int = 2
     rope_sections: tuple[int, int, int] = (0, 1, 15)
     """Time, height, width. Width keeps nearly all frequencies: a drawn row is placed as a written one."""
-    rope_theta: float = 10000.0
+    rope_theta: float = 100.0
+    """Neighbours differ at most frequencies; a problem is never longer than a few hundred words."""
     initial_spread: float = 0.08
     """About one over the root of the width. The customary 0.02 is for widths of thousands: it learns late."""
 

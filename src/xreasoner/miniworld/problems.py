@@ -11,6 +11,7 @@ from xreasoner.miniworld.families.labs import make_labs
 from xreasoner.miniworld.families.shapes import make_shapes
 from xreasoner.miniworld.families.sums import make_sum
 from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.teacher import write_thought
 from xreasoner.miniworld.vocabulary import LETTERS, VERDICTS
 from xreasoner.records import Part, Problem
@@ -26,7 +27,7 @@ FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
 }
 GENERAL = ("sums", "bars", "shapes")
 CLINICAL = ("labs",)
-CHOICE_SHARE = 0.3
+CHOICE_SHARE = 0.2
 TEST_SHARE = 10
 """One item in so many belongs to the test split, whatever the seed it was drawn with."""
 
@@ -89,7 +90,12 @@ def choices_of(item: Item, rng: random.Random) -> tuple[tuple[str, ...], str]:
 def question_parts(item: Item, view: View, rng: random.Random) -> tuple[Part, ...]:
     if view == "image":
         return (encode_picture(draw_scene(item.scene, rng)), item.question)
-    return (f"{' '.join(item.scene.words())} {item.question}",)
+    return (f"{write_scene(item.scene)} {item.question}",)
+
+
+def write_scene(scene: Scene) -> str:
+    """A written scene has an end and a beginning, as a drawn one has its vision marks."""
+    return f"[ {' '.join(scene.words())} ]"
 
 
 def phrase(item: Item, view: View, seed: int) -> Problem:
@@ -97,7 +103,7 @@ def phrase(item: Item, view: View, seed: int) -> Problem:
     rng = random.Random(f"{item_key(item)} {seed}")
     as_choice = rng.random() < CHOICE_SHARE
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
-    thought = write_thought(item, rng)
+    thought = write_thought(item, rng, choices)
     key = hashlib.sha256(item_key(item).encode()).hexdigest()[:12]
     return Problem(
         id=f"{item.family}-{key}-{view}",
@@ -123,7 +129,7 @@ def read_problem(item: Item, view: View, seed: int) -> Problem:
     """The perception probe: write down what is there."""
     rng = random.Random(f"read {item_key(item)} {seed}")
     words = " ".join(item.scene.words())
-    shown: Part = encode_picture(draw_scene(item.scene, rng)) if view == "image" else words
+    shown: Part = encode_picture(draw_scene(item.scene, rng)) if view == "image" else write_scene(item.scene)
     key = hashlib.sha256(words.encode()).hexdigest()[:12]
     return Problem(
         id=f"read-{item.family}-{key}-{view}",

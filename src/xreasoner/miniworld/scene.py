@@ -1,40 +1,48 @@
-"""What a problem is about: entries of cells that can be written as words or drawn as a picture."""
+"""What a problem is about: a strip of cells that can be written as words or drawn as a picture."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-Look = Literal["glyph", "bar", "shape"]
+from xreasoner.miniworld.vocabulary import (
+    ANALYTES,
+    COLOURS,
+    HEIGHTS,
+    LABELS,
+    LARGEST,
+    LEVELS,
+    NUMBERS,
+    OPERANDS,
+    SHAPES,
+)
+
+Look = Literal["glyph", "bar", "shape", "dial"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One drawn symbol, which fills one visual token, and the words that say the same."""
+    """One drawn symbol, which fills one visual token, and the one word that says the same."""
 
-    words: tuple[str, ...]
+    parts: tuple[str, ...]
+    """What is seen in it: a number; a colour and a shape; a name and a value."""
     look: Look = "glyph"
 
-
-Entry = tuple[Cell, ...]
+    @property
+    def word(self) -> str:
+        return "".join(self.parts)
 
 
 @dataclass(frozen=True)
 class Scene:
-    entries: tuple[Entry, ...]
-    per_row: int
-    """Entries drawn side by side before the picture starts a new row."""
-    separator: str
-    """The word written after an entry; empty where entries just follow each other."""
+    cells: tuple[Cell, ...]
 
     def words(self) -> list[str]:
-        written: list[str] = []
-        for entry in self.entries:
-            written += [word for cell in entry for word in cell.words]
-            written += [self.separator] if self.separator else []
-        return written
+        return [cell.word for cell in self.cells]
 
-    def rows(self) -> list[list[Cell]]:
-        chunks = range(0, len(self.entries), self.per_row)
-        return [[cell for entry in self.entries[i : i + self.per_row] for cell in entry] for i in chunks]
 
-    def part(self, start: int, stop: int) -> "Scene":
-        return Scene(self.entries[start:stop], self.per_row, self.separator)
+def alphabet() -> list[Cell]:
+    """Everything that can be drawn."""
+    glyphs = [Cell((word,)) for word in (*NUMBERS[: LARGEST + 1], *OPERANDS)]
+    bars = [Cell((label, str(height)), "bar") for label in LABELS for height in HEIGHTS]
+    shapes = [Cell((colour, shape), "shape") for colour in COLOURS for shape in SHAPES]
+    dials = [Cell((analyte, str(level)), "dial") for analyte in ANALYTES for level in LEVELS]
+    return glyphs + bars + shapes + dials

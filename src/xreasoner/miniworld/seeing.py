@@ -3,29 +3,19 @@
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-from xreasoner.miniworld.draw import CELL, PAPER, draw_cell
+from xreasoner.miniworld.draw import draw_cell
 from xreasoner.miniworld.model import build_image_processor
 from xreasoner.miniworld.scene import Cell
-from xreasoner.miniworld.vocabulary import ANALYTES, COLOURS, LABELS, NUMBERS, OPERATORS, SHAPES
 
 OFFSETS = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
 
 
-def alphabet() -> list[Cell]:
-    glyphs = [Cell((word,)) for word in (*NUMBERS[:50], *OPERATORS, *LABELS, *ANALYTES)]
-    bars = [Cell((word,), "bar") for word in NUMBERS[1:10]]
-    shapes = [Cell((colour, shape), "shape") for colour in COLOURS for shape in SHAPES]
-    return glyphs + bars + shapes
-
-
 def cell_pixels(cells: list[Cell]) -> Tensor:
-    """Patches of every cell at every offset, then of the blank one: (cells x offsets x 4 patches, values)."""
+    """Patches of every cell at every offset: (cells x offsets x 4 patches, values)."""
     pictures = [draw_cell(cell, dx, dy) for cell in cells for dx, dy in OFFSETS]
-    pictures += [Image.new("RGB", (CELL, CELL), PAPER)] * len(OFFSETS)
     return build_image_processor()(images=pictures, return_tensors="pt")["pixel_values"]
 
 
@@ -40,11 +30,10 @@ def look(model: Qwen2_5_VLForConditionalGeneration, pixels_NP: Tensor) -> Tensor
 def meanings(
     model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, cells: list[Cell]
 ) -> Tensor:
-    """What each visual token is pulled to: the mean embedding of the cell's words; nothing for the blank."""
+    """What each visual token is pulled to: the embedding of the cell's word."""
     embeddings = model.lm_head.weight.detach()  # tied: the words as they are read are the words as written
-    rows = [embeddings[tokenizer.convert_tokens_to_ids(list(cell.words))].mean(0) for cell in cells]
-    rows.append(torch.zeros_like(rows[0]))
-    return torch.stack(rows).repeat_interleave(len(OFFSETS), 0)
+    ids = tokenizer.convert_tokens_to_ids([cell.word for cell in cells])
+    return embeddings[ids].repeat_interleave(len(OFFSETS), 0)
 
 
 def learn_to_see(

@@ -1,8 +1,13 @@
-"""The programmatic teacher: restates the problem, works step by step, now and then checks or mends a slip."""
+"""The programmatic teacher: restates the problem, works step by step, goes through the options where there are any.
+
+Now and then it checks a step, or slips and mends it.
+"""
 
 import random
+from collections.abc import Sequence
 
 from xreasoner.miniworld.item import Item, Step
+from xreasoner.miniworld.vocabulary import LETTERS
 
 SLIPS, CHECKS = 0.02, 0.05
 
@@ -13,15 +18,26 @@ def _write(step: Step) -> list[str]:
 
 def _slip(step: Step, rng: random.Random) -> list[str]:
     """The step with a wrong number, noticed and done again."""
-    wrong = max(0, int(step.result) + rng.choice((-1, 1)))
+    right = int(step.result)
+    wrong = right + rng.choice((-1, 1)) if right else 1
     return [*step.words, str(wrong), ";", "wait", *_write(step)]
 
 
-def write_thought(item: Item, rng: random.Random) -> str:
+def _choose(answer: str, choices: Sequence[str]) -> list[str]:
+    """The options one after the other, until the answer is among them."""
+    words: list[str] = []
+    for letter, choice in zip(LETTERS, choices, strict=False):
+        words += [letter, ":", choice, "yes" if choice == answer else "no", ";"]
+        if choice == answer:
+            break
+    return words
+
+
+def write_thought(item: Item, rng: random.Random, choices: Sequence[str] = ()) -> str:
     words = [*item.scene.words(), "so"]
     for step in item.steps:
         slips = step.result.isdigit() and rng.random() < SLIPS
         words += _slip(step, rng) if slips else _write(step)
     if rng.random() < CHECKS:
         words += ["check", *_write(item.steps[-1])]
-    return " ".join(words)
+    return " ".join(words + _choose(item.answer, choices))

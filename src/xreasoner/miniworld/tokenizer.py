@@ -1,6 +1,6 @@
 """A word-level tokenizer with Qwen's chat form, so that templates and tags are those of the real models."""
 
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
@@ -13,6 +13,9 @@ UNKNOWN = "<unk>"
 
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD)
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
+
+WORD = r"[+-]?\w+|[^\w\s]"
+"""A sign that touches a number belongs to it."""
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -31,7 +34,7 @@ CHAT_TEMPLATE = (
 def build_tokenizer() -> PreTrainedTokenizerFast:
     words = (UNKNOWN, *WORDS)
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
     # The tags are ordinary text to a decoder that skips special tokens: graders must see them.
     backend.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
     backend.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in SPECIAL])

@@ -1,34 +1,35 @@
 """Every word of the mini-world. A word is one token; what can be drawn is a cell of 28 x 28 pixels."""
 
-NUMBERS = tuple(str(n) for n in range(100))
+NUMBERS = tuple(str(n) for n in range(60))
+LARGEST = 39
+"""Sums stay within it."""
 OPERATORS = ("+", "-")
 LABELS = tuple("abcdefgh")
+HEIGHTS = tuple(range(1, 10))
 COLOURS = ("red", "green", "blue", "orange")
 SHAPES = ("circle", "square", "triangle", "star")
 ANALYTES = ("na", "k", "ca", "glu", "hb", "crp", "tsh", "alt")
+LEVELS = tuple(range(10))
 LETTERS = ("A", "B", "C", "D")
 VERDICTS = ("low", "ok", "high")
 
+OPERANDS = tuple(f"{operator}{n}" for operator in OPERATORS for n in range(1, 10))
+BARS = tuple(f"{label}{height}" for label in LABELS for height in HEIGHTS)
+COLOURED = tuple(colour + shape for colour in COLOURS for shape in SHAPES)
+READINGS = tuple(f"{analyte}{level}" for analyte in ANALYTES for level in LEVELS)
+
 PROSE = (
-    *("system", "user", "assistant"),
-    *(
-        "read",
-        "say",
-        "work",
-        "out",
-        "how",
-        "many",
-        "abnormal",
-        "facts",
-        "think",
-        "then",
-        "answer",
-        "directly",
-    ),
-    *("so", "wait", "check", "yes", "no", "is", "the", "what", "count", "total"),
-    *("=", ":", ";", ".", ",", "?", ">", "<"),
+    *("system", "user", "assistant", "think", "then", "answer"),
+    *("read", "say", "work", "out", "how", "many", "abnormal", "facts", "options", "what", "is"),
+    *("so", "wait", "check", "yes", "no"),
+    *("=", ":", ";", "[", "]"),
 )
 
 WORDS = tuple(
-    dict.fromkeys((*PROSE, *NUMBERS, *OPERATORS, *LABELS, *COLOURS, *SHAPES, *ANALYTES, *LETTERS, *VERDICTS))
+    dict.fromkeys(
+        (
+            *(*PROSE, *NUMBERS, *OPERATORS, *LABELS, *COLOURS, *SHAPES, *ANALYTES, *LETTERS, *VERDICTS),
+            *(*OPERANDS, *BARS, *COLOURED, *READINGS),
+        )
+    )
 )

@@ -1,38 +1,62 @@
-"""A table of laboratory values against their reference ranges: the clinical family."""
+"""Laboratory readings on dials, to be judged by reference ranges one has to know: the clinical family."""
 
 import random
 
 from xreasoner.miniworld.item import Item, Step
-from xreasoner.miniworld.scene import Cell, Entry, Scene
-from xreasoner.miniworld.vocabulary import ANALYTES
+from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.vocabulary import ANALYTES, LEVELS
+
+REFERENCE = {
+    "na": (3, 6),
+    "k": (2, 4),
+    "ca": (4, 7),
+    "glu": (3, 5),
+    "hb": (5, 8),
+    "crp": (1, 3),
+    "tsh": (2, 6),
+    "alt": (1, 5),
+}
+READINGS_PER_STEP = 2
 
 
-def verdict(value: int, low: int, high: int) -> str:
-    return "low" if value < low else "high" if value > high else "ok"
+def verdict(analyte: str, level: int) -> str:
+    low, high = REFERENCE[analyte]
+    return "low" if level < low else "high" if level > high else "ok"
 
 
-def _row(rng: random.Random, analyte: str) -> tuple[Entry, str]:
-    low = rng.randint(3, 20)
-    high = low + rng.randint(2, 9)
-    wanted = rng.choice(("low", "ok", "high"))
-    value = {"low": rng.randint(0, low - 1), "ok": rng.randint(low, high), "high": rng.randint(high + 1, 35)}[
-        wanted
-    ]
-    return tuple(Cell((word,)) for word in (analyte, str(value), str(low), str(high))), wanted
+def pick_level(rng: random.Random, analyte: str, normal: bool) -> int:
+    return rng.choice([level for level in LEVELS if (verdict(analyte, level) == "ok") == normal])
 
 
 def make_labs(rng: random.Random, difficulty: int) -> Item:
-    """One step: the verdict on one value of a few. More: how many values are abnormal."""
-    analytes = rng.sample(ANALYTES, difficulty if difficulty > 1 else rng.randint(1, 3))
-    rows = [_row(rng, analyte) for analyte in analytes]
-    scene = Scene(tuple(entry for entry, _ in rows), per_row=1, separator=";")
+    """One step: the verdict on one reading of a few. More: how many readings are abnormal."""
     if difficulty == 1:
-        asked = rng.randrange(len(analytes))
-        found = rows[asked][1]
-        steps: tuple[Step, ...] = (Step((analytes[asked], "is"), found),)
-        return Item("labs", "clinical", 1, scene, f"what is {analytes[asked]}", steps, found)
-    count, counted = 0, list[Step]()
-    for analyte, (_, found) in zip(analytes, rows, strict=True):
-        count += found != "ok"
-        counted.append(Step((analyte, "is", found, "so"), str(count)))
-    return Item("labs", "clinical", difficulty, scene, "how many abnormal", tuple(counted), str(count))
+        return _one_reading(rng)
+    size = READINGS_PER_STEP * difficulty
+    abnormal = set(rng.sample(range(size), rng.randint(0, size)))
+    count, cells, steps = 0, list[Cell](), list[Step]()
+    for place, analyte in enumerate(rounds(rng, size)):
+        level = pick_level(rng, analyte, normal=place not in abnormal)
+        count += place in abnormal
+        cells.append(Cell((analyte, str(level)), "dial"))
+        steps.append(Step((cells[-1].word, verdict(analyte, level)), str(count)))
+    scene = Scene(tuple(cells))
+    return Item("labs", "clinical", difficulty, scene, "how many abnormal", tuple(steps), str(count))
+
+
+def rounds(rng: random.Random, size: int) -> list[str]:
+    """Each analyte is measured once before any is measured again."""
+    names: list[str] = []
+    while len(names) < size:
+        names += rng.sample(ANALYTES, min(size - len(names), len(ANALYTES)))
+    return names
+
+
+def _one_reading(rng: random.Random) -> Item:
+    analytes = rng.sample(ANALYTES, rng.randint(2, 4))
+    levels = {name: pick_level(rng, name, normal=rng.random() < 0.4) for name in analytes}
+    asked = rng.choice(analytes)
+    found = verdict(asked, levels[asked])
+    scene = Scene(tuple(Cell((name, str(level)), "dial") for name, level in levels.items()))
+    step = Step((f"{asked}{levels[asked]}",), found)
+    return Item("labs", "clinical", 1, scene, f"what is {asked}", (step,), found)

@@ -1,4 +1,4 @@
-"""Coloured shapes in a grid, to be counted by colour or by shape."""
+"""Coloured shapes in a row, to be counted by colour or by shape."""
 
 import random
 
@@ -7,21 +7,27 @@ from xreasoner.miniworld.scene import Cell, Scene
 from xreasoner.miniworld.vocabulary import COLOURS, SHAPES
 
 SHAPES_PER_STEP = 2
-SHAPES_PER_ROW = 4
 
 
 def make_shapes(rng: random.Random, difficulty: int) -> Item:
     by_colour = rng.random() < 0.5
-    wanted = rng.choice(COLOURS if by_colour else SHAPES)
+    wanted, others = pick(rng, COLOURS if by_colour else SHAPES)
+    size = SHAPES_PER_STEP * difficulty
+    # Every count is as likely as any other: no guess does well.
+    counted = set(rng.sample(range(size), rng.randint(0, size)))
     count, cells, steps = 0, list[Cell](), list[Step]()
-    for _ in range(SHAPES_PER_STEP * difficulty):
-        # Half of them are what is asked for: otherwise most answers would be 1 or 2.
-        asked = wanted if rng.random() < 0.4 else None
-        colour = asked if asked and by_colour else rng.choice(COLOURS)
-        shape = asked if asked and not by_colour else rng.choice(SHAPES)
-        seen = colour if by_colour else shape
-        count += seen == wanted
-        cells.append(Cell((colour, shape), "shape"))
-        steps.append(Step((seen, "yes" if seen == wanted else "no"), str(count)))
-    scene = Scene(tuple((cell,) for cell in cells), SHAPES_PER_ROW, separator=";")
-    return Item("shapes", "general", difficulty, scene, f"how many {wanted}", tuple(steps), str(count))
+    for place in range(size):
+        seen = wanted if place in counted else rng.choice(others)
+        count += place in counted
+        look = (seen, rng.choice(SHAPES)) if by_colour else (rng.choice(COLOURS), seen)
+        cells.append(Cell(look, "shape"))
+        steps.append(Step((cells[-1].word, "yes" if place in counted else "no"), str(count)))
+    return Item(
+        "shapes", "general", difficulty, Scene(tuple(cells)), f"how many {wanted}", tuple(steps), str(count)
+    )
+
+
+def pick(rng: random.Random, options: tuple[str, ...]) -> tuple[str, list[str]]:
+    """One of them, and the others."""
+    chosen = rng.choice(options)
+    return chosen, [option for option in options if option != chosen]

@@ -1,12 +1,10 @@
-"""A chain of additions and subtractions, drawn as a row of symbols that wraps."""
+"""A chain of additions and subtractions, drawn as an expression."""
 
 import random
 
 from xreasoner.miniworld.item import Item, Step, arithmetic
 from xreasoner.miniworld.scene import Cell, Scene
-
-LARGEST = 49
-SYMBOLS_PER_ROW = 8
+from xreasoner.miniworld.vocabulary import LARGEST
 
 
 def pick_operator(rng: random.Random, total: int, operand: int) -> str:
@@ -16,14 +14,13 @@ def pick_operator(rng: random.Random, total: int, operand: int) -> str:
 
 
 def make_sum(rng: random.Random, difficulty: int) -> Item:
-    # One step: the whole table of sums. More: room for the total to move.
-    total = rng.randint(0, LARGEST) if difficulty == 1 else rng.randint(1, 30)
+    total = rng.randint(0, LARGEST)
     symbols, steps = [str(total)], list[Step]()
     for _ in range(difficulty):
         operand = rng.randint(1, 9)
         operator = pick_operator(rng, total, operand)
         steps.append(arithmetic(total, operator, operand))
-        symbols += [operator, str(operand)]
+        symbols.append(f"{operator}{operand}")
         total = int(steps[-1].result)
-    scene = Scene(tuple((Cell((symbol,)),) for symbol in symbols), SYMBOLS_PER_ROW, separator="")
+    scene = Scene(tuple(Cell((symbol,)) for symbol in symbols))
     return Item("sums", "general", difficulty, scene, "work out", tuple(steps), str(total))

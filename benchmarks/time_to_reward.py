@@ -1,0 +1,207 @@
+"""GRPO, seconds until the reward reaches a target: ours against TRL's GRPOTrainer, from the same checkpoint.
+
+    pip install -e '.[bench]'
+    xreasoner run recipes/quickstart.yaml rl=null med-sft=null med-rl=null
+    python benchmarks/time_to_reward.py runs/quickstart/stages/1-sft/model [--target 0.5] [--rounds 3]
+
+Both train on the same mini-world problems with the same samples a prompt, constant learning rate, optimizer
+and precision, are graded by the same grader, and stop when the mean reward of the last five steps reaches the
+target. What differs is the draw of problems and answers, so each round has its own seed.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl
+from trl import GRPOConfig, GRPOTrainer
+
+from side_by_side import CLOCKS, alternate, entry, measure_with, record
+from xreasoner.chat.template import encode_prompt, problem_prompt
+from xreasoner.miniworld.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.problems import GENERAL, make_problems
+from xreasoner.models.load import load_tokenizer
+from xreasoner.recipe import GrpoStage
+from xreasoner.rewards.grade import Grader
+from xreasoner.train import grpo
+from xreasoner.train.progress import Silent
+
+WINDOW = 5
+CAP = 128
+MOST_STEPS = 120
+
+
+def reached(rewards: list[float], target: float) -> bool:
+    return len(rewards) >= WINDOW and statistics.fmean(rewards[-WINDOW:]) >= target
+
+
+class Reached(Exception):  # noqa: N818 - it is no error
+    """Our loop has no early stop, so its progress display raises it."""
+
+
+class Watch(Silent):
+    def __init__(self, target: float, now: Callable[[], float]) -> None:
+        self.target, self.now = target, now
+        self.began, self.rewards = now(), list[float]()
+
+    def step(self, done: int, values: dict[str, float]) -> None:
+        self.rewards.append(values["reward"])
+        if reached(self.rewards, self.target):
+            raise Reached
+
+
+class StopAtTarget(TrainerCallback):
+    def __init__(self, target: float) -> None:
+        self.target, self.rewards = target, list[float]()
+
+    def on_log(
+        self, _: Any, __: Any, control: TrainerControl, logs: dict[str, float] | None = None, **___: Any
+    ) -> None:
+        if logs and "reward" in logs:
+            self.rewards.append(float(logs["reward"]))
+            control.should_training_stop = reached(self.rewards, self.target)
+
+
+class Race:
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.folder, self.options, self.turn = folder, options, 0
+        self.now = measure_with(options.clock, grpo)
+        self.problems = [p for f in GENERAL for p in make_problems(f, "text", (4, 6), 1000, "train", 1)]
+        self.tokenizer = load_tokenizer(options.start)
+
+    def ours(self) -> float:
+        self.turn += 1
+        settings = GrpoStage.model_validate(
+            {
+                "kind": "grpo",
+                "data": [{"source": "jsonl", "path": "in-memory"}],
+                "steps": MOST_STEPS,
+                "lr": self.options.lr,
+                "min_lr_ratio": 1.0,
+                "warmup": 0.0,
+                "prompts_per_step": self.options.prompts,
+                "samples_per_prompt": self.options.samples,
+                "think_budget": CAP - 12,
+                "answer_budget": 12,
+                "forced_exit": False,
+                "tokens_per_microbatch": 2048,
+                "samples_every": 10_000,
+                "checkpoint_every": 10_000,
+                "dtype": "float32",
+            }
+        )
+        out = self.folder / "ours"
+        shutil.rmtree(out, ignore_errors=True)
+        watch = Watch(self.options.target, self.now)
+        try:
+            grpo.train_grpo(
+                settings, self.options.start, self.problems, [], out, self.turn, watch, THINK_INSTRUCTION
+            )
+        except Reached:
+            return self._report("ours", watch.rewards, self.now() - watch.began)
+        raise ValueError(
+            f"ours: no reward of {self.options.target} within {MOST_STEPS} steps: lower --target"
+        )
+
+    def trl(self) -> float:
+        self.turn += 1
+        stop, trainer = StopAtTarget(self.options.target), None
+        with Grader() as grader:
+
+            def rewards(completions: list[str], number: list[int], **_: Any) -> list[float]:
+                pairs = [(self.problems[n], text) for n, text in zip(number, completions, strict=True)]
+                return [float(score.correct is True) for score in grader.score_many(pairs)]
+
+            trainer = GRPOTrainer(
+                model=AutoModelForCausalLM.from_pretrained(self.options.start, dtype=torch.float32),
+                args=self._config(),
+                reward_funcs=rewards,
+                train_dataset=Dataset.from_list(self._rows()),
+                processing_class=self.tokenizer,
+                callbacks=[stop],
+            )
+            began = self.now()
+            trainer.train()
+        if not reached(stop.rewards, self.options.target):
+            raise ValueError(
+                f"TRL: no reward of {self.options.target} within {MOST_STEPS} steps: lower --target"
+            )
+        return self._report("TRL", stop.rewards, self.now() - began)
+
+    def _rows(self) -> list[dict[str, object]]:
+        prompts = [problem_prompt(problem, THINK_INSTRUCTION) for problem in self.problems]
+        texts = [self.tokenizer.decode(encode_prompt(p, self.tokenizer, None).ids) for p in prompts]
+        return [{"prompt": text, "number": number} for number, text in enumerate(texts)]
+
+    def _config(self) -> GRPOConfig:
+        rows = self.options.trl_rows
+        return GRPOConfig(
+            output_dir=str(self.folder / "trl"),
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=self.options.prompts * self.options.samples // rows,
+            num_generations=self.options.samples,
+            max_completion_length=CAP,
+            max_steps=MOST_STEPS,
+            learning_rate=self.options.lr,
+            lr_scheduler_type="constant",
+            adam_beta2=0.95,
+            temperature=1.0,
+            beta=0.0,
+            epsilon_high=0.28,
+            loss_type="dapo",
+            bf16=False,
+            gradient_checkpointing=False,
+            use_cpu=True,
+            optim="adamw_torch_fused",
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            seed=self.turn,
+        )
+
+    def _too_high(self, who: str) -> str:
+        return f"{who}: no reward of {self.options.target} within {MOST_STEPS} steps: lower --target"
+
+    def _report(self, who: str, rewards: list[float], seconds: float) -> float:
+        begun = statistics.fmean(rewards[:WINDOW])
+        print(f"  {who}: reward {begun:.2f} -> {self.options.target} in {len(rewards)} steps", flush=True)
+        return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("start", type=Path)
+    parser.add_argument("--target", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lr", type=float, default=4e-4)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--trl-rows", type=int, default=32)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore")
+    unit = "s" if options.clock == "wall" else "CPU s"
+    with tempfile.TemporaryDirectory() as folder:
+        race = Race(Path(folder), options)
+        own, others = alternate(race.ours, {"TRL": race.trl}, options.rounds, unit)
+    peer = f"trl {version('trl')}"
+    name = f"GRPO, time to a reward of {options.target} from the quickstart's SFT"
+    record([entry(name, own, others["TRL"], peer, unit, "", higher_is_better=False)])
+
+
+if __name__ == "__main__":
+    main()
