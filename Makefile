@@ -1,9 +1,10 @@
 # Everything a newcomer needs: `make quickstart` and `make test`. Both set themselves up.
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test check clean
+.PHONY: setup quickstart test test-vllm check clean
 
 setup: $(VENV)/.installed
 
@@ -18,10 +19,21 @@ quickstart: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+# vLLM wants other versions than we do, so its tests have an environment of their own. torchaudio and torchcodec
+# have no build for a CPU; torchvision has none either, but its image transforms need none (tests/vllm/site).
+test-vllm: $(VLLM_VENV)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/vllm/site $(VLLM_VENV)/bin/python -m pytest tests/vllm
+
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-vllm.txt
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(VLLM_VENV) runs

@@ -24,37 +24,51 @@ from side_by_side import alternate, entry, record, write_model, written_problems
 from xreasoner.chat.template import encode_prompt, problem_prompt
 from xreasoner.models.load import load
 from xreasoner.records import Prompt, Sampling
+from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine import TorchEngine
 
 CAP = 256
 
 
 class Bench:
-    def __init__(self, folder: Path, rows: int) -> None:
-        write_model(folder)
+    """`clock` tells what the seconds are of; `cap` is the longest answer."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rows: int,
+        size: str = "1M",
+        cap: int = CAP,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        write_model(folder, size)
+        self.cap, self.clock = cap, clock
         self.loaded = load(folder)
         self.engine = TorchEngine(self.loaded, rows)
         self.lengths: dict[str, list[float]] = {}
         self.turn = 0
 
     def ours(self, prompts: Sequence[Prompt], samples: int) -> float:
+        return self.by_engine("ours", self.engine, prompts, samples)
+
+    def by_engine(self, name: str, engine: Engine, prompts: Sequence[Prompt], samples: int) -> float:
         self.turn += 1
-        sampling = Sampling(samples, 1.0, 0, CAP, forced_exit=False, seed=self.turn)
-        began = time.perf_counter()
-        lengths = [len(rollout.token_ids) for rollout in self.engine.generate(prompts, sampling)]
-        return self._speed("ours", lengths, time.perf_counter() - began)
+        sampling = Sampling(samples, 1.0, 0, self.cap, forced_exit=False, seed=self.turn)
+        began = self.clock()
+        lengths = [len(rollout.token_ids) for rollout in engine.generate(prompts, sampling)]
+        return self._speed(name, lengths, self.clock() - began)
 
     def by_generate(self, prompts: Sequence[Prompt], samples: int, rows: int) -> float:
         self.turn += 1
         torch.manual_seed(self.turn)
-        began = time.perf_counter()
+        began = self.clock()
         encoded = [list(encode_prompt(prompt, self.loaded.tokenizer, None).ids) for prompt in prompts]
         encoded.sort(key=len, reverse=True)
         at_once = max(1, rows // samples)
         lengths: list[int] = []
         for first in range(0, len(encoded), at_once):
             lengths += self._generate(encoded[first : first + at_once], samples)
-        return self._speed(f"generate, {rows} rows", lengths, time.perf_counter() - began)
+        return self._speed(f"generate, {rows} rows", lengths, self.clock() - began)
 
     @torch.inference_mode()
     def _generate(self, encoded: list[list[int]], samples: int) -> list[int]:
@@ -68,7 +82,7 @@ class Bench:
             top_k=0,
             top_p=1.0,
             num_return_sequences=samples,
-            max_new_tokens=CAP,
+            max_new_tokens=self.cap,
             suppress_tokens=sorted(vocabulary.banned),
             eos_token_id=sorted(vocabulary.stops),
             pad_token_id=tokenizer.pad_token_id,

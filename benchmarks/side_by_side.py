@@ -33,21 +33,27 @@ def measure_with(clock: str, stage: ModuleType) -> Callable[[], float]:
     return CLOCKS[clock]
 
 
-def write_model(folder: Path) -> PreTrainedTokenizerBase:
-    """A random Qwen2 of the mini-world's size, in float32."""
+_SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+SIZES: dict[str, dict[str, int]] = {
+    "1M": dict(zip(_SHAPE, (128, 384, 5, 4), strict=True)),
+    "3M": dict(zip(_SHAPE, (192, 576, 7, 6), strict=True)),
+    "30M": dict(zip(_SHAPE, (512, 1536, 10, 8), strict=True)),
+    "100M": dict(zip(_SHAPE, (768, 3072, 12, 12), strict=True)),
+}
+
+
+def write_model(folder: Path, size: str = "1M") -> PreTrainedTokenizerBase:
+    """A random Qwen2 in float32; the smallest is of the mini-world's size."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=5,
-        num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **SIZES[size],
     )
     save_model(Qwen2ForCausalLM(config), tokenizer, folder)
     return tokenizer

