@@ -22,10 +22,12 @@ miniworld = typer.Typer(help="The small world the quickstart lives in.", no_args
 app.command()(cli_data.plan)
 app.command()(cli_data.distill)
 app.command("eval")(cli_eval.evaluate)
+app.command()(cli_eval.report)
 app.command()(cli_eval.regrade)
 app.command()(cli_eval.compare)
 app.command("to-inspect")(cli_eval.to_inspect)
 app.command()(cli_serve.serve)
+app.command()(cli_serve.chat)
 app.command()(cli_benchmarks.benchmarks)
 app.command()(cli_benchmarks.judge)
 data.command("stats")(cli_data.stats)
@@ -58,16 +60,6 @@ def run(
     from xreasoner.pipeline import run_recipe
 
     run_recipe(wanted, console)
-
-
-@app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
-    """Print the table of RUN and write its results.json and report.html."""
-    from xreasoner.report.table import print_table
-    from xreasoner.report.write import write_report
-
-    print_table(write_report(run), console)
-    say(f"{run / 'report.html'}")
 
 
 @app.command()

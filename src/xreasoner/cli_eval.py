@@ -47,6 +47,21 @@ def evaluate(
     evaluate_model(checkpoint, called, wanted, out or Path("runs") / f"eval-{called}", console)
 
 
+def report(
+    run: Run,
+    references: Annotated[
+        str | None, typer.Option(help="Stages or other runs: what they solve blind needs no image.")
+    ] = None,
+) -> None:
+    """Print the table of RUN and write its results.json and report.html."""
+    from xreasoner.report.table import print_table
+    from xreasoner.report.write import write_report
+
+    named = [one.strip() for one in (references or "").split(",") if one.strip()]
+    print_table(write_report(run, named), console)
+    say(f"{run / 'report.html'}")
+
+
 def regrade(run: Run) -> None:
     """Grade the answers of RUN once more, without a model, and write its report anew."""
     from xreasoner.evals.regrade import regrade as grade_again

@@ -59,7 +59,9 @@ def budget_plot(rows: Sequence[BudgetRow], stages: Sequence[str]) -> str:
                     error_line(panel, spent, line, stage_colour(number), stage)
             panel.set_title(name)
             panel.set_xlabel("mean tokens of thought")
-            panel.set_xlim(left=0)
+            panel.set_xlim(
+                0, 1.08 * max(1.0, *(row.mean_think_tokens for row in rows if row.benchmark == name))
+            )
             as_percent(panel)
         legend_below(axes)
 

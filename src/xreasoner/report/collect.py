@@ -78,7 +78,7 @@ class Results:
         }
 
 
-def collect(run_dir: Path, references: Sequence[str] | None = None) -> Results:
+def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
     """`references` say what text alone solves, in place of those that the recipe names."""
     stages = stage_order(run_dir)
     evaluated = read_evaluations(run_dir, stages)

@@ -60,7 +60,7 @@ def counted(row: Summary) -> str:
 def cell(row: Summary) -> str:
     asides = [f"{name} {percent(getattr(row, name))}" for name in SHARES if getattr(row, name)]
     several = [f"majority {100 * row.majority:.1f}"] if row.majority is not None else []
-    several += [f"pass@{k} {100 * share:.1f}" for k, share in row.pass_at.items() if k > 1]
+    several += [f"pass@{k} {100 * share:.1f}" for k, share in list(row.pass_at.items())[-1:]]
     tokens = f"{row.mean_think_tokens:,.0f} tokens of thought"
     return (
         f'<b title="{tokens}">{100 * row.accuracy:.1f}</b>'
@@ -69,7 +69,7 @@ def cell(row: Summary) -> str:
 
 
 def aside(notes: Sequence[str], kind: str = "") -> str:
-    spans = "".join(f"<span>{note}</span>" for note in notes)
+    spans = " ".join(f"<span>{note}</span>" for note in notes)  # the space is where a line may break
     return f"<em{f' class={kind}' if kind else ''}>{spans}</em>" if notes else ""
 
 
@@ -83,7 +83,7 @@ def transfer(results: Results) -> str:
         return ""
     base, *later = results.stages
     published = published_columns(rows)
-    heads = ["benchmark", "items", "n", base, *later, *(f"paper: {name}" for name in published)]
+    heads = ["benchmark", "n", base, *later, *(f"paper: {name}" for name in published)]
     lines = [transfer_line(row, len(published)) for row in rows]
     source = f'<p class="source">{escape(paper().source)}.</p>' if published else ""
     return table_of(heads, lines, f"Points above {base}, on the same items", "transfer") + source
@@ -93,8 +93,9 @@ def transfer_line(row: TransferRow, published: int) -> str:
     changes = "".join(NOTHING if change is None else f"<td>{changed(change)}</td>" for change in row.changes)
     first = row.published[0] if row.published else None
     figures = "".join(paper_cell(value, first) for value in row.published or (None,) * published)
+    which = "<small>items that need the image</small>" if row.subset != "all" else ""
     return (
-        f'<tr><th scope="row">{escape(row.benchmark)}</th><td>{row.subset}</td><td class="n">{row.n:,}</td>'
+        f'<tr><th scope="row">{escape(row.benchmark)}{which}</th><td class="n">{row.n:,}</td>'
         f"<td>{100 * row.base:.1f}</td>{changes}{figures}</tr>"
     )
 

@@ -19,7 +19,7 @@ class Paper:
 def paper() -> Paper:
     content = json.loads(files("xreasoner.report").joinpath("paper.json").read_text(encoding="utf-8"))
     accuracies = {
-        name: tuple(None if value is None else value / 100 for value in values)
+        name: tuple(None if value is None else round(value / 100, 4) for value in values)
         for name, values in content["benchmarks"].items()
     }
     return Paper(content["source"], tuple(content["columns"]), accuracies)

@@ -120,7 +120,8 @@ def thinking(findings: Sequence[Finding], stages: Sequence[str]) -> str:
                 left, forced, width * 0.9, color=colour, alpha=1.0 if one.domain == "general" else 0.55
             )
         axes[0].set_title("Mean tokens of thought")
-        axes[0].set_ylim(bottom=0)
+        longest = max(point.summary.mean_think_tokens for one in shown for point in one.points)
+        axes[0].set_ylim(0, 1.15 * max(1.0, longest))
         axes[1].set_title("Thoughts closed by force, %")
         axes[1].set_ylim(
             0, max(5.0, *(100 * point.summary.forced for one in shown for point in one.points)) * 1.1

@@ -1,5 +1,6 @@
 """Everything a run's evaluations have to say, written into its directory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from xreasoner.files import write_atomically
@@ -7,9 +8,9 @@ from xreasoner.report.collect import Results, collect, write_results
 from xreasoner.report.html import page
 
 
-def write_report(run_dir: Path) -> Results:
+def write_report(run_dir: Path, references: Sequence[str] = ()) -> Results:
     """Writes `results.json` and `report.html`; runs no model."""
-    results = collect(run_dir)
+    results = collect(run_dir, references)
     write_results(results, run_dir / "results.json")
     write_atomically(run_dir / "report.html", page(results, run_dir).encode())
     return results

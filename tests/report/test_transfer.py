@@ -1,0 +1,129 @@
+"""The transfer table, references of other runs, budgets, and two runs compared: against counts by hand."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.evals.scripted import ScriptedEngine
+from tests.evals.test_runner import TEN, says, task
+
+from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.runner import evaluate
+from xreasoner.evals.samples import read_samples, write_samples
+from xreasoner.evals.summary import summarise
+from xreasoner.records import Picture, Sampling
+from xreasoner.report.collect import collect
+from xreasoner.report.compare import answers_folder, compare_runs
+from xreasoner.report.html_tables import budgets, cell, counted, transfer
+from xreasoner.report.paper import paper
+from xreasoner.report.transfer import published_columns, transfer_rows
+from xreasoner.rewards.grade import Grader
+
+PICTURED = tuple(
+    replace(one, question=(Picture(b"\x89PNG" + bytes([i])), "?")) for i, one in enumerate(TEN.problems)
+)
+SHOWN = Benchmark("mmmu-pro", "image", "general", PICTURED)
+BLIND = Benchmark("mmmu-pro-without-image", "text", "general", TEN.problems, role="blind")
+RIGHT = {"base": range(3), "sft": range(7)}
+
+
+def right_in(numbers: range) -> ScriptedEngine:
+    def answer(prompt_id: str, sample: int) -> str:
+        number = int(prompt_id[1:4])
+        return f"<think>x</think><answer>{number + 1 if number in numbers else -1}</answer>"
+
+    return ScriptedEngine(answer)
+
+
+def evaluated(
+    run_dir: Path, benchmark: Benchmark, right: dict[str, range], budget: int | None = None
+) -> Path:
+    with Grader() as grader:
+        for stage, numbers in right.items():
+            asked = task(run_dir / "evals" / stage, Sampling(), benchmark)
+            asked = asked.with_budget(budget) if budget is not None else asked
+            evaluate(asked, right_in(numbers), grader, lambda _: None)
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return evaluated(tmp_path / "run", SHOWN, RIGHT)
+
+
+def test_points_above_the_base_on_all_and_on_image_needed_items(run_dir: Path) -> None:
+    evaluated(run_dir, BLIND, {"base": range(2), "sft": range(1, 3)})
+    results = collect(run_dir)
+    assert results.solvable == {"mmmu-pro": {"p000", "p001", "p002"}}
+    every, needed = transfer_rows(results)
+    assert (every.subset, every.n, every.base, every.changes[0].difference) == ("all", 10, 0.3, 0.4)  # type: ignore[union-attr]
+    assert (needed.subset, needed.n, needed.base) == ("image-needed", 7, 0.0)
+    assert needed.changes[0].difference == pytest.approx(4 / 7)  # type: ignore[union-attr]
+    assert (every.published, needed.published) == ((0.387, 0.407, 0.43, None), ())
+    assert published_columns([every]) == paper().columns
+    page = transfer(results)
+    assert "+40.0" in page and ">43.0<small>+4.3</small>" in page and "read off the figures" in page
+
+
+def test_the_papers_figures_are_those_of_the_design() -> None:
+    assert paper().accuracies["medqa"] == (0.563, 0.716, 0.623, 0.724)
+    assert paper().accuracies["nejm"] == (None, None, 0.457, None)
+    assert len(paper().accuracies) == 9
+
+
+def test_one_stage_alone_has_nothing_to_transfer(tmp_path: Path) -> None:
+    assert transfer(collect(evaluated(tmp_path, SHOWN, {"base": range(3)}))) == ""
+
+
+def test_references_are_stages_or_other_runs(run_dir: Path, tmp_path: Path) -> None:
+    evaluated(run_dir, BLIND, {"base": range(2), "sft": range(1, 3)})
+    other = evaluated(tmp_path / "other", BLIND, {"large": range(8, 10)})
+    assert collect(run_dir, ["sft"]).solvable == {"mmmu-pro": {"p001", "p002"}}
+    assert collect(run_dir, ["base", str(other)]).solvable == {"mmmu-pro": {"p000", "p001", "p008", "p009"}}
+    (run_dir / "recipe.yaml").write_text(f"evaluation: {{references: ['{other}']}}")
+    assert collect(run_dir).solvable == {"mmmu-pro": {"p008", "p009"}}
+    with pytest.raises(ValueError, match="neither a stage of this run nor"):
+        collect(run_dir, [str(tmp_path / "nowhere")])
+
+
+def test_budgets_are_told_with_the_tokens_they_really_took(run_dir: Path) -> None:
+    evaluated(run_dir, SHOWN, {"sft": range(4)}, budget=9)
+    evaluated(run_dir, SHOWN, {"sft": range(5)}, budget=100)
+    rows = collect(run_dir).budgets
+    assert [(row.stage, row.think_budget, row.accuracy) for row in rows] == [
+        ("sft", 9, 0.4),
+        ("sft", 100, 0.5),
+        ("sft", 4096, 0.7),
+    ]
+    assert "4,096" in budgets(collect(run_dir))
+    found = json.loads(json.dumps(collect(run_dir).as_json()))
+    assert [row["think_budget"] for row in found["budgets"]] == [9, 100, 4096]
+
+
+def test_two_runs_are_compared_on_what_both_were_asked(run_dir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    path = other / "evals" / "sft" / "mmmu-pro.jsonl"
+    changed = [replace(one, gold="other") if one.item == "p000" else one for one in read_samples(path)]
+    write_samples(path, changed)
+    (row,) = compare_runs(f"{run_dir}:base", f"{other}:sft")
+    assert (row.change.n, row.before.accuracy, row.after.accuracy) == (9, 2 / 9, 6 / 9)
+    assert row.p_corrected == row.change.p
+    with pytest.raises(ValueError, match="which model"):
+        answers_folder(str(run_dir))
+    with pytest.raises(ValueError, match="no model 'rl' there"):
+        answers_folder(f"{run_dir}:rl")
+
+
+def test_a_cell_tells_votes_shares_and_what_stands_together(tmp_path: Path) -> None:
+    out = tmp_path / "evals" / "base"
+    with Grader() as grader:
+        evaluate(task(out, Sampling(n=2)), ScriptedEngine(says), grader, lambda _: None)
+    summary = summarise(list(read_samples(out / "sums.jsonl")))
+    shown = cell(summary)
+    for words in ("majority 70.0", "pass@2 70.0", "forced 10%", "missing 20%"):
+        assert words in shown
+    assert counted(summary) == "10"
+    assert "4 that share no picture" in counted(replace(summary, clusters=4))
