@@ -44,8 +44,10 @@ def test_hostile_answers_cost_their_budget_and_are_unscored() -> None:
         r"\boxed{" * 150_000,
         "{" * 500_000 + "}" * 500_000,
         "<think>" * 150_000,
+        "C: the answer \n" * 60_000,
+        " \n# " * 250_000,
     ],
-    ids=["tagged brackets", "open boxes", "braces", "thoughts"],
+    ids=["tagged brackets", "open boxes", "braces", "thoughts", "options", "blanks"],
 )
 @pytest.mark.parametrize("kind", ["math", "exact", "choice"])
 def test_a_megabyte_is_read_in_linear_time_and_without_a_worker(text: str, kind: str) -> None:

@@ -13,10 +13,18 @@ SHORT_REPLY = 200
 _MARKS = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s*([^\s{}$\\.,;]+)")
 _LEAD = re.compile(
-    r"(?:\b(?:answer|ans|antwort|réponse|respuesta)\b[\s*]*(?:is\b|ist\b|est\b|es\b|:|=)"
-    r"|答案\s*(?:是|为|:|：)|^[#* \t]*(?:final )?answer[* \t]*$)[\s:：*=]*(?=\S)",
+    r"(?:\b(?:answer|ans|antwort|réponse|respuesta|(?:correct|right|best) (?:option|choice))\b"
+    r"(?: (?:option|choice|letter|correcta))?[\s*]*(?:(?:is|ist|est|es|(?:would|should|must) be)\b|:|=)"
+    r"|答案\s*(?:是|为|:|：)|^[#* \t]*(?:final )?answer[* \t]*$|^####(?=[ \t]*[-$\d]))[\s:：*=]*(?=\S)",
     re.IGNORECASE | re.MULTILINE,
 )
+_CALLED = re.compile(
+    r"(?:^|[.,;:] |\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|that) )"
+    r"[(*]*([A-Z])\b[)*]*(?:[:.)] [^.\n]{1,80}?)? is (?:the )?(?:most )?(?:correct|right|best|fitting)\b",
+    re.MULTILINE,
+)
+_SUPPOSED = re.compile(r"(?i)\b(?:if|whether|unless|suppose|assume)\b[^.\n]{0,50}$")
+_BOLD = re.compile(r"\*\*\s*(\(?([A-Z])(?:[).:]+\s*[^*\n]*)?)\*\*")
 _REASON = re.compile(r"(?i)[\s,;(]+(?:because|since)\b")
 
 
@@ -97,6 +105,23 @@ def phrased_answer(reply: str, problem: Problem) -> Extracted | None:
     return Extracted(line if problem.choices else _REASON.split(line)[0], "the last 'the answer is'")
 
 
+def called_answer(reply: str, problem: Problem) -> Extracted | None:
+    """`Option C is correct`, or in the last line one option in bold."""
+    letters = LETTERS[: len(problem.choices)]
+    called = [
+        match.group(1)
+        for match in _CALLED.finditer(reply)
+        if match.group(1) in letters
+        and not _SUPPOSED.search(reply, max(0, match.start() - 50), match.start(1))
+    ]
+    if called:
+        return Extracted(called[-1], "the last option that is called correct")
+    bold = {match.group(2): match.group(1) for match in _BOLD.finditer(reply.splitlines()[-1])}
+    if len(bold) == 1 and set(bold) <= set(letters):
+        return Extracted(next(iter(bold.values())).strip(), "the option in bold in the last line")
+    return None
+
+
 def whole_reply(reply: str) -> Extracted | None:
     if len(reply) > SHORT_REPLY or "\n" in reply or _MARKS.match(reply):
         return None
@@ -129,4 +154,8 @@ def _untagged_answer(reply: str, problem: Problem) -> Extracted | None:
         return found
     if problem.choices and (found := option_line(reply, problem)):
         return found
-    return phrased_answer(reply, problem) or whole_reply(reply)
+    if found := phrased_answer(reply, problem):
+        return found
+    if problem.choices and (found := called_answer(reply, problem)):
+        return found
+    return whole_reply(reply)
