@@ -1,4 +1,4 @@
-"""The programmatic teacher: restates the problem, works step by step, goes through the options where there are any.
+"""The programmatic teacher: restates the problem, works step by step, goes through the options if any.
 
 Now and then it checks a step, or slips and mends it.
 """
@@ -23,7 +23,7 @@ def _slip(step: Step, rng: random.Random) -> list[str]:
     return [*step.words, str(wrong), ";", "wait", *_write(step)]
 
 
-def _choose(answer: str, choices: Sequence[str]) -> list[str]:
+def go_through(answer: str, choices: Sequence[str]) -> list[str]:
     """The options one after the other, until the answer is among them."""
     words: list[str] = []
     for letter, choice in zip(LETTERS, choices, strict=False):
@@ -40,4 +40,4 @@ def write_thought(item: Item, rng: random.Random, choices: Sequence[str] = ()) -
         words += _slip(step, rng) if slips else _write(step)
     if rng.random() < CHECKS:
         words += ["check", *_write(item.steps[-1])]
-    return " ".join(words + _choose(item.answer, choices))
+    return " ".join(words + go_through(item.answer, choices))
