@@ -14,6 +14,7 @@ from xreasoner.rollout.api_client import Client, RefusedError, SilentError
 from xreasoner.rollout.api_exit import answer_in_legs
 from xreasoner.rollout.api_settings import Server
 from xreasoner.rollout.api_wire import Said, as_message, seed_of, thought_tokens
+from xreasoner.rollout.engine import Begun
 
 __all__ = ["ApiEngine", "Server", "ServerRollout"]
 
@@ -38,10 +39,17 @@ class ApiEngine:
         self._server, self._client = server, Client(server)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
+        return self._ask_all(((prompt, n) for prompt in prompts for n in range(sampling.n)), sampling)
+
+    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
+        """Servers take no tokens: just these samples, from their start."""
+        return self._ask_all(((one.prompt, one.sample) for one in begun), sampling)
+
+    def _ask_all(self, asked: Iterator[tuple[Prompt, int]], sampling: Sampling) -> Iterator[Rollout]:
         """What stayed without an answer comes last: if the server is gone for good, it is not on record."""
         silent: list[ServerRollout] = []
         in_a_row, answered = 0, False
-        for rollout in self._as_they_come(prompts, sampling):
+        for rollout in self._as_they_come(asked, sampling):
             if not rollout.unanswered:
                 in_a_row, answered = 0, True
                 yield rollout
@@ -59,14 +67,15 @@ class ApiEngine:
             return self._server.exit_by
         return _EXIT_OF.get(self._client.owner(), "limit")  # type: ignore[return-value]
 
-    def _as_they_come(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[ServerRollout]:
-        open_requests = ((prompt, sample) for prompt in prompts for sample in range(sampling.n))
+    def _as_they_come(
+        self, asked: Iterator[tuple[Prompt, int]], sampling: Sampling
+    ) -> Iterator[ServerRollout]:
         exit_by = self.exit_by if sampling.forced_exit else "limit"
         pool = ThreadPoolExecutor(self._server.concurrency)
         try:
             running: set[Future[ServerRollout]] = set()
             while True:
-                for prompt, sample in islice(open_requests, self._server.concurrency - len(running)):
+                for prompt, sample in islice(asked, self._server.concurrency - len(running)):
                     running.add(pool.submit(self._answer, prompt, sample, sampling, exit_by))
                 if not running:
                     return
