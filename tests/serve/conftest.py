@@ -9,7 +9,7 @@ import openai
 import pytest
 import torch
 from tests.rollout.conftest import PADDED_VOCABULARY, word_tokenizer
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import MistralConfig, MistralForCausalLM
 
 from xreasoner.models.load import Loaded
 from xreasoner.models.resolve import resolve_model
@@ -62,18 +62,19 @@ def chain_model(script: str) -> Loaded:
     Embeddings are unit vectors, all layers add nothing, and the head maps each word to its successor.
     """
     tokenizer = word_tokenizer()
-    config = Qwen2Config(
+    config = MistralConfig(
         vocab_size=PADDED_VOCABULARY,
         hidden_size=WIDTH,
         intermediate_size=8,
         num_hidden_layers=1,
         num_attention_heads=4,
         num_key_value_heads=2,
+        sliding_window=None,
         tie_word_embeddings=False,
         eos_token_id=tokenizer.eos_token_id,
         max_position_embeddings=256,
     )
-    model = Qwen2ForCausalLM(config).eval()
+    model = MistralForCausalLM(config).eval()
     ids = tokenizer.convert_tokens_to_ids(["assistant", *script.split()])
     with torch.no_grad():
         model.model.embed_tokens.weight.copy_(torch.eye(PADDED_VOCABULARY, WIDTH))
