@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 
 from xreasoner.evals.budgets import answer_shorter
 from xreasoner.evals.display import shown, silent
+from xreasoner.evals.progress import Show
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.summary import SHARES, Result
 from xreasoner.evals.task import BUDGET_FOLDER, Share, Task, budget_folder
@@ -60,18 +61,17 @@ def measure(
     """Fill `evals/<name>` with answers of the checkpoint of this fingerprint; ranks share the problems."""
     out = run_dir / "evals" / name
     if world.is_first:
-        prepare_answers(out, fingerprint, questions, evaluation.budgets, run_dir)
+        prepare_answers(out, fingerprint, run_dir)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world.device), time.monotonic()
     tasks, share = tasks_of(questions, evaluation, out), Share(world.rank, world.size)
     with Grader() as grader:
         for task in tasks:
             title = f"{name}: {task.benchmark.name}"
-            with shown(journal.console, title) if world.is_first else nullcontext(silent) as show:
+            with display(title, world, journal) as show:
                 answer(task, engine, grader, show, share)
             for shorter in shorter_tasks(task, evaluation):
-                said = f"{title} within {shorter.sampling.think_budget:,}"
-                with shown(journal.console, said) if world.is_first else nullcontext(silent) as show:
+                with display(f"{title} within {shorter.sampling.think_budget:,}", world, journal) as show:
                     answer_shorter(shorter, task, engine, grader, show, share)
             if world.size == 1:
                 conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
@@ -84,6 +84,11 @@ def measure(
         assert manifest is not None
         seconds = manifest.seconds + time.monotonic() - began
         Manifest(manifest.made_from, "done", seconds).write(out)
+
+
+def display(title: str, world: World, journal: Journal) -> AbstractContextManager[Show]:
+    """The first rank speaks for all: shares of a benchmark take about the same time."""
+    return shown(journal.console, title) if world.is_first else nullcontext(silent)
 
 
 def conclude_all(task: Task, evaluation: Evaluation, say: Callable[[str], None]) -> None:
@@ -114,21 +119,26 @@ def sampling_of(evaluation: Evaluation) -> Sampling:
     )
 
 
-def prepare_answers(
-    out: Path, fingerprint: str, questions: Sequence[Question], budgets: Sequence[int], run_dir: Path
-) -> None:
-    """Nothing that another checkpoint answered, or that is not asked any more, stays in `out`."""
+def prepare_answers(out: Path, fingerprint: str, run_dir: Path) -> None:
+    """Nothing that another checkpoint answered stays in `out`."""
     wanted = Manifest({"checkpoint": fingerprint})
     found = read_manifest(out)
     if found is None or found.fingerprint != wanted.fingerprint:
         set_aside(out, run_dir)
         wanted.write(out)
-    for folder in (out, out.parent / "pictures"):
+    for folder in (out, *out.glob(f"{BUDGET_FOLDER}*"), out.parent / "pictures"):
         sweep(folder)
-    names, kept = {question.benchmark.name for question in questions}, set(map(budget_folder, budgets))
+
+
+def set_aside_unasked(
+    out: Path, questions: Sequence[Question], evaluation: Evaluation, run_dir: Path
+) -> None:
+    """What a recipe does not ask any more is no result of its run."""
+    kept = set(map(budget_folder, evaluation.budgets))
     for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
         if folder.name not in kept:
             set_aside(folder, run_dir)
+    names = {question.benchmark.name for question in questions}
     for path in sorted((*out.glob("*.json*"), *out.glob(f"{BUDGET_FOLDER}*/*.json*"))):
         if path.name != "manifest.json" and path.stem not in names:
             set_aside(path, run_dir)

@@ -10,7 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 from xreasoner.data.sources import split_held_out
 from xreasoner.files import discard, sweep, write_atomically
 from xreasoner.journal import Journal
-from xreasoner.measure import measure
+from xreasoner.measure import measure, set_aside_unasked
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, join_world, wait_for_all
 from xreasoner.plan import Plan, PlannedStage, make_plan, make_questions, print_plan, refuse_unseeable
@@ -134,6 +134,8 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
     if plan.is_evaluated(name):
         checkpoint, fingerprint = plan.checkpoint(name), plan.fingerprints()[name]
         evaluation, run_dir = plan.recipe.evaluation, plan.run_dir
+        if world.is_first:
+            set_aside_unasked(run_dir / "evals" / name, plan.questions, evaluation, run_dir)
         measure(name, checkpoint, fingerprint, plan.questions, evaluation, run_dir, world, journal)
 
 
