@@ -1,5 +1,6 @@
 """How vLLM is started: quietly, in this process, with sampling that can be learned from."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ def prepare_environment() -> None:
     # Its newer model runner takes no processors of logits, by which tokens are banned.
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    # An engine before this one, if nobody holds it any more, gives its memory back first.
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def engine_options(checkpoint: Path, dtype: torch.dtype, rows: int, memory: float) -> dict[str, Any]:
