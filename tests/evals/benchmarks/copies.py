@@ -57,7 +57,7 @@ def mmlu_pro(folder: Path) -> Path:
         }
 
     rows = [
-        row(70, [f"choice {n}" for n in range(10)], "J", "law"),
+        row(0, [f"choice {n}" for n in range(10)], "J", "law"),
         row(71, ["blood", "bone", "N/A", "N/A"], "B", "health"),
         row(72, ["one", "two", "three"], "D", "health"),
     ]

@@ -25,7 +25,7 @@ GOLDEN: dict[tuple[str, str], dict[str, str]] = {
         "<answer>0.25</answer>": "R",
         "<answer>\\frac{2}{4}</answer>": "W",
     },
-    ("mmlu-pro", "70"): {
+    ("mmlu-pro", "0"): {
         "<answer>J: choice 9</answer>": "R",
         "<answer>J</answer>": "R",
         "The answer is (I).": "W",

@@ -29,7 +29,7 @@ FOUND: dict[str, tuple[str, str, float, dict[str, str], dict[str, str]]] = {
         "text",
         "general",
         (1 / 10 + 1 / 2) / 2,
-        {"70": "J", "71": "B"},
+        {"0": "J", "71": "B"},
         {"72": "the answer is no option ('D')"},
     ),
     "mmlu-pro-health": ("text", "medicine", 1 / 2, {"71": "B"}, {"72": "the answer is no option ('D')"}),

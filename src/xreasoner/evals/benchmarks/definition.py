@@ -25,10 +25,12 @@ class Definition:
     """How many questions the published test set has, to the best of our knowledge."""
     columns: tuple[str, ...]
     """What every row must have."""
-    read: Callable[[Fields, Pictures], Problem]
-    """Raises BadRowError for a row that cannot be asked. An empty id stands for the row's number."""
+    read: Callable[[str, Fields, Pictures], Problem]
+    """From an id and a row to a problem of that id; raises BadRowError for a row that cannot be asked."""
     hub: str | None
     """The id of the data set; None where a copy of one's own is needed."""
+    id_column: str = "id"
+    """Names the item; where a row has none, its number does."""
     source: str = ""
     """Where such a copy comes from."""
     belongs: Callable[[Fields], bool] = belongs_always

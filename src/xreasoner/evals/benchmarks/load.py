@@ -33,15 +33,14 @@ def load_benchmark(name: str, path: Path | None = None, limit: int | None = None
     broken: list[Broken] = []
     met: Counter[str] = Counter()
     for number, row in chosen:
-        read = read_item(definition, row, pictures)
-        own = read.id if isinstance(read, Problem) else id_of(row)
-        met[own or str(number)] += 1
-        again = met[own or str(number)]
-        key = f"{name}-{own or number}" + (f"-{again}" if again > 1 else "")
-        if isinstance(read, Problem):
-            problems.append(replace(read, id=key, item=key, source=name, domain=definition.domain))
+        own = f"{name}-{id_of(row, definition.id_column) or number}"
+        met[own] += 1
+        key = f"{own}-{met[own]}" if met[own] > 1 else own
+        read = read_item(key, definition, row, pictures)
+        if isinstance(read, Broken):
+            broken.append(read)
         else:
-            broken.append(Broken(key, read.why))
+            problems.append(replace(read, item=key, source=name, domain=definition.domain))
     if not chosen:
         raise ValueError(f"{path or definition.hub}: no row in it belongs to {name}")
     return Benchmark(name, definition.modality, definition.domain, tuple(problems), broken=tuple(broken))
@@ -126,17 +125,15 @@ def spread(rows: Iterable[tuple[int, Row]], limit: int | None) -> list[tuple[int
     return [found[place * len(found) // limit] for place in range(limit)]
 
 
-def read_item(definition: Definition, row: Row, pictures: Pictures) -> Problem | Broken:
+def read_item(key: str, definition: Definition, row: Row, pictures: Pictures) -> Problem | Broken:
     if row.trouble or not isinstance(row.value, dict):
-        return Broken(row.position, row.trouble or "not an object")
+        return Broken(key, row.trouble or "not an object")
     try:
-        return definition.read(row.value, pictures)
+        return definition.read(key, row.value, pictures)
     except BadRowError as bad:
-        return Broken(row.position, f"{bad.reason} ({bad.detail})" if bad.detail else bad.reason)
+        return Broken(key, f"{bad.reason} ({bad.detail})" if bad.detail else bad.reason)
 
 
-def id_of(row: Row) -> str:
-    """So that a broken item has the name it would have had."""
-    fields = row.value if isinstance(row.value, dict) else {}
-    names = ("id", "question_id", "pid", "qid", "unique_id", "Record ID", "index")
-    return next((str(fields[name]) for name in names if fields.get(name)), "")
+def id_of(row: Row, column: str) -> str:
+    own = row.value.get(column) if isinstance(row.value, dict) else None
+    return "" if own is None else str(own)

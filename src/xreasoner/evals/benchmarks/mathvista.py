@@ -13,12 +13,12 @@ DECIMALS = "\nAnswer with a number to {}."
 PLACES = {1: "one decimal place", 2: "two decimal places"}
 
 
-def read_mathvista(fields: Fields, pictures: Pictures) -> Problem:
+def read_mathvista(key: str, fields: Fields, pictures: Pictures) -> Problem:
     question = text_column(fields, "question")
     if unit := fields.get("unit"):
         question += f" (Unit: {unit})"
     shown: tuple[Part, ...] = (pictures.of(fields.get("decoded_image")), "\n", question)
-    key, answer = str(fields.get("pid") or ""), text_column(fields, "answer")
+    answer = text_column(fields, "answer")
     tags = {"answer_type": str(fields.get("answer_type", "")), **_skills(fields)}
     if fields.get("question_type") == "multi_choice":
         choices = options_of(fields.get("choices"))

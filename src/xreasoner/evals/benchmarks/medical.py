@@ -14,7 +14,7 @@ _CHOICES_AGAIN = re.compile(r"\s*\n?\s*Answer Choices:.*\Z", re.DOTALL | re.IGNO
 _LETTER_FIRST = re.compile(r"^\s*[A-D]\s*[:.)]\s*")
 
 
-def read_medxpert(fields: Fields, pictures: Pictures) -> Problem:
+def read_medxpert(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """The question repeats its options at the end; they are asked once, in our form."""
     options = options_of(fields.get("options"))
     question = _CHOICES_AGAIN.sub("", text_column(fields, "question"))
@@ -25,7 +25,7 @@ def read_medxpert(fields: Fields, pictures: Pictures) -> Problem:
         if fields.get(name)
     }
     return Problem(
-        id=text_column(fields, "id"),
+        id=key,
         question=with_pictures(shown, question),
         answer=letter_of(text_column(fields, "label"), options),
         kind="choice",
@@ -34,13 +34,13 @@ def read_medxpert(fields: Fields, pictures: Pictures) -> Problem:
     )
 
 
-def read_omnimed(fields: Fields, pictures: Pictures) -> Problem:
+def read_omnimed(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """Two to four options; the key is the text of one."""
     options = {letter: str(text) for letter in "ABCD" if (text := fields.get(f"option_{letter}"))}
     options = options_of(options)
     names = ("dataset", "question_type", "modality_type")
     return Problem(
-        id=text_column(fields, "question_id"),
+        id=key,
         question=with_pictures([pictures.of(fields.get("image_path"))], text_column(fields, "question")),
         answer=letter_of_text(text_column(fields, "gt_answer"), options),
         kind="choice",
@@ -49,13 +49,13 @@ def read_omnimed(fields: Fields, pictures: Pictures) -> Problem:
     )
 
 
-def read_nejm(fields: Fields, pictures: Pictures) -> Problem:
+def read_nejm(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """The user's own rows: `image` is one file name or several."""
     options, named = options_of(fields.get("options")), fields.get("image")
     shown = [pictures.of(name) for name in (named if isinstance(named, list) else [named])]
     answer = text_column(fields, "answer")
     return Problem(
-        id=str(fields.get("id") or ""),
+        id=key,
         question=with_pictures(shown, text_column(fields, "question")),
         answer=letter_of(answer, options) if len(answer) == 1 else letter_of_text(answer, options),
         kind="choice",
@@ -63,13 +63,13 @@ def read_nejm(fields: Fields, pictures: Pictures) -> Problem:
     )
 
 
-def read_pmc(fields: Fields, pictures: Pictures) -> Problem:
+def read_pmc(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """Options that begin with their own letter; the key in `Answer_label`, in later releases in `Answer`."""
     written = {letter: text_column(fields, f"Choice {letter}") for letter in "ABCD"}
     options = options_of({letter: _LETTER_FIRST.sub("", text) for letter, text in written.items()})
     said = str(fields.get("Answer_label") or text_column(fields, "Answer")).strip()
     return Problem(
-        id=str(fields.get("index") or ""),
+        id=key,
         question=with_pictures([pictures.of(fields.get("Figure_path"))], text_column(fields, "Question")),
         answer=letter_of(_LETTER_FIRST.sub("", said) or said, options),
         kind="choice",
@@ -86,14 +86,14 @@ def is_closed_english(fields: Fields) -> bool:
     return is_closed(fields) and fields.get("q_lang") == "en"
 
 
-def read_closed(fields: Fields, pictures: Pictures) -> Problem:
+def read_closed(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """VQA-RAD, SLAKE and PathVQA hold their image, or name it."""
     image = next((fields[name] for name in ("image", "img_name", "image_name") if fields.get(name)), None)
     answer = text_column(fields, "answer").lower()
     if answer not in ("yes", "no"):
         raise BadRowError("not a closed question", answer[:80])
     return Problem(
-        id=str(fields.get("qid") or ""),
+        id=key,
         question=with_pictures([pictures.of(image)], text_column(fields, "question")),
         answer="A" if answer == "yes" else "B",
         kind="choice",

@@ -41,8 +41,8 @@ def is_health(fields: Fields) -> bool:
     return subject_of(fields) in HEALTH
 
 
-def read_mmmu(fields: Fields, pictures: Pictures) -> Problem:
-    question, key = text_column(fields, "question"), text_column(fields, "id")
+def read_mmmu(key: str, fields: Fields, pictures: Pictures) -> Problem:
+    question = text_column(fields, "question")
     options = listed(fields.get("options"))
     tags = {"subject": subject_of(fields)}
     if fields.get("question_type") == "open":
@@ -60,11 +60,11 @@ def read_mmmu(fields: Fields, pictures: Pictures) -> Problem:
     )
 
 
-def read_in_picture(fields: Fields, pictures: Pictures) -> Problem:
+def read_in_picture(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """MMMU-Pro's vision form: question and options are in the image. The list serves the grading only."""
     lettered = options_of(listed(fields.get("options")))
     return Problem(
-        id=text_column(fields, "id"),
+        id=key,
         question=(pictures.of(fields.get("image")), IN_PICTURE),
         answer=letter_of(text_column(fields, "answer"), lettered),
         kind="choice",

@@ -14,15 +14,15 @@ from xreasoner.records import Problem
 _GSM8K, _MEDQA = Gsm8kData(source="gsm8k"), MedqaData(source="medqa")
 
 
-def read_gsm8k(fields: Fields, pictures: Pictures) -> Problem:
+def read_gsm8k(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """The number after `####`; the worked solution is not shown."""
-    return replace(gsm8k_candidate(fields, "", "", _GSM8K).problem, reasoning="")
+    return replace(gsm8k_candidate(fields, "", key, _GSM8K).problem, reasoning="")
 
 
-def read_math500(fields: Fields, pictures: Pictures) -> Problem:
+def read_math500(key: str, fields: Fields, pictures: Pictures) -> Problem:
     tags = {"subject": str(fields.get("subject", "")), "level": str(fields.get("level", ""))}
     return Problem(
-        id=str(fields.get("unique_id") or ""),
+        id=key,
         question=(text_column(fields, "problem"),),
         answer=text_column(fields, "answer"),
         kind="math",
@@ -30,7 +30,7 @@ def read_math500(fields: Fields, pictures: Pictures) -> Problem:
     )
 
 
-def read_mmlu_pro(fields: Fields, pictures: Pictures) -> Problem:
+def read_mmlu_pro(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """Up to 10 options. The `N/A` that fill up some lists are none."""
     listed = column(fields, "options")
     if not isinstance(listed, list):
@@ -38,7 +38,7 @@ def read_mmlu_pro(fields: Fields, pictures: Pictures) -> Problem:
     letter = text_column(fields, "answer").upper()
     options = {name: text for name, text in options_of(listed).items() if text != "N/A"}
     return Problem(
-        id=str(fields.get("question_id") or ""),
+        id=key,
         question=(text_column(fields, "question"),),
         answer=letter_of(letter, options),
         kind="choice",
@@ -51,15 +51,14 @@ def is_health(fields: Fields) -> bool:
     return str(fields.get("category", "")).strip().lower() == "health"
 
 
-def read_gpqa(fields: Fields, pictures: Pictures) -> Problem:
+def read_gpqa(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """One right answer and three wrong ones, in an order drawn once and for all from the record's id."""
     right = text_column(fields, "Correct Answer")
     choices = [right, *(text_column(fields, f"Incorrect Answer {n}") for n in (1, 2, 3))]
-    key, question = str(fields.get("Record ID") or ""), text_column(fields, "Question")
-    random.Random(f"gpqa {key or question}").shuffle(choices)
+    random.Random(f"gpqa {fields.get('Record ID')}").shuffle(choices)
     return Problem(
         id=key,
-        question=(question,),
+        question=(text_column(fields, "Question"),),
         answer="ABCD"[choices.index(right)],
         kind="choice",
         choices=tuple(choices),
@@ -67,5 +66,5 @@ def read_gpqa(fields: Fields, pictures: Pictures) -> Problem:
     )
 
 
-def read_medqa(fields: Fields, pictures: Pictures) -> Problem:
-    return medqa_candidate(fields, "", "", _MEDQA).problem
+def read_medqa(key: str, fields: Fields, pictures: Pictures) -> Problem:
+    return medqa_candidate(fields, "", key, _MEDQA).problem
