@@ -55,10 +55,11 @@ def read_gpqa(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """One right answer and three wrong ones, in an order drawn once and for all from the record's id."""
     right = text_column(fields, "Correct Answer")
     choices = [right, *(text_column(fields, f"Incorrect Answer {n}") for n in (1, 2, 3))]
-    random.Random(f"gpqa {fields.get('Record ID')}").shuffle(choices)
+    question = text_column(fields, "Question")
+    random.Random(f"gpqa {fields.get('Record ID') or question}").shuffle(choices)
     return Problem(
         id=key,
-        question=(text_column(fields, "Question"),),
+        question=(question,),
         answer="ABCD"[choices.index(right)],
         kind="choice",
         choices=tuple(choices),
