@@ -1,11 +1,14 @@
 """The transfer table, references of other runs, budgets, and two runs compared: against counts by hand."""
 
+import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, says, task
 
@@ -18,6 +21,7 @@ from xreasoner.report.collect import collect
 from xreasoner.report.compare import answers_folder, compare_runs
 from xreasoner.report.html_tables import budgets, cell, counted, transfer
 from xreasoner.report.paper import paper
+from xreasoner.report.table import print_table
 from xreasoner.report.transfer import published_columns, transfer_rows
 from xreasoner.rewards.grade import Grader
 
@@ -63,6 +67,9 @@ def test_points_above_the_base_on_all_and_on_image_needed_items(run_dir: Path) -
     assert needed.changes[0].difference == pytest.approx(4 / 7)  # type: ignore[union-attr]
     assert (every.published, needed.published) == ((0.387, 0.407, 0.43, None), ())
     assert published_columns([every]) == paper().columns
+    console = Console(width=110, record=True, file=io.StringIO())
+    print_table(results, console)
+    assert re.search(r"mmmu-pro +30.0 +\+40.0 \[.*38.7 +40.7 +43.0 +–", console.export_text())
     page = transfer(results)
     assert "+40.0" in page and ">43.0<small>+4.3</small>" in page and "read off the figures" in page
 

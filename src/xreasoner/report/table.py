@@ -7,9 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xreasoner.evals.stats import Difference
 from xreasoner.evals.summary import SHARES
 from xreasoner.report.collect import Results, Row
 from xreasoner.report.findings import find, percent, sentence
+from xreasoner.report.transfer import published_columns, transfer_rows
 
 SECTIONS = {
     ("skill", "all"): "accuracy, % [95% interval]",
@@ -26,6 +28,9 @@ def print_table(results: Results, console: Console) -> None:
         if rows:
             console.print(section(title, rows, results.stages))
             console.print()
+    if transfer := transfer_table(results):
+        console.print(transfer)
+        console.print()
     if any(row.subset == "image-needed" for row in results.rows):
         solved = [f"{len(items):,} of {name}" for name, items in results.solvable.items()]
         console.print(f"solved without the image: {', '.join(solved)}", highlight=False)
@@ -61,3 +66,31 @@ def cell(row: Row) -> Text:
             f"\nmajority {100 * row.majority:.1f}, pass@{best} {100 * share:.1f}", style="not bold dim"
         )
     return text
+
+
+def transfer_table(results: Results) -> Table | None:
+    """Points above the base beside the paper's, where the paper has any of these benchmarks."""
+    rows = transfer_rows(results)
+    published = published_columns(rows)
+    if not published:
+        return None
+    base, *later = results.stages
+    table = Table(title=f"points above {base} [95%], and the paper's accuracies", box=SIMPLE_HEAD)
+    table.title_justify, table.title_style, table.header_style = "left", "bold", "bold"
+    table.add_column("benchmark", overflow="fold")
+    for head in (base, *later, *(f"paper: {name}" for name in published)):
+        table.add_column(head, justify="right")
+    for row in rows:
+        figures = row.published or (None,) * len(published)
+        table.add_row(
+            row.benchmark + (" (image needed)" if row.subset != "all" else ""),
+            f"{100 * row.base:.1f}",
+            *(Text("–") if change is None else gained(change) for change in row.changes),
+            *(Text("–" if value is None else f"{100 * value:.1f}", style="dim") for value in figures),
+        )
+    return table
+
+
+def gained(change: Difference) -> Text:
+    text = Text(f"{100 * change.difference:+.1f}", style="bold")
+    return text.append(f" [{100 * change.low:+.0f}, {100 * change.high:+.0f}]", style="not bold dim")
