@@ -97,7 +97,10 @@ def distill(
     say(
         f"{summary.solved:,} of {summary.questions:,} questions solved{hinted}: {summary.thoughts:,} thoughts"
     )
-    say(f"{wanted.folder / 'thoughts.jsonl'}")
+    if summary.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
+        say(f"{sum(summary.left_out.values()):,} rows could not be asked: {reasons}")
+    say(f"{wanted.folder / 'thoughts.jsonl'}; why each answer was kept or not: answers.jsonl beside it")
 
 
 def plan(

@@ -20,6 +20,7 @@ def print_report(stage: str, report: Report, tokens: Sequence[int], console: Con
         f"{report.with_thought:,} with a thought; prepared in {report.seconds:.0f} s, {speed:,.0f} rows/s",
         style="bold",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(_counts("kept from", report.sources))
     if report.left_out:
@@ -48,7 +49,8 @@ def bars(tokens: Sequence[int]) -> list[str]:
     """The histogram in characters."""
     if not len(tokens):
         return []
-    counts, edges = np.histogram(np.asarray(tokens), bins=BARS)
+    span = int(max(tokens)) - int(min(tokens)) + 1
+    counts, edges = np.histogram(np.asarray(tokens), bins=min(BARS, span))
     tallest = max(1, int(counts.max()))
     return [
         f"{edges[i]:>10,.0f} {'█' * round(BAR_WIDTH * count / tallest):<{BAR_WIDTH}} {count:,}"

@@ -1,5 +1,6 @@
 """A corpus as a stream of candidates; broken rows come through as left out, with position and reason."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -28,23 +29,23 @@ def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
     name = name or name_of(entry)
     config = getattr(entry, "config", None)
     rows = islice(read_rows(entry.path, config, entry.split), entry.limit)
-    bad, seen = 0, 0
+    bad, seen = Counter[str](), 0
     first_missing: LeftOut | None = None
     last_bad: LeftOut | None = None
     for seen, row in enumerate(rows, start=1):
         found = candidate_of(row, f"{name}-{seen:06}", entry)
         if isinstance(found, LeftOut) and found.is_bad:
-            bad += 1
+            bad[found.reason] += 1
             first_missing = first_missing or (found if found.reason.startswith("no column") else None)
             last_bad = found
         yield found
-        if seen >= PATIENCE and bad > entry.max_bad_rows * seen:
+        if seen >= PATIENCE and bad.total() > entry.max_bad_rows * seen:
             raise ValueError(too_many(entry, bad, seen, last_bad))
     if seen == 0:
         raise ValueError(f"{entry.path}: there are no rows in it")
-    if bad == seen and first_missing:
+    if bad.total() == seen and first_missing:
         raise ValueError(f"{entry.path}: not in the form of {entry.source}: {said(first_missing)}")
-    if bad > entry.max_bad_rows * seen:
+    if bad.total() > entry.max_bad_rows * seen:
         raise ValueError(too_many(entry, bad, seen, last_bad))
 
 
@@ -65,11 +66,12 @@ def name_of(entry: CorpusData) -> str:
     return Path(entry.path).stem if entry.source == "table" else entry.source
 
 
-def too_many(entry: CorpusData, bad: int, seen: int, last: LeftOut | None) -> str:
+def too_many(entry: CorpusData, bad: Counter[str], seen: int, last: LeftOut | None) -> str:
     assert last is not None
+    reasons = ", ".join(f"{count} {reason}" for reason, count in bad.most_common(5))
     return (
-        f"{entry.path}: {bad} of {seen} rows are bad, more than max_bad_rows {entry.max_bad_rows:g} allows; "
-        f"the last one is {said(last)}"
+        f"{entry.path}: {bad.total()} of {seen} rows are bad, more than max_bad_rows {entry.max_bad_rows:g} "
+        f"allows ({reasons}); the last one is {said(last)}"
     )
 
 
