@@ -1,0 +1,46 @@
+"""What is said while a benchmark is answered: running accuracy, forced exits, time left; a bar for people."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from xreasoner.evals import display
+from xreasoner.evals.display import numbers, shown, time_left
+from xreasoner.evals.progress import Progress
+
+HALF = Progress("sums", total=40, done=20, right=9, wrong=9, forced=5)
+
+
+def test_numbers_leave_out_what_has_no_verdict() -> None:
+    assert numbers(HALF) == "right 50.0%  forced 25%  no verdict on 2"
+    assert numbers(Progress("sums", 40)) == "right 0.0%  forced 0%"
+
+
+def test_time_left_counts_what_this_process_did() -> None:
+    assert time_left(HALF, before=10, seconds=30) == "60 s left"
+    assert time_left(HALF, before=19, seconds=30) == "10 min left"
+
+
+def test_lines_come_now_and_then_and_not_for_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), record=True, width=100)
+    monkeypatch.setattr(display, "SECONDS_BETWEEN_LINES", 0.0)
+    with shown(console, "base: sums") as show:
+        for done in (20, 21, 40):
+            show(Progress("sums", 40, done=done, right=done))
+    said = console.export_text().splitlines()
+    assert said[1].startswith("base: sums 21/40  right 100.0%  forced 0%  ") and said[1].endswith(" s left")
+    assert len(said) == 2
+    monkeypatch.setattr(display, "SECONDS_BETWEEN_LINES", 3600.0)
+    with shown(console, "base: sums") as show:
+        show(HALF)
+    assert console.export_text() == ""
+
+
+def test_a_bar_gives_the_terminal_back_when_the_engine_fails() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with pytest.raises(ZeroDivisionError), shown(console, "base: sums") as show:
+        show(HALF)
+        raise ZeroDivisionError
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "base: sums" in written and written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
