@@ -53,8 +53,8 @@ def asked(
 
 
 def rate(problem: Problem, rollouts: Sequence[Rollout], grader: Grader) -> dict[str, Any]:
-    """Answers the grader failed on count neither way; where it failed on all, there is no rate."""
-    scores = grader.score_many([(problem, rollout.text) for rollout in rollouts])
+    """What was not answered or not judged counts neither way; where that is all, there is no rate."""
+    scores = grader.score_many([(problem, rollout.text) for rollout in rollouts if not rollout.trouble])
     judged = [score.correct for score in scores if score.correct is not None]
     share = sum(judged) / len(judged) if judged else None
     return {"id": problem.id, "rate": share, "samples": len(judged)}
