@@ -308,9 +308,9 @@ def test_limit_reads_no_further(tmp_path: Path) -> None:
 
 
 def test_places_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("a,b\n")
-    with pytest.raises(ValueError, match=r"cannot read \.csv; it can be \.jsonl, \.json, \.parquet, \.arrow"):
-        problems(thoughts(tmp_path / "x.csv"))
+    (tmp_path / "x.xlsx").write_text("a,b\n")
+    with pytest.raises(ValueError, match=r"cannot read \.xlsx; it can be \.jsonl, \.json"):
+        problems(thoughts(tmp_path / "x.xlsx"))
     with pytest.raises(ValueError, match="there is no such file or folder"):
         problems(thoughts(tmp_path / "nowhere"))
     (tmp_path / "empty.jsonl").write_text("\n")

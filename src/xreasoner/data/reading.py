@@ -1,6 +1,7 @@
 """Rows of any table, one at a time: JSONL, JSON, CSV, parquet or Arrow; a file, a folder, or the hub."""
 
 import csv
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -157,7 +158,12 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
-        yield from _batch_rows(file.iter_batches(batch_size=BATCH_ROWS, use_threads=False), path)
+        # One group after the other: a reader of all keeps what it read until the end of the file.
+        groups = (
+            file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], use_threads=False)
+            for group in range(file.num_row_groups)
+        )
+        yield from _batch_rows(itertools.chain.from_iterable(groups), path)
 
 
 def _arrow_rows(path: Path) -> Iterator[Row]:
