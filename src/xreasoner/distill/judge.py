@@ -7,7 +7,6 @@ from xreasoner.chat.think import ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, split_tho
 from xreasoner.distill.answers import Answer, Key, tokens_of
 from xreasoner.records import Problem, Rollout
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.api_engine import ServerRollout
 
 HINT = (
     "\n\nThe correct answer is known to be: {answer}\nWork it out from the question alone, step by step, "
@@ -28,14 +27,13 @@ def judge(problem: Problem, key: Key, rollout: Rollout, grader: Grader) -> Answe
     score = grader.score(problem, rollout.text)
     prompt_tokens, completion_tokens = tokens_of(rollout)
     against = objection(rollout, told=key.round > 0) if score.correct else ""
-    trouble = rollout.trouble if isinstance(rollout, ServerRollout) else ""
     return Answer(
         problem=key.problem,
         round=key.round,
         sample=key.sample,
         correct=score.correct,
         usable=bool(score.correct) and not against,
-        why=trouble or against or score.why,
+        why=rollout.trouble or against or score.why,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         text=rollout.text,
