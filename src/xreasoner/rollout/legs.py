@@ -46,7 +46,7 @@ class Journey:
         return stream_key(self._sampling.seed, name, self._sample) % 2**31
 
     def follow(self, token_ids: Sequence[int]) -> None:
-        """What the policy began with, of unknown probability; none of it counts after an exit forced at once."""
+        """What the policy began with, of unknown probability; dropped where the exit is forced at once."""
         if self._course.forced_at is None:
             self.write(token_ids, [0.0] * len(token_ids))
 
