@@ -46,7 +46,14 @@ def test_who_ends_the_thought_himself_is_left_alone() -> None:
 def test_answers_end_where_the_model_does() -> None:
     assert wanted(prompt_tokens=990).most == 10
     assert wanted(prompt_tokens=990, max_tokens=10).most == 10
-    for prompt_tokens, fields in ((990, {"max_tokens": 11}), (1000, {}), (5000, {"max_tokens": 1})):
+    both = {"thinking_token_budget": 4000, "answer_token_budget": 500}
+    assert wanted(prompt_tokens=990, max_tokens=5000, **both).most == 10
+    for prompt_tokens, fields in (
+        (1000, both),
+        (990, {"max_tokens": 11}),
+        (1000, {}),
+        (5000, {"max_tokens": 1}),
+    ):
         with pytest.raises(RefusalError, match="the model holds 1,000 in all") as caught:
             wanted(prompt_tokens=prompt_tokens, **fields)
         assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")

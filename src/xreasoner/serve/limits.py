@@ -37,6 +37,9 @@ class Wanted:
 def plan(body: ChatBody, prompt_tokens: int, limits: Limits) -> Wanted:
     room = limits.context - prompt_tokens
     asked = body.most_tokens
+    # Beside both budgets a limit is only a ceiling, and may hang higher than the model reaches.
+    if asked and body.think_budget is not None and body.answer_token_budget is not None:
+        asked = max(1, min(asked, room))
     if room < 1 or (asked or 1) > room:
         raise RefusalError(
             400,
