@@ -92,7 +92,9 @@ def main() -> None:
     )
     name = "evaluation overhead, zero-cost engine"
     peer = f"inspect_ai {version}"
-    record([entry(name, own, others["inspect_ai"], peer, unit, "20x", higher_is_better=True)])
+    found = entry(name, own, others["inspect_ai"], peer, unit, "20x", higher_is_better=True)
+    options = f"--inspect-python PYTHON --rounds {wanted.rounds} --clock {wanted.clock}"
+    record([found | {"command": f"python benchmarks/eval_overhead.py {options}"}])
 
 
 if __name__ == "__main__":
