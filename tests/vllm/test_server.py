@@ -32,7 +32,7 @@ COMMAND = """
 --dtype float32 --enforce-eager --kv-cache-memory-bytes 134217728 --max-num-seqs 32
 """
 ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_USE_V2_MODEL_RUNNER": "0", "TORCHDYNAMO_DISABLE": "1"}
-PATIENCE = 400
+PATIENCE = 900
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_version import why_not_vllm
 
 Chosen = Literal["torch", "vllm", "server"]
-VLLM_FROM = {"cpu": 30e6}
-"""Parameters from which on vLLM was faster than the torch engine, by `benchmarks/rollout.py`. On devices
-where nobody has measured it yet, `auto` stays with torch."""
+VLLM_FROM: dict[str, float] = {}
+"""By device, the parameters from which on vLLM is faster than the torch engine, as measured with
+`benchmarks/rollout_vllm.py`. Where nothing was measured yet, `auto` stays with torch."""
 
 
 def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
