@@ -10,7 +10,6 @@ from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, arithmetic
 from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, choices_of, split_of, write_scene
 from xreasoner.miniworld.scene import Cell, Scene, alphabet
-from xreasoner.miniworld.teacher import go_through
 from xreasoner.miniworld.teacher import write_thought as teach
 from xreasoner.miniworld.vocabulary import LARGEST, LETTERS, OPERATORS
 
@@ -120,11 +119,13 @@ def judged(item: Item, cell: Cell) -> str:
 
 
 def options_lesson(rng: random.Random) -> Lesson:
-    """Options gone through one after the other, as a thought does that has found its answer."""
-    options = [str(number) for number in rng.sample(range(LARGEST + 1), len(LETTERS))]
-    found = rng.choice(options)
-    prompt = f"options {option_lines(options)} say {found}"
-    return Lesson("", (prompt,), f"{ANSWER_OPEN}{' '.join(go_through(found, options))}{ANSWER_CLOSE}")
+    """Which letter stands for a number: several times in a breath, as a drill."""
+    numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(LETTERS))]
+    named = list(zip(LETTERS, numbers, strict=True))
+    asked = rng.sample(named, len(named))
+    prompt = f"options {option_lines(numbers)} say {' '.join(number for _, number in asked)}"
+    said = " ; ".join(f"{letter}: {number}" for letter, number in asked)
+    return Lesson("", (prompt,), f"{ANSWER_OPEN}{said}{ANSWER_CLOSE}")
 
 
 def option_lines(options: Sequence[str]) -> str:
