@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, run, says
 
+from xreasoner.files import unfinished
 from xreasoner.measure import in_words, prepare_answers, set_aside_unasked, shorter_tasks, tasks_of
 from xreasoner.plan import Question
 from xreasoner.recipe import Evaluation
@@ -23,6 +24,7 @@ def test_what_a_recipe_does_not_ask_any_more_is_put_aside(tmp_path: Path) -> Non
         (folder / f"{name}.json").write_text("{}")
     (out / "budget-7").mkdir()
     (out / "manifest.json").write_text("{}")
+    unfinished(out / "sums.jsonl").write_text("half")
     set_aside_unasked(out, [Question(TEN, None)], EVALUATION, tmp_path)
     assert names(out) == ["budget-5/sums.json", "manifest.json", "sums.json"]
     assert len(list((tmp_path / "stale").iterdir())) == 3

@@ -126,6 +126,10 @@ def prepare_answers(out: Path, fingerprint: str, run_dir: Path) -> None:
     if found is None or found.fingerprint != wanted.fingerprint:
         set_aside(out, run_dir)
         wanted.write(out)
+    sweep_answers(out)
+
+
+def sweep_answers(out: Path) -> None:
     for folder in (out, *out.glob(f"{BUDGET_FOLDER}*"), out.parent / "pictures"):
         sweep(folder)
 
@@ -134,6 +138,7 @@ def set_aside_unasked(
     out: Path, questions: Sequence[Question], evaluation: Evaluation, run_dir: Path
 ) -> None:
     """What a recipe does not ask any more is no result of its run."""
+    sweep_answers(out)  # what a kill left half written is no answer, and nothing to keep
     kept = set(map(budget_folder, evaluation.budgets))
     for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
         if folder.name not in kept:

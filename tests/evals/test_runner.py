@@ -1,17 +1,18 @@
 """An evaluation that is killed and taken up again ends as if nothing had happened, and asks nothing twice."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.evals.scripted import Killed, ScriptedEngine, problem
 
-from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.benchmark import Benchmark, Broken
 from xreasoner.evals.progress import Progress
-from xreasoner.evals.runner import evaluate
+from xreasoner.evals.runner import answer, conclude, evaluate
 from xreasoner.evals.samples import read_samples
 from xreasoner.evals.summary import Result
-from xreasoner.evals.task import Task
+from xreasoner.evals.task import Share, Task
 from xreasoner.records import Sampling
 from xreasoner.rewards.grade import Grader
 
@@ -171,3 +172,44 @@ def test_a_benchmark_refuses_twin_ids_and_names_that_are_no_file_names() -> None
         Benchmark("../sums", "text", "general", (problem(1),))
     with pytest.raises(ValueError, match="has no problems"):
         Benchmark("sums", "text", "general", ())
+
+
+def test_what_cannot_be_asked_is_recorded_and_stops_nobody(tmp_path: Path) -> None:
+    class Refusing(ScriptedEngine):
+        def generate(self, prompts, sampling):  # type: ignore[no-untyped-def]
+            for rollout in super().generate(prompts, sampling):
+                refused = rollout.prompt_id == "p002-text"
+                yield replace(rollout, text="", trouble="a picture cannot be read") if refused else rollout
+
+    with_gap = replace(TEN, broken=(Broken("p999", "the image is missing"),))
+    result = run(Refusing(says), tmp_path, benchmark=with_gap)
+    assert (result.n, result.scored, result.unscored) == (11, 9, 0.0)
+    assert result.accuracy == pytest.approx(6 / 9)
+    assert result.broken == pytest.approx(2 / 11)
+    samples = list(read_samples(tmp_path / "sums.jsonl"))
+    why = {sample.id: sample.why for sample in samples if sample.broken}
+    assert why == {"p002-text": "a picture cannot be read", "p999": "the image is missing"}
+    again = Refusing(says)
+    assert run(again, tmp_path, benchmark=with_gap) == result
+    assert again.asked == []
+
+
+def test_ranks_answer_their_share_and_one_of_them_concludes(tmp_path: Path) -> None:
+    run(ScriptedEngine(says), tmp_path / "alone" / "base")
+    shared = task(tmp_path / "shared" / "base", Sampling())
+    asked = []
+    with Grader() as grader:
+        for rank in (2, 0, 1):
+            engine = ScriptedEngine(says)
+            answer(shared, engine, grader, lambda _: None, Share(rank, 3))
+            asked.append(sorted(int(name[1:4]) for name in engine.asked))
+        assert asked == [[2, 5, 8], [0, 3, 6, 9], [1, 4, 7]]
+        # A kill before the end, and fewer processes the next time: nothing is asked again.
+        for rank in (0, 1):
+            again = ScriptedEngine(says)
+            answer(shared, again, grader, lambda _: None, Share(rank, 2))
+            assert again.asked == []
+    conclude(shared)
+    for name in ("sums.jsonl", "sums.json"):
+        whole = (tmp_path / "alone" / "base" / name).read_bytes()
+        assert (shared.out / name).read_bytes() == whole
