@@ -3,6 +3,7 @@
 python benchmarks/data_preparation.py make /tmp/corpus --rows 113957     # 2.4 GB
 python benchmarks/data_preparation.py measure /tmp/corpus --rows 113957
 python benchmarks/data_preparation.py decontamination
+python benchmarks/data_preparation.py training-memory
 """
 
 import argparse
@@ -26,7 +27,7 @@ from xreasoner.data.corpora.read import read_corpus
 from xreasoner.data.packing import plan_steps
 from xreasoner.data.prepare import prepare
 from xreasoner.data.store import Store
-from xreasoner.data.tokens import token_store
+from xreasoner.data.tokens import TokenStore, token_store
 from xreasoner.models.load import load_tokenizer
 from xreasoner.recipe_file import check
 from xreasoner.records import Problem
@@ -177,7 +178,7 @@ def case(folder: Path, name: str, limit: int) -> None:
         "kept": kept,
         "seconds": round(time.monotonic() - began, 1),
         "processor_seconds": round(processor_seconds() - worked, 1),
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mib": round(peak_mib()),
     }
     print(json.dumps(measured))
 
@@ -241,9 +242,44 @@ def decontamination(planted: int = 1000, disjoint: int = 20_000) -> None:
     print(f"disjoint text: {wrong} of {disjoint:,} found wrongly, {disjoint / seconds:,.0f} chains/s")
 
 
+# --- what training holds of a corpus ----------------------------------------------------------------------
+
+
+def training_memory(count: int, steps_read: int = 60) -> None:
+    """Tokens on disk as SFT leaves them there (zeros, which cost no disk), planned and read step by step."""
+    from side_by_side import alone, record
+
+    lengths_N = np.random.default_rng(0).lognormal(np.log(MEAN_TOKENS) - SPREAD**2 / 2, SPREAD, count)
+    lengths_N = np.minimum(32_000, lengths_N).astype(np.int64)
+    ends_N, prompts_N = np.cumsum(lengths_N), np.full(count, 60)
+    spans_N4 = np.stack([ends_N - lengths_N, prompts_N, ends_N - lengths_N + 60, lengths_N - 60], axis=1)
+    with tempfile.TemporaryDirectory() as folder:
+        ids = Path(folder, "ids.int32")
+        with ids.open("wb") as file:
+            file.truncate(int(ends_N[-1]) * 4)
+        before, worked = peak_mib(), processor_seconds()
+        store = TokenStore(ids, spans_N4)
+        plan = plan_steps(store.lengths, 524_288, seed=0, epochs=4)
+        planned = peak_mib()
+        read = sum(len(store[index].ids) for step in plan[:steps_read] for index in step)
+        seconds = processor_seconds() - worked
+    title = f"SFT, {count:,} chains of {ends_N[-1] / 1e6:,.0f} M tokens"
+    record(
+        [
+            alone(f"{title}: memory of lengths and of the plan of 4 epochs", planned - before, "MiB", "flat"),
+            alone(f"{title}: added by reading {read / 1e6:.0f} M of them", peak_mib() - planned, "MiB", "0"),
+            alone(f"{title}: read", read / seconds, "tokens/CPU second", ""),
+        ]
+    )
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["make", "measure", "case", "decontamination"])
+    parser.add_argument("what", choices=["make", "measure", "case", "decontamination", "training-memory"])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("corpus"))
     parser.add_argument("--rows", type=int, default=113_957)
     parser.add_argument("--case", action="append", default=[])
@@ -254,6 +290,8 @@ def main() -> None:
         measure(given.folder, given.rows, given.case)
     elif given.what == "case":
         case(given.folder, given.case[0], given.rows)
+    elif given.what == "training-memory":
+        training_memory(given.rows)
     else:
         decontamination()
 
