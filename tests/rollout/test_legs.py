@@ -58,6 +58,7 @@ def in_legs(speech: Speech, tokens: list[int], prompt: Prompt, sampling: Samplin
     return journey.rollout()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loaded_name", ["text_loaded", "letter_loaded", "opening_loaded"])
 def test_it_is_what_the_torch_engine_generates(
     loaded_name: str,
@@ -69,7 +70,7 @@ def test_it_is_what_the_torch_engine_generates(
     engine, prompt, seen = TorchEngine(loaded), ask("p", "w1"), set()
     speech = Speech(loaded.tokenizer, engine.vocabulary)
     endless = loaded.tokenizer("a")["input_ids"] * 200
-    for text, ends, sampling in scripts(40):
+    for text, ends, sampling in scripts(60):
         ending = [loaded.tokenizer.eos_token_id] if ends else []
         tokens = [*loaded.tokenizer(text)["input_ids"], *ending, *endless]
         expected = token_by_token(engine, tokens, prompt, sampling, monkeypatch)
