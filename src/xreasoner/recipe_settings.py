@@ -44,7 +44,7 @@ class ServerAddress(Settings):
     concurrency: Count = 16
     """Requests under way at once."""
     exit_by: ExitBy = "auto"
-    """How a thought that spends its budget is closed: again, budget or limit; auto asks whose server it is."""
+    """How a thought that spends its budget is closed: again, budget or limit; auto asks what server it is."""
 
 
 def refuse_half_a_server(key: str, engine: EngineName, server: ServerAddress | None) -> None:
