@@ -35,6 +35,8 @@ class MiniworldData(StepRange):
     task: Task = "solve"
     thoughts: bool = True
     """false: asked plainly and answered at once, so that SFT rehearses what the model did before."""
+    choices: bool = True
+    """false: all want the answer itself. Guessing among options is rewarded by luck, which RL learns from."""
 
 
 class Columns(Settings):

@@ -35,6 +35,23 @@ def test_training_is_text_from_the_training_split() -> None:
     assert all(problem.reasoning for problem in problems)
 
 
+def test_short_answers_and_reading_have_no_thought_and_ids_of_their_own() -> None:
+    plain = training_problems([TRAIN.model_copy(update={"thoughts": False})], seed=3)
+    reading = training_problems([TRAIN.model_copy(update={"task": "read"})], seed=3)
+    solved = {problem.id: problem for problem in training_problems([TRAIN], seed=3)}
+    assert {problem.reasoning for problem in (*plain, *reading)} == {""}
+    assert {problem.id.removesuffix("-plain") for problem in plain} == set(solved)
+    assert not {problem.id for problem in (*plain, *reading)} & set(solved)
+    for problem in reading:
+        assert problem.question == (f"[ {problem.answer} ]", " read")
+
+
+def test_without_choices_every_problem_wants_the_answer_itself() -> None:
+    assert {p.kind for p in training_problems([TRAIN], seed=0)} == {"choice", "exact"}
+    free = training_problems([TRAIN.model_copy(update={"choices": False})], seed=0)
+    assert {(p.kind, p.choices) for p in free} == {("exact", ())}
+
+
 def test_a_problem_drawn_by_two_entries_is_trained_on_once() -> None:
     problems = training_problems([TRAIN, TRAIN], seed=0)
     assert len({problem.id for problem in problems}) == len(problems) > 60

@@ -9,7 +9,8 @@ from typing import Any
 
 from xreasoner.data.jsonl import read_table
 from xreasoner.data.store import Store
-from xreasoner.miniworld.problems import make_items, phrase, read_problem
+from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.problems import CHOICE_SHARE, make_items, phrase, read_problem
 from xreasoner.recipe import (
     DataSource,
     JsonlData,
@@ -33,8 +34,14 @@ def training_problems(entries: Sequence[DataSource], seed: int) -> list[Problem]
 def _miniworld_training(entry: MiniworldData, seed: int) -> Iterator[Problem]:
     for family in entry.families:
         for item in make_items(family, entry.steps, entry.count, "train", seed):
-            problem = read_problem(item, "text", seed) if entry.task == "read" else phrase(item, "text", seed)
+            problem = _as_asked(entry, item, seed)
             yield problem if entry.thoughts else without_thought(problem)
+
+
+def _as_asked(entry: MiniworldData, item: Item, seed: int) -> Problem:
+    if entry.task == "read":
+        return read_problem(item, "text", seed)
+    return phrase(item, "text", seed, CHOICE_SHARE if entry.choices else 0.0)
 
 
 def without_thought(problem: Problem) -> Problem:

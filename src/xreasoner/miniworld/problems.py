@@ -98,10 +98,10 @@ def write_scene(scene: Scene) -> str:
     return f"[ {' '.join(scene.words())} ]"
 
 
-def phrase(item: Item, view: View, seed: int) -> Problem:
+def phrase(item: Item, view: View, seed: int, choice_share: float = CHOICE_SHARE) -> Problem:
     """The problem as it is asked. Two views differ in nothing else: options and thought are the same."""
     rng = random.Random(f"{item_key(item)} {seed}")
-    as_choice = rng.random() < CHOICE_SHARE
+    as_choice = rng.random() < choice_share
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
     thought = write_thought(item, rng, choices)
     key = hashlib.sha256(item_key(item).encode()).hexdigest()[:12]
