@@ -1,4 +1,7 @@
-"""New weights reach vLLM as the trainer has them, and nothing of the old ones stays."""
+"""New weights reach vLLM as the trainer has them, and nothing of the old ones stays.
+
+Comes before test_grpo.py: when the engine of a GRPO run is collected, vLLM ends the process groups of all others.
+"""
 
 from pathlib import Path
 
