@@ -1,6 +1,6 @@
 """New weights reach vLLM as the trainer has them, and nothing of the old ones stays.
 
-Comes before test_grpo.py: when the engine of a GRPO run is collected, vLLM ends the process groups of all others.
+Comes before test_grpo.py: when the engine of a GRPO run is collected, vLLM ends the process groups of all.
 """
 
 from pathlib import Path

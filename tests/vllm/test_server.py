@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.train.rollouts import settings
 from tests.vllm.test_engine import assert_same, run
-from tests.vllm.test_weights import assert_close, learn_something, logprobs_of
+from tests.vllm.test_engine_weights import assert_close, learn_something, logprobs_of
 
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import join_world
