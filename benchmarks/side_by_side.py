@@ -64,7 +64,7 @@ def written_problems(count: int, thought_words: Callable[[random.Random], int]) 
     rng = random.Random(0)
 
     def words(n: int) -> str:
-        return " ".join(str(rng.randint(0, 99)) for _ in range(n))
+        return " ".join(str(rng.randint(0, 59)) for _ in range(n))
 
     return [
         Problem(f"p{i}", (words(rng.randint(15, 30)),), "7", "exact", reasoning=words(thought_words(rng)))

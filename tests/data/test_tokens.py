@@ -17,7 +17,7 @@ from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.records import Problem
 
 PROBLEMS = [
-    Problem(f"p{i}", (f"{i} + 1 = ?",), str(i + 1), "exact", reasoning=f"{i} then {i + 1} " * (1 + i % 5))
+    Problem(f"p{i}", (f"work out {i}",), "7", "exact", reasoning=f"{i // 10} then {i % 10} " * (1 + i % 5))
     for i in range(98)
 ]
 
