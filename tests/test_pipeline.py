@@ -170,7 +170,7 @@ def test_every_checkpoint_is_asked_and_only_once(
     def no_model(*_: object) -> None:
         raise AssertionError("a finished evaluation opened a model")
 
-    monkeypatch.setattr("xreasoner.measure.load", no_model)
+    monkeypatch.setattr("xreasoner.measure.open_engine", no_model)
     run_recipe(wanted, QUIET)
 
 
