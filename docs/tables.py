@@ -5,7 +5,7 @@ Each cell has the accuracy of every run, in %, in the order they are named: runs
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 KINDS = (
@@ -24,52 +24,52 @@ def rows_of(run: dict, stage: str, subset: str) -> list[dict]:
     return [row for row in run["results"] if row["stage"] == stage and row["subset"] == subset]
 
 
-def accuracy(rows: list[dict]) -> str:
+def stages_of(runs: list[dict]) -> list[str]:
+    return list(dict.fromkeys(row["stage"] for row in runs[0]["results"]))
+
+
+def mean(rows: list[dict], key: str) -> float | None:
     """Over all items of the rows together."""
     count = sum(row["n"] for row in rows)
-    return f"{100 * sum(row['accuracy'] * row['n'] for row in rows) / count:.0f}" if count else "-"
+    return sum(row[key] * row["n"] for row in rows) / count if count else None
 
 
-def line(title: str, runs: list[dict], stages: list[str], picked: dict[str, str], subset: str) -> str:
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f}"
+
+
+def line(
+    title: str, runs: list[dict], picked: dict[str, str], subset: str = "all",
+    key: str = "accuracy", show: Callable[[float | None], str] = percent,
+) -> str:  # fmt: skip
+    """A row of the table: for every stage one figure a run, over the results that have what is picked."""
     cells = []
-    for stage in stages:
+    for stage in stages_of(runs):
         found = [
-            [row for row in rows_of(run, stage, subset) if all(row[k] == v for k, v in picked.items())]
-            for run in runs
+            [row for row in rows_of(run, stage, subset) if picked.items() <= row.items()] for run in runs
         ]
-        cells.append(" / ".join(accuracy(rows) for rows in found))
+        cells.append(" / ".join(show(mean(rows, key)) for rows in found))
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
 def table(runs: list[dict]) -> Iterator[str]:
-    stages = list(dict.fromkeys(row["stage"] for row in runs[0]["results"]))
+    stages = stages_of(runs)
     yield "| | " + " | ".join(stages) + " |"
     yield "|---" * (len(stages) + 1) + "|"
     for title, role, modality, domain in KINDS:
-        yield line(title, runs, stages, {"role": role, "modality": modality, "domain": domain}, "all")
+        yield line(title, runs, {"role": role, "modality": modality, "domain": domain})
     for subset, suffix in SUBSETS.items():
         for family in FAMILIES:
             picked = {"benchmark": f"many-{family}-image"}
-            if any(
-                row["subset"] == subset and row["benchmark"] in picked.values() for row in runs[0]["results"]
-            ):
-                yield line(f"{family}, many steps, images{suffix}", runs, stages, picked, subset)
+            if any(picked.items() <= row.items() for row in rows_of(runs[0], stages[0], subset)):
+                yield line(f"{family}, many steps, images{suffix}", runs, picked, subset)
 
 
 def thinking(runs: list[dict]) -> Iterator[str]:
     """How long the general many-step thoughts on images are, and how many had to be closed by force."""
-    stages = list(dict.fromkeys(row["stage"] for row in runs[0]["results"]))
-    for key, title in (("mean_think_tokens", "tokens of thought"), ("forced", "closed by force, %")):
-        cells = []
-        for stage in stages:
-            means = []
-            for run in runs:
-                rows = [r for r in rows_of(run, stage, "all") if r["role"] == "skill"]
-                rows = [r for r in rows if r["modality"] == "image" and r["domain"] == "general"]
-                mean = sum(row[key] * row["n"] for row in rows) / sum(row["n"] for row in rows)
-                means.append(f"{100 * mean:.1f}" if key == "forced" else f"{mean:.0f}")
-            cells.append(" / ".join(means))
-        yield f"| {title} | " + " | ".join(cells) + " |"
+    picked = {"role": "skill", "modality": "image", "domain": "general"}
+    yield line("tokens of thought", runs, picked, key="mean_think_tokens", show=lambda mean: f"{mean:.0f}")
+    yield line("closed by force, %", runs, picked, key="forced", show=lambda share: f"{100 * share:.1f}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from xreasoner import cli_benchmarks, cli_data, cli_eval, cli_serve
+from xreasoner.cli_console import console, say
 
 app = typer.Typer(
     help="Teach a vision-language model to reason on text alone, and measure what carries over to images.",
@@ -39,7 +40,6 @@ RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of it: sft.lr=5e-4")
 ]
-console = Console()
 
 
 @app.command()
@@ -118,10 +118,6 @@ def build_base(out: Path, seed: int = 0) -> None:
     from xreasoner.miniworld.base import BaseSettings, build_base
 
     build_base(BaseSettings(seed=seed), out, say)
-
-
-def say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:

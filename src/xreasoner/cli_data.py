@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from xreasoner.cli_console import console, say
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of it.")
 ]
-console = Console()
 
 
 def stats(
@@ -133,7 +133,3 @@ def refuse_another(out: Path, made_from: dict[str, object]) -> None:
         if changed:
             raise ValueError(f"{out}: holds other pass rates: {changed}; name another file")
     write_json(note, made_from)
-
-
-def say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from xreasoner.cli_console import console, say
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings: evaluation.temperature=0.6")
 ]
 Run = Annotated[Path, typer.Argument(help="A run directory.")]
-console = Console()
 
 
 def evaluate(
@@ -97,7 +97,3 @@ def to_inspect(
     for path in write_logs(run, folder):
         say(str(path))
     say(f"look at them: inspect view --log-dir {folder}")
-
-
-def say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

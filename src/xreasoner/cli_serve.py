@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+
+from xreasoner.cli_console import console, say
 
 Model = Annotated[str, typer.Argument(help="A folder, a hub id, or miniworld.")]
 ThinkBudget = Annotated[int, typer.Option(min=0, help="Tokens after which a thought is closed.")]
 AnswerBudget = Annotated[int, typer.Option(min=1, help="Tokens after the thought.")]
-console = Console()
 
 
 def serve(
@@ -87,7 +87,3 @@ def read_key(variable: str | None) -> str | None:
     if not os.environ.get(variable):
         raise ValueError(f"--key-from {variable}: the variable is not set; export {variable}=...")
     return os.environ[variable]
-
-
-def say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -162,9 +162,11 @@ def _option_lines(problem: Problem) -> tuple[str, ...]:
         raise ValueError(
             f"problem {problem.id} has {len(problem.choices)} choices; at most 26 can be lettered"
         )
-    return tuple(
-        f"\n{letter}: {choice}" for letter, choice in zip(ascii_uppercase, problem.choices, strict=False)
-    )
+    return option_lines(problem.choices)
+
+
+def option_lines(choices: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"\n{letter}: {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False))
 
 
 def _render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, opens_reply: bool) -> str:

@@ -27,7 +27,7 @@ def split_thought(text: str) -> Thought:
 
 def write_thought(thought: str, answer: str) -> str:
     """The assistant's turn as it is trained on."""
-    return f"{THINK_OPEN}\n{thought}\n{THINK_CLOSE}\n{ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
+    return f"{THINK_OPEN}\n{thought}\n{THINK_CLOSE}\n{write_answer(answer)}"
 
 
 def write_answer(answer: str) -> str:

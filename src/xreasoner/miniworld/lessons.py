@@ -1,10 +1,10 @@
 """What the base model is taught: to read, to know its sums, to answer one-step questions directly."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, write_thought
+from xreasoner.chat.template import option_lines
+from xreasoner.chat.think import write_answer, write_thought
 from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, arithmetic
@@ -81,7 +81,7 @@ def read_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
     scene = (
         draw_item(rng, rng.randint(1, largest)).scene if sense else jumble(rng, rng.randint(2, 2 * largest))
     )
-    reply = f"{ANSWER_OPEN}{' '.join(scene.words())}{ANSWER_CLOSE}"
+    reply = write_answer(" ".join(scene.words()))
     return Lesson("", (*show(scene, rng, drawn), "read"), reply)
 
 
@@ -104,7 +104,7 @@ def drill_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
         names = [f"{sign} {name}" for sign, name in zip(signs, names, strict=True)]
         said = [f"{sign} {cell.word} {sign}{cell.parts[1]}" for sign, cell in zip(signs, cells, strict=True)]
     prompt = (*show(item.scene, rng, drawn), f"say {' '.join(names)}")
-    return Lesson("", prompt, f"{ANSWER_OPEN}{' ; '.join(said)}{ANSWER_CLOSE}")
+    return Lesson("", prompt, write_answer(" ; ".join(said)))
 
 
 def judged(item: Item, cell: Cell) -> str:
@@ -123,14 +123,9 @@ def options_lesson(rng: random.Random) -> Lesson:
     numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(LETTERS))]
     named = list(zip(LETTERS, numbers, strict=True))
     asked = rng.sample(named, len(named))
-    prompt = f"options {option_lines(numbers)} say {' '.join(number for _, number in asked)}"
+    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(number for _, number in asked)}"
     said = " ; ".join(f"{letter}: {number}" for letter, number in asked)
-    return Lesson("", (prompt,), f"{ANSWER_OPEN}{said}{ANSWER_CLOSE}")
-
-
-def option_lines(options: Sequence[str]) -> str:
-    """As the chat template writes them."""
-    return "".join(f"\n{letter}: {option}" for letter, option in zip(LETTERS, options, strict=False))
+    return Lesson("", (prompt,), write_answer(said))
 
 
 def question_lesson(rng: random.Random, drawn: float, difficulty: int, think: float) -> Lesson:
@@ -138,10 +133,10 @@ def question_lesson(rng: random.Random, drawn: float, difficulty: int, think: fl
     as_choice = rng.random() < CHOICE_SHARE
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
     answer = f"{letter}: {item.answer}" if as_choice else item.answer
-    prompt = (*show(item.scene, rng, drawn), item.question + option_lines(choices))
+    prompt = (*show(item.scene, rng, drawn), "".join((item.question, *option_lines(choices))))
     if rng.random() < think:
         return Lesson(THINK_INSTRUCTION, prompt, write_thought(teach(item, rng, choices), answer))
-    return Lesson("", prompt, f"{ANSWER_OPEN}{answer}{ANSWER_CLOSE}")
+    return Lesson("", prompt, write_answer(answer))
 
 
 def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: float) -> Lesson:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from xreasoner.files import write_atomically
+from xreasoner.files import drop_torn_line, write_atomically
 from xreasoner.parallel import World
 
 
@@ -53,5 +53,5 @@ def _complete_lines(path: Path) -> list[str]:
     """A kill may leave half a line at the end."""
     if not path.is_file():
         return []
-    whole, _, _ = path.read_text().rpartition("\n")
-    return whole.splitlines()
+    drop_torn_line(path)
+    return path.read_text().splitlines()

@@ -1,0 +1,9 @@
+"""Where every command writes."""
+
+from rich.console import Console
+
+console = Console()
+
+
+def say(line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
