@@ -1,16 +1,21 @@
 """Rollouts, tokens a second, by size of model: our torch engine, transformers' `generate`, vLLM on the CPU.
 
     make test-vllm   # makes the environment
-    OMP_NUM_THREADS=1 .venv-vllm/bin/python benchmarks/rollout_vllm.py [--sizes 1M 3M 30M 100M] [--rounds 3]
+    OMP_NUM_THREADS=1 PYTHONPATH=tests/vllm/site .venv-vllm/bin/python benchmarks/rollout_vllm.py \\
+        [--sizes 1M 3M 30M 100M] [--rounds 3]
 
 All three in one process and in turn, on the same prompts, one thread each, with the long tail of rollout.py.
-Where the ratio to vLLM falls below 1 is the crossover that `engine: auto` goes by. The clock is the
-processor's by default: it counts all threads of the process and nothing that others do on the machine.
+vLLM is what `engine: vllm` starts on a CPU: without compilation, with its prefix cache. Where the ratio to it
+falls below 1 is the crossover that `engine: auto` goes by. The clock is the processor's by default: it counts
+all threads of the process and nothing that others do on the machine. The load shows how many cores were used.
 """
 
 import argparse
 import statistics
 import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -33,19 +38,35 @@ def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[s
     vllm_engine = VllmEngine(folder, torch.float32, rows)
     prompts = [problem_prompt(problem, None) for problem in written_problems(count, lambda rng: 1)]
     print(f"{size}: {parameters(folder):,} parameters, {count} prompts, {samples} samples each, cap {cap}")
+    loads: dict[str, list[float]] = defaultdict(list)
+    ours = watched(lambda: bench.ours(prompts, samples), loads["ours"])
     peers = {
-        "generate": lambda: bench.by_generate(prompts, samples, rows),
-        "vLLM": lambda: bench.by_engine("vLLM", vllm_engine, prompts, samples),
+        "generate": watched(lambda: bench.by_generate(prompts, samples, rows), loads["generate"]),
+        "vLLM": watched(lambda: bench.by_engine("vLLM", vllm_engine, prompts, samples), loads["vLLM"]),
     }
-    own, others = alternate(lambda: bench.ours(prompts, samples), peers, options.rounds, "tokens/s")
+    own, others = alternate(ours, peers, options.rounds, "tokens/s")
     for name, lengths in bench.lengths.items():
         print(f"mean length, {name}: {statistics.fmean(lengths):.1f} tokens")
+    for name, load in loads.items():
+        print(f"cores used, {name}: " + ", ".join(f"{cores:.2f}" for cores in load), flush=True)
     versions = {"generate": f"transformers {transformers.__version__} generate", "vLLM": vllm_version()}
     second = "CPU second" if options.clock == "cpu" else "s"
     return [
         entry(f"Rollouts at {size}, {name}", own, found, versions[name], f"tokens/{second}", "", True)
         for name, found in others.items()
     ]
+
+
+def watched(run: Callable[[], float], loads: list[float]) -> Callable[[], float]:
+    """Notes the processor's seconds in one of the clock on the wall."""
+
+    def watching() -> float:
+        wall, processor = time.perf_counter(), time.process_time()
+        speed = run()
+        loads.append((time.process_time() - processor) / (time.perf_counter() - wall))
+        return speed
+
+    return watching
 
 
 def vllm_version() -> str:
@@ -59,8 +80,9 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     transformers.logging.set_verbosity_error()
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:

@@ -78,12 +78,13 @@ def vlm_torch(vlm: Path) -> TorchEngine:
     return TorchEngine(load(vlm))
 
 
-@pytest.fixture(scope="session")
+# Of one module, and gone with it: when one engine is collected, vLLM ends the process groups of all.
+@pytest.fixture(scope="module")
 def lm_vllm(lm: Path) -> VllmEngine:
     return VllmEngine(lm, torch.float32, ROWS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vlm_vllm(vlm: Path) -> VllmEngine:
     return VllmEngine(vlm, torch.float32, ROWS)
 

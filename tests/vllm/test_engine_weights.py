@@ -1,7 +1,4 @@
-"""New weights reach vLLM as the trainer has them, and nothing of the old ones stays.
-
-Comes before test_grpo.py: when the engine of a GRPO run is collected, vLLM ends the process groups of all.
-"""
+"""New weights reach vLLM as the trainer has them, and nothing of the old ones stays."""
 
 from pathlib import Path
 
@@ -42,7 +39,6 @@ def test_after_an_update_the_engine_samples_from_the_new_weights(
     # The same prompts again: a prefix cache that was kept would answer with the old keys and values.
     lm_vllm.take_weights(TrainedWeights(trainee))
     assert_close(logprobs_of(lm_vllm, text_prompts), after)
-    restore(lm_vllm, lm)
 
 
 def learn_something(trainee: Trainee) -> None:
@@ -57,14 +53,6 @@ def assert_close(found: dict[str, tuple[float, ...]], expected: dict[str, tuple[
     assert found.keys() == expected.keys()
     for prompt_id, logprobs in expected.items():
         assert found[prompt_id] == pytest.approx(logprobs, abs=5e-4)
-
-
-def restore(engine: VllmEngine, lm: Path) -> None:
-    """For the tests that share the engine."""
-    model = AutoModelForCausalLM.from_pretrained(lm)
-    engine.take_weights(
-        [(n, w) for n, w in model.state_dict().items() if n not in model.all_tied_weights_keys]
-    )
 
 
 def test_sent_weights_are_those_of_a_saved_checkpoint(lm: Path, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Cases that run in a process of their own, so that the peak of its memory is theirs alone."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def run_apart(script: str, *arguments: str) -> dict[str, Any]:
+    """What the case printed last."""
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{' '.join(arguments)}: {found}", flush=True)
+    return found
+
+
+def print_measured(rows: int, work: Callable[[], int]) -> None:
+    """The last line of a case; `work` returns how many rows it kept."""
+    worked, began = processor_seconds(), time.monotonic()
+    kept = work()
+    measured = {
+        "rows": rows,
+        "kept": kept,
+        "seconds": round(time.monotonic() - began, 1),
+        "processor_seconds": round(processor_seconds() - worked, 2),
+        "peak_mib": round(peak_mib()),
+    }
+    print(json.dumps(measured))
+
+
+def record_growth(title: str, script: str, rows: int, *arguments: str) -> None:
+    """The case with an eighth of the rows, which shows whether memory grows with them, and with all."""
+    from side_by_side import alone, entry, record
+
+    eighth, whole = (
+        run_apart(script, "case", *arguments, "--rows", str(count)) for count in (rows // 8, rows)
+    )
+    speed = whole["rows"] / whole["processor_seconds"]
+    memory = ([whole["peak_mib"]], [eighth["peak_mib"]], f"the same, {eighth['rows']:,} rows")
+    record(
+        [
+            alone(title, speed, "rows/CPU second", "minutes"),
+            entry(f"{title}, memory", *memory, "MiB at most", "flat", False),
+        ]
+    )
+
+
+def processor_seconds() -> float:
+    """Of this process and of those it waited for, such as graders."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
