@@ -105,6 +105,18 @@ def test_near_duplicates_go_but_other_numbers_stay(tiny_base: Path, tmp_path: Pa
     assert read_report(store.folder).kept == 3
 
 
+def test_another_sign_makes_another_question(tiny_base: Path, tmp_path: Path) -> None:
+    text = (
+        "In a class of young pupils the teacher writes on the board the sum 15 {} 8 = ? and asks Tom for it."
+    )
+    asked = [text.format(sign) for sign in "+-*/"]
+    again = [text.format("−"), text.format("-").replace("In a class", "— In a class -")]
+    path = schemas.write_jsonl(tmp_path / "o.jsonl", [schemas.chain(q, "t", "s") for q in asked + again])
+    for manner in ("exact", "near"):
+        store = prepared(recipe(tmp_path / manner, path, {"duplicates": manner}), tiny_base)
+        assert left_out(store) == {"duplicate question": ["5", "6"]}
+
+
 def test_wrong_final_answers_are_left_out(tiny_base: Path, tmp_path: Path) -> None:
     rows = [
         schemas.raw_chain("a?", "t", "So \\boxed{0.5}", "Thus $\\boxed{\\frac{1}{2}}$."),

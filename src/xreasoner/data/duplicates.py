@@ -1,5 +1,7 @@
 """Questions asked twice in a corpus: the first one is kept."""
 
+import re
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -10,8 +12,16 @@ from xreasoner.data.similar import BANDS, SAME, bands, likeness, shingles
 from xreasoner.data.words import numbers, whole, words_of
 from xreasoner.records import Problem
 
+_SIXTY_FOUR_BITS = (1 << 64) - 1
 COMPARED = 8
 """In a crowd of lookalikes each is compared with so many before it."""
+
+_SIGNS = re.compile(r"[+*/^=<>×÷·±≤≥≠]|[-−](?=\s*(?:[\d\\({$]|[a-z]\b))")
+"""Of sums, not of sentences: 5 + 3 and 5 - 3 are two questions, whatever else is the same."""
+
+
+def signs(text: str) -> int:
+    return hash("".join(_SIGNS.findall(text)).replace("−", "-")) & _SIXTY_FOUR_BITS
 
 
 def asked_text(problem: Problem) -> str:
@@ -28,36 +38,36 @@ class ExactDuplicates:
         return [self._check(candidate.problem) for candidate in candidates]
 
     def _check(self, problem: Problem) -> tuple[str, str]:
-        words = words_of(asked_text(problem))
+        text = asked_text(problem)
+        words = words_of(text)
         # Without any words ("2 + 2 = ?" has some, "∫" too) there is nothing to go by.
-        key = whole(words.hashes) if len(words) else hash(asked_text(problem))
+        key = whole(words.hashes) ^ signs(text) if len(words) else hash(text)
         first = self._first.setdefault(key, problem.id)
         return ("", "") if first == problem.id else ("duplicate question", f"as {first}")
 
 
 class NearDuplicates:
-    """Most of three words in a row in common, and the same numbers in the same order.
+    """Most of three words in a row in common, and the same numbers and signs in the same order.
 
-    Questions are noted while the corpus streams past, a few numbers each, and compared at its end.
+    Questions are noted while the corpus streams past, 17 numbers each, and compared at its end.
     """
 
     def __init__(self) -> None:
-        self._bands: list[NDArray[np.uint64]] = []
-        self._numbers: list[int] = []
+        self._bands, self._figures = array("Q"), array("Q")
 
     def note(self, problem: Problem) -> None:
-        words = words_of(asked_text(problem))
-        self._bands.append(bands(shingles(words.hashes)))
-        self._numbers.append(numbers(words))
+        text = asked_text(problem)
+        words = words_of(text)
+        self._bands.frombytes(bands(shingles(words.hashes)).tobytes())
+        self._figures.append(numbers(words) ^ signs(text))
 
     def find(self, read: Callable[[int], Problem]) -> dict[int, int]:
         """By place of a problem, the place of the earlier one that it nearly repeats."""
-        if not self._bands:
-            return {}
         copies: dict[int, int] = {}
-        other_numbers = np.array(self._numbers, np.uint64)
-        for keys in np.stack(self._bands, axis=1)[:BANDS]:
-            for crowd in crowds(keys ^ other_numbers):
+        figures_N = np.array(self._figures, np.uint64)
+        bands_NB = np.array(self._bands, np.uint64).reshape(-1, BANDS)
+        for keys in bands_NB.T:
+            for crowd in crowds(keys ^ figures_N):
                 self._compare(crowd, copies, read)
         return copies
 
@@ -79,7 +89,7 @@ class NearDuplicates:
 def crowds(keys: NDArray[np.uint64]) -> Iterator[list[int]]:
     """Places with equal keys, each group in order."""
     order = np.argsort(keys, kind="stable")
-    borders = np.flatnonzero(np.diff(keys[order])) + 1
-    for group in np.split(order, borders):
-        if len(group) > 1:
-            yield group.tolist()
+    starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
+    ends = np.append(starts[1:], len(keys))
+    for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
+        yield order[start:end].tolist()

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -45,8 +46,8 @@ def table_files(path: Path, config: str | None, split: str) -> list[Path]:
         if path.suffix not in READERS:
             raise ValueError(f"{path}: cannot read {path.suffix or 'this'}; it can be {', '.join(READERS)}")
         return [path]
-    if config is not None and (path / config).is_dir():
-        path = path / config
+    if config is not None:
+        path = next((path / name for name in (config, "data") if (path / name).is_dir()), path)
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in READERS)
     # What `save_to_disk` and git leave beside the tables holds no rows.
     files = [
@@ -68,8 +69,8 @@ SPLITS = ("train", "validation", "test")
 
 
 def _names_split(file: Path, split: str) -> bool:
-    """As `train-00000-of-00006.parquet`, `train.jsonl` and `train/data-00000-of-00006.arrow` do."""
-    return any(re.fullmatch(rf"{re.escape(split)}([-_.].*)?", part) for part in file.parts)
+    """As `train-00000-of-00006.parquet`, `no_exclude_train.jsonl` and `train/data-00000.arrow` do."""
+    return any(re.fullmatch(rf"(.*[-_.])?{re.escape(split)}([-_.].*)?", part) for part in file.parts)
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -125,7 +126,7 @@ def _listed_rows(path: Path) -> Iterator[Row]:
                 return
             try:
                 value, end = decoder.raw_decode(buffer, start)
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, RecursionError):
                 more = file.read(max(CHUNK, len(buffer) - start)) if len(buffer) - start < LONGEST_ROW else ""
                 if not more:
                     yield Row(f"{path}[{number + 1}]", None, "not JSON from here to the end of the file")
@@ -149,7 +150,15 @@ def _is_unicode(text: str) -> bool:
 def _csv_rows(path: Path) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_ROW)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file, skipinitialspace=True), start=1):
+        rows = csv.DictReader(file, skipinitialspace=True)
+        for number in itertools.count(1):
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Row(f"{path}:{number}", None, f"not CSV: {error}")
+                continue
             spoilt = not _is_unicode("".join(map(str, row.values())))
             yield Row(f"{path}:{number}", None if spoilt else row, "not UTF-8" if spoilt else "")
 
@@ -157,7 +166,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as file:
+    # Some write all rows as one group: it is read piece by piece, not whole.
+    with _named(path), pyarrow.parquet.ParquetFile(path, buffer_size=CHUNK, pre_buffer=False) as file:
         # One group after the other: a reader of all keeps what it read until the end of the file.
         groups = (
             file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], use_threads=False)
@@ -170,7 +180,7 @@ def _arrow_rows(path: Path) -> Iterator[Row]:
     """Both forms of Arrow's files: the streams that `datasets` writes, and files with an index."""
     import pyarrow
 
-    with pyarrow.memory_map(str(path)) as source:
+    with _named(path), pyarrow.memory_map(str(path)) as source:
         has_index = source.read(6) == b"ARROW1"
         source.seek(0)
         if has_index:
@@ -178,6 +188,18 @@ def _arrow_rows(path: Path) -> Iterator[Row]:
             yield from _batch_rows((file.get_batch(i) for i in range(file.num_record_batches)), path)
         else:
             yield from _batch_rows(iter(pyarrow.ipc.open_stream(source)), path)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Arrow does not say which file it could not read."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(f"{path}: the file is broken, or no {path.suffix} file: {said}") from None
 
 
 def _batch_rows(batches: Iterator[Any], path: Path) -> Iterator[Row]:

@@ -1,0 +1,158 @@
+"""Every form of table: the same rows, the same bad ones at their positions, and never all in memory."""
+
+import csv
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from xreasoner.data.candidates import Candidate, LeftOut
+from xreasoner.data.corpora.read import read_corpus
+from xreasoner.data.reading import read_rows, table_files
+from xreasoner.recipe_data import TableData
+
+MEGABYTE = "word " * 200_000
+ROWS = [
+    (b"first?", b"1"),
+    (MEGABYTE.encode(), b"2"),
+    (b"caf\xe9?", b"3"),
+    (b" ", b"4"),
+    ("ﬁfth — ∫?".encode(), b"5"),
+    (b"sixth?", b""),
+]
+"""Question and answer; the third is Latin-1, the fourth asks nothing, the sixth answers nothing."""
+
+
+def as_lines(path: Path) -> None:
+    rows = [
+        b'{"question": ' + json.dumps(q.decode("latin-1")).encode().replace(b"\\u00e9", b"\xe9")
+        if b"\xe9" in q
+        else b'{"question": ' + json.dumps(q.decode()).encode()
+        for q, _ in ROWS
+    ]
+    ended = [row + b', "answer": "' + a + b'"}' for row, (_, a) in zip(rows, ROWS, strict=True)]
+    listed = b"[\n" + b",\n".join(ended) + b"\n]\n"
+    path.write_bytes(listed if path.suffix == ".json" else b"\n".join(ended) + b"\n")
+
+
+def as_csv(path: Path) -> None:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["question", "answer"])
+        writer.writerows([part.decode(errors="surrogateescape") for part in row] for row in ROWS)
+
+
+def table() -> pyarrow.Table:
+    """Arrow does not look whether its text is UTF-8."""
+    columns = [
+        pyarrow.array([row[i] for row in ROWS], pyarrow.binary()).view(pyarrow.string()) for i in (0, 1)
+    ]
+    return pyarrow.table(columns, names=["question", "answer"])
+
+
+def as_parquet(path: Path) -> None:
+    pyarrow.parquet.write_table(table(), path, row_group_size=4)
+
+
+def as_arrow(path: Path) -> None:
+    with path.open("wb") as sink, pyarrow.ipc.new_stream(sink, table().schema) as writer:
+        writer.write_table(table(), max_chunksize=4)
+
+
+FORMS: dict[str, Callable[[Path], None]] = {
+    "t.jsonl": as_lines,
+    "t.json": as_lines,
+    "t.csv": as_csv,
+    "t.parquet": as_parquet,
+    "t.arrow": as_arrow,
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_ugly_rows_cost_themselves_alone_in_every_form(name: str, tmp_path: Path) -> None:
+    FORMS[name](tmp_path / name)
+    entry = TableData(source="table", path=str(tmp_path / name), max_bad_rows=1.0)
+    found = list(read_corpus(entry))
+    kept = [one.problem for one in found if isinstance(one, Candidate)]
+    assert [problem.answer for problem in kept] == ["1", "2", "5"]
+    assert kept[1].question == (MEGABYTE.strip(),)
+    mark = "{}[{}]" if name == "t.json" else "{}:{}"
+    assert [(one.position, one.reason) for one in found if isinstance(one, LeftOut)] == [
+        (mark.format(tmp_path / name, 3), "not UTF-8"),
+        (mark.format(tmp_path / name, 4), "question is empty"),
+        (mark.format(tmp_path / name, 6), "answer is empty"),
+    ]
+
+
+def test_a_field_that_is_too_long_for_csv_costs_its_row(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("xreasoner.data.reading.LONGEST_ROW", 1000)
+    (tmp_path / "t.csv").write_text(f"question,answer\na?,1\n{'x' * 2000},2\nb?,3\n")
+    rows = list(read_rows(str(tmp_path / "t.csv"), None, "train"))
+    assert [bool(row.trouble) for row in rows] == [False, True, False]
+    assert rows[2].value == {"question": "b?", "answer": "3"}
+
+
+def test_brackets_without_end_are_not_json(tmp_path: Path) -> None:
+    for name in ("t.jsonl", "t.json"):
+        (tmp_path / name).write_text("[" * 200_000 + "\n")
+        (row,) = read_rows(str(tmp_path / name), None, "train")
+        assert row.trouble.startswith("not JSON")
+
+
+def test_one_large_group_of_parquet_is_not_held_in_memory(tmp_path: Path) -> None:
+    """As pandas writes all rows of a frame."""
+    rng = random.Random(0)
+    rows: list[dict[str, Any]] = [{"question": rng.randbytes(10_000).hex()} for _ in range(5000)]
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, use_dictionary=False)
+    assert pyarrow.parquet.ParquetFile(path).num_row_groups == 1
+    before = pyarrow.total_allocated_bytes()
+    stream = read_rows(str(path), None, "train")
+    first = next(stream)
+    held = pyarrow.total_allocated_bytes() - before
+    assert first.value == rows[0]
+    assert held < path.stat().st_size / 3
+    assert [row.value for row in stream] == rows[1:]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_a_broken_file_is_named(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t.{ending}"
+    FORMS[path.name](path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(
+        ValueError, match=rf"t\.{ending}: the file is broken, or no \.{ending} file: "
+    ) as caught:
+        list(read_rows(str(path), None, "train"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "split", "files"),
+    [
+        # As the repositories on the hub are laid out.
+        ("default", "train", ["data/train-00000-of-00001.parquet"]),
+        ("metadata", "train", ["metadata/train-00000-of-00001.parquet"]),
+        ("main", "test", ["main/test-00000-of-00001.parquet"]),
+        (None, "train", ["phrases_no_exclude_train.jsonl"]),
+    ],
+)
+def test_copies_of_the_hub_are_read_by_configuration_and_split(
+    config: str | None, split: str, files: list[str], tmp_path: Path
+) -> None:
+    laid_out = {
+        "default": ["data/train-00000-of-00001.parquet", "metadata/train-00000-of-00001.parquet"],
+        "metadata": ["data/train-00000-of-00001.parquet", "metadata/train-00000-of-00001.parquet"],
+        "main": [f"{c}/{s}-00000-of-00001.parquet" for c in ("main", "socratic") for s in ("train", "test")],
+        None: ["phrases_no_exclude_test.jsonl", "phrases_no_exclude_train.jsonl"],
+    }
+    for name in laid_out[config]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = table_files(tmp_path, config, split)
+    assert [str(file.relative_to(tmp_path)) for file in found] == files
