@@ -7,10 +7,10 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-from apart import print_measured, record_growth
 from pydantic import TypeAdapter
-from synthetic_corpora import FORMS, write_corpus
 
+from apart import print_measured, record_growth
+from synthetic_corpora import FORMS, write_corpus
 from xreasoner.data.corpora.read import read_corpus
 from xreasoner.recipe_data import CorpusData
 
