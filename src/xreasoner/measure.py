@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import torch
-
 from xreasoner.evals.budgets import answer_shorter
 from xreasoner.evals.display import shown, silent
 from xreasoner.evals.progress import Show
@@ -28,8 +26,8 @@ from xreasoner.run import Manifest, read_manifest, set_aside
 class LazyEngine:
     """Loads the checkpoint with the first open question: a finished evaluation costs no model."""
 
-    def __init__(self, checkpoint: Path, evaluation: Evaluation, device: torch.device) -> None:
-        self._checkpoint, self._evaluation, self._device = checkpoint, evaluation, device
+    def __init__(self, checkpoint: Path, evaluation: Evaluation, world: World) -> None:
+        self._checkpoint, self._evaluation, self._world = checkpoint, evaluation, world
         self._engine: Engine | None = None
 
     @property
@@ -44,7 +42,7 @@ class LazyEngine:
 
     def _opened(self) -> Engine:
         if self._engine is None:
-            self._engine = open_engine(self._checkpoint, self._evaluation, self._device)
+            self._engine = open_engine(self._checkpoint, self._evaluation, self._world)
         return self._engine
 
 
@@ -63,7 +61,7 @@ def measure(
     if world.is_first:
         prepare_answers(out, fingerprint, run_dir)
     wait_for_all(world)
-    engine, began = LazyEngine(checkpoint, evaluation, world.device), time.monotonic()
+    engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
     tasks, share = tasks_of(questions, evaluation, out), Share(world.rank, world.size)
     with Grader() as grader:
         for task in tasks:

@@ -10,6 +10,7 @@ import torch
 from xreasoner.models.config import read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
+from xreasoner.parallel import World
 from xreasoner.recipe import Evaluation
 from xreasoner.recipe_settings import EngineName, ServerAddress
 from xreasoner.rollout.api_engine import ApiEngine, Server
@@ -21,14 +22,15 @@ Chosen = Literal["torch", "vllm", "server"]
 VLLM_FROM: dict[str, float] = {}
 """By device, the parameters from which on vLLM is faster than the torch engine, as measured with
 `benchmarks/rollout_vllm.py`. Where nothing was measured yet, `auto` stays with torch."""
+ONE_PROCESS = "it works in a single process so far; with torchrun, use the torch engine"
 
 
-def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
+def open_engine(checkpoint: Path, evaluation: Evaluation, world: World) -> Engine:
     """The engine that answers an evaluation's questions with this checkpoint."""
-    dtype = compute_dtype(evaluation.dtype, device)
-    match choose_engine(evaluation.engine, checkpoint, device):
+    dtype = compute_dtype(evaluation.dtype, world.device)
+    match choose_engine(evaluation.engine, checkpoint, world):
         case "torch":
-            return TorchEngine(load(checkpoint, device, dtype), max_rows=evaluation.rows)
+            return TorchEngine(load(checkpoint, world.device, dtype), max_rows=evaluation.rows)
         case "vllm":
             from xreasoner.rollout.vllm_engine import VllmEngine
 
@@ -50,14 +52,15 @@ def open_server(address: ServerAddress) -> ApiEngine:
     )
 
 
-def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> Chosen:
+def choose_engine(asked: EngineName, checkpoint: Path, world: World) -> Chosen:
     """What `auto` means here; `vllm`, asked for by name, must be there."""
-    trouble = why_not_vllm()
+    trouble = why_not_vllm() or (ONE_PROCESS if world.size > 1 else None)
     if asked == "vllm" and trouble:
         raise ValueError(f"engine vllm: {trouble}")
     if asked != "auto":
         return asked
-    return "torch" if trouble or parameters(checkpoint) < VLLM_FROM.get(device.type, math.inf) else "vllm"
+    is_small = parameters(checkpoint) < VLLM_FROM.get(world.device.type, math.inf)
+    return "torch" if trouble or is_small else "vllm"
 
 
 def parameters(checkpoint: Path) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import torch
+
 from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.models.config import has_vision
 from xreasoner.serve.settings import ServeSettings
@@ -38,6 +40,9 @@ def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] 
     command += ["--override-generation-config", json.dumps({"max_new_tokens": limit})]
     # A model asked in pictures must not draw any: their marks are forbidden, as in training.
     command += ["--logits-processors", "xreasoner.rollout.vllm_ban:BannedTokens"]
+    if not torch.cuda.is_available():
+        # A prompt read in parts would end the server: on a CPU vLLM cannot take back a seeded draw.
+        command += ["--no-enable-chunked-prefill"]
     if has_vision(checkpoint):
         command += ["--limit-mm-per-prompt", json.dumps({"image": MOST_PICTURES, "video": 0})]
     if template := chat_template_beside(checkpoint):

@@ -12,7 +12,7 @@ from xreasoner.models.load import Loaded, load
 from xreasoner.parallel import whole
 from xreasoner.recipe import GrpoStage
 from xreasoner.records import Prompt, Rollout, Sampling
-from xreasoner.rollout.choose import choose_engine
+from xreasoner.rollout.choose import ONE_PROCESS, choose_engine
 from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.train.trainee import Trainee
@@ -55,12 +55,7 @@ class Sampler:
 
 
 def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Sampler:
-    chosen = choose_engine(settings.rollout, start, trainee.world.device)
-    if trainee.world.size > 1 and chosen != "torch":
-        if settings.rollout != "auto":
-            raise ValueError(f"rollout: {chosen} works on one process so far; with torchrun, use torch")
-        chosen = "torch"
-    match chosen:
+    match choose_engine(settings.rollout, start, trainee.world):
         case "torch" if trainee.world.size > 1:
             copied = CopiedEngine(load(start, trainee.world.device, trainee.compute_dtype), settings.rows)
             return Sampler(copied, trainee, copied)
@@ -75,6 +70,8 @@ def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Sampler:
         case "server":
             from xreasoner.rollout.vllm_server import VllmServer
 
+            if trainee.world.size > 1:
+                raise ValueError(f"rollout: server: {ONE_PROCESS}")
             assert settings.server is not None
             server = VllmServer(settings.server, start, trainee.world.device)
             return Sampler(server, trainee, server)
