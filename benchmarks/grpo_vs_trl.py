@@ -26,10 +26,10 @@ import torch
 import transformers
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from side_by_side import CLOCKS, alternate, entry, measure_with, record, write_model, written_problems
-from xreasoner.chat.template import encode_prompt, problem_prompt
+from trl_peer import grpo_config, prompt_texts
 from xreasoner.recipe import GrpoStage
 from xreasoner.records import Problem, Score
 from xreasoner.train import grpo
@@ -114,32 +114,16 @@ class Bench:
 
     def trl(self, rows: int) -> float:
         self.turn += 1
-        texts = [
-            self.tokenizer.decode(encode_prompt(problem_prompt(p, None), self.tokenizer, None).ids)
-            for p in self.problems
-        ]
+        texts = prompt_texts(self.problems, None, self.tokenizer)
         clock = StepClock(self.now)
-        everything = self.options.prompts * self.options.samples
-        config = GRPOConfig(
-            output_dir=str(self.folder / "trl"),
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=everything // rows,
+        config = grpo_config(
+            self.folder / "trl",
+            self.options.prompts * self.options.samples,
+            rows,
             num_generations=self.options.samples,
             max_completion_length=self.options.cap,
             max_steps=self.options.steps,
             learning_rate=LEARNING_RATE,
-            temperature=1.0,
-            beta=0.0,
-            epsilon_high=0.28,
-            loss_type="dapo",
-            bf16=False,
-            gradient_checkpointing=False,
-            use_cpu=True,
-            optim="adamw_torch_fused",
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
             seed=self.turn,
         )
         trainer = GRPOTrainer(

@@ -1,0 +1,41 @@
+"""The GRPOTrainer of TRL as the benchmarks ask it to train: on the CPU, in float32, one update a batch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+from trl import GRPOConfig
+
+from xreasoner.chat.template import encode_prompt, problem_prompt
+from xreasoner.records import Problem
+
+
+def grpo_config(folder: Path, answers: int, rows: int, **settings: Any) -> GRPOConfig:
+    """`answers` a step, learned from `rows` at a time; our defaults where TRL has others."""
+    return GRPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=answers // rows,
+        temperature=1.0,
+        beta=0.0,
+        epsilon_high=0.28,
+        loss_type="dapo",
+        bf16=False,
+        gradient_checkpointing=False,
+        use_cpu=True,
+        optim="adamw_torch_fused",
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        **settings,
+    )
+
+
+def prompt_texts(
+    problems: Sequence[Problem], instruction: str | None, tokenizer: PreTrainedTokenizerBase
+) -> list[str]:
+    """The very tokens that our trainer puts before an answer, as text."""
+    prompts = [problem_prompt(problem, instruction) for problem in problems]
+    return [tokenizer.decode(encode_prompt(prompt, tokenizer, None).ids) for prompt in prompts]
