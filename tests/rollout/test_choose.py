@@ -1,18 +1,20 @@
 """Who generates, by name and by `auto`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from xreasoner.models.load import load
+from xreasoner.parallel import World
 from xreasoner.recipe import Evaluation, GrpoStage
 from xreasoner.rollout import choose
 from xreasoner.rollout.choose import choose_engine, open_engine, parameters
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_version import why_not_vllm
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+CPU, GPU = (World(0, 1, torch.device(name)) for name in ("cpu", "cuda"))
 
 
 @pytest.fixture
@@ -41,6 +43,17 @@ def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.
     assert isinstance(open_engine(tiny_base, Evaluation(), CPU), TorchEngine)
     with pytest.raises(ValueError, match=r"^engine vllm: it is not here$"):
         choose_engine("vllm", tiny_base, CPU)
+
+
+def test_in_several_processes_vllm_is_not_taken(
+    tiny_base: Path, installed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "VLLM_FROM", {"cpu": 0})
+    several = replace(CPU, size=2)
+    assert choose_engine("auto", tiny_base, several) == "torch"
+    assert choose_engine("server", tiny_base, several) == "server"
+    with pytest.raises(ValueError, match=r"^engine vllm: it works in a single process"):
+        choose_engine("vllm", tiny_base, several)
 
 
 @pytest.mark.parametrize(

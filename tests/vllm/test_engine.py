@@ -1,10 +1,12 @@
 """vLLM against the torch engine, which has been held against transformers."""
 
+import random
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 from scipy.stats import chisquare
+from tests.vllm.conftest import ROWS
 
 from xreasoner.chat.template import encode_prompt
 from xreasoner.models.load import Loaded
@@ -135,6 +137,16 @@ def test_seeds_repeat_and_differ(lm_vllm: VllmEngine, text_prompts: list[Prompt]
     other = run(lm_vllm, text_prompts[:1], replace(sampling, seed=6))
     assert all(together[key].token_ids == rollout.token_ids for key, rollout in alone.items())
     assert len({rollout.token_ids for results in (alone, other) for rollout in results.values()}) == 4
+
+
+def test_more_prompts_than_one_step_reads_are_sampled_as_each_alone(lm_vllm: VllmEngine, ask) -> None:
+    """None is read in parts: a seeded request would have to take back a draw, which breaks vLLM on a CPU."""
+    digits = random.Random(0).choices("0123456789", k=50 * ROWS)
+    prompts = [ask(f"long {i}", " + ".join(digits[50 * i : 50 * (i + 1)])) for i in range(ROWS)]
+    sampling = Sampling(temperature=1.0, think_budget=4, answer_budget=2, seed=3)
+    together, alone = run(lm_vllm, prompts, sampling), run(lm_vllm, prompts[-3:], sampling)
+    assert sum(len(rollout.prompt_ids) for rollout in together.values()) > 2 * 2048
+    assert all(together[key].token_ids == rollout.token_ids for key, rollout in alone.items())
 
 
 def test_an_answer_can_be_resumed(lm_vllm: VllmEngine, text_prompts: list[Prompt]) -> None:
