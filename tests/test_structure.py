@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 OURS = [path for folder in ("src", "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "__main__", "cli_data", "cli_benchmarks", "cli_eval", "cli_serve"),
+    ("cli", "__main__", "cli_data", "cli_benchmarks", "cli_eval", "cli_serve", "cli_console"),
     ("pipeline",),
     ("measure",),
     ("plan",),
