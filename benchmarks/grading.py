@@ -1,6 +1,6 @@
 """Answers graded a second: ours with one and two workers, against Math-Verify called directly in one process.
 
-Run: python benchmarks/grading.py [--pairs 2000] [--rounds 5] [--record]
+Run: python benchmarks/grading.py [--pairs 2000] [--rounds 5]
 """
 
 import argparse
@@ -87,15 +87,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--record", action="store_true", help="put the rows in results.json")
     wanted = parser.parse_args()
     rng = random.Random(0)
     rows = [
         compare("integers", integer_pairs(wanted.pairs, rng), wanted.rounds),
         compare("expressions", expression_pairs(wanted.pairs, rng), wanted.rounds),
     ]
-    if wanted.record:
-        record(rows)
+    record(rows)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ python benchmarks/memory_plan.py
 """
 
 import argparse
+import json
 import resource
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from apart import run_apart
 
 MEBI = 1 << 20
 
@@ -100,18 +101,21 @@ def current() -> int:
 
 
 def main() -> None:
+    from side_by_side import alone, record
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", type=int)
     given = parser.parse_args()
     if given.case is not None:
         measured, wanted = peak(CASES[given.case])
-        error = 100 * (wanted / measured - 1)
-        print(f"{CASES[given.case]!s:78} {measured / MEBI:6.0f} MiB {wanted / MEBI:6.0f} MiB {error:+5.1f}%")
+        print(json.dumps({"measured": measured / MEBI, "wanted": wanted / MEBI}))
         return
-    print(f"{'':78} {'measured':>10} {'formulas':>10}  error")
-    for number in range(len(CASES)):
-        # Each in its own process: a peak never comes down again.
-        subprocess.run([sys.executable, __file__, "--case", str(number)], check=True)
+    entries = []
+    for number, case in enumerate(CASES):
+        found = run_apart(__file__, "--case", str(number))
+        title = f"plan: formulas off the measured {found['measured']:,.0f} MiB, {case}"
+        entries.append(alone(title, 100 * (found["wanted"] / found["measured"] - 1), "%", "within 15"))
+    record(entries)
 
 
 if __name__ == "__main__":
