@@ -236,7 +236,8 @@ def test_quantiles_and_bars_by_hand() -> None:
     assert quantiles([]) == {}
     lines = bars([1] * 10 + [17] * 5)
     assert lines[0].split() == ["1", "█" * 40, "10"]
-    assert lines[-1].split() == ["16", "█" * 20, "5"]
+    assert lines[-1].split() == ["17", "█" * 20, "5"]
+    assert [line.split()[-1] for line in lines[1:-1]] == ["0"] * 7
 
 
 def test_lengths_far_from_a_limit_are_estimated_and_nothing_is_left_out_by_estimate(

@@ -51,6 +51,25 @@ def test_gradients_checkpointed_and_rows_cut_are_advised_first() -> None:
     assert len(outlook.advice) == 1
 
 
+def test_short_rows_are_the_last_thing_advised() -> None:
+    advice = look("x-reasoner-7b", "1xRTX4090-24")["sft"].advice
+    assert [line.split("=")[0] for line in advice[:3]] == ["sft: lora", "sft: max_length", "sft: max_length"]
+    assert advice[1].startswith("sft: max_length=8192, tokens_per_microbatch=8192: ")
+
+
+def test_unknown_amounts_are_no_zeros() -> None:
+    med = look("x-reasoner-med-7b", "8xH100-80")
+    assert med["sft"].cost is None
+    assert med["sft"].advice == ("sft: how much data it has is not known yet; `xreasoner data stats` tells",)
+    recipe, gpus = read_recipe(RECIPES / "x-reasoner-med-7b.yaml"), read_gpus("8xH100-80")
+    known = outlooks(recipe, SEVEN, gpus, {"sft": Amount(9000, 900.0, True)})[0]
+    assert known.cost is not None
+    assert known.cost.trained_tokens == 4 * 9000 * 900
+    console = Console(record=True, width=160)
+    print_outlooks(recipe.name, SEVEN, gpus, [med["sft"]], console)
+    assert console.export_text().count("?") == 7
+
+
 def test_stages_that_one_process_trains_say_so() -> None:
     rl = look("x-reasoner-3b-lora", "8xH100-80", model="3B")["rl"]
     assert rl.gpus == 1

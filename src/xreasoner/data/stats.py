@@ -46,15 +46,15 @@ def _lengths(report: Report) -> Table:
 
 
 def bars(tokens: Sequence[int]) -> list[str]:
-    """The histogram in characters."""
+    """The histogram in characters; every bar stands for equally many lengths."""
     if not len(tokens):
         return []
-    span = int(max(tokens)) - int(min(tokens)) + 1
-    counts, edges = np.histogram(np.asarray(tokens), bins=min(BARS, span))
-    tallest = max(1, int(counts.max()))
+    shortest = min(tokens)
+    width = -(-(max(tokens) - shortest + 1) // BARS)
+    counts = np.bincount((np.asarray(tokens) - shortest) // width).tolist()
     return [
-        f"{edges[i]:>10,.0f} {'█' * round(BAR_WIDTH * count / tallest):<{BAR_WIDTH}} {count:,}"
-        for i, count in enumerate(counts.tolist())
+        f"{shortest + i * width:>10,} {'█' * round(BAR_WIDTH * count / max(counts)):<{BAR_WIDTH}} {count:,}"
+        for i, count in enumerate(counts)
     ]
 
 

@@ -8,7 +8,7 @@ from xreasoner.planning.cost import Amount, Cost, cost_of, engine_width, rows_at
 from xreasoner.planning.gpus import Gpus
 from xreasoner.planning.memory import BFLOAT16, FLOAT32, Memory, Trained
 from xreasoner.planning.shapes import Shape
-from xreasoner.recipe import Evaluation, GrpoStage, Lora, Recipe, Stage
+from xreasoner.recipe import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
 
 PROMPT = 512
 """Tokens allowed for a question where only the budgets of its answer are set."""
@@ -29,6 +29,7 @@ class Outlook:
     """How many of them the stage can use."""
     phases: tuple[Phase, ...]
     cost: Cost | None
+    """None where nobody knows how much data there will be."""
     amount: Amount | None
     advice: tuple[str, ...]
 
@@ -51,10 +52,13 @@ def stage_outlook(name: str, stage: Stage, shape: Shape, gpus: Gpus, amount: Amo
     used = replace(gpus, count=usable(stage, gpus.count))
     phases = phases_of(stage, shape, used)
     fits = all(phase.memory.total <= gpus.memory for phase in phases)
-    advice = [] if fits else list(remedies(name, stage, shape, used))
+    advice = [] if fits else list(remedies(name, stage, shape, gpus))
     if used.count < gpus.count:
         idle = gpus.count - used.count
         advice.append(f"{name}: adapters are trained by one process so far; {idle} of the GPUs stay idle")
+    if amount.problems == 0 and stage.steps is None:
+        advice.append(f"{name}: how much data it has is not known yet; `xreasoner data stats` tells")
+        return Outlook(name, used.count, phases, None, amount, tuple(advice))
     return Outlook(name, used.count, phases, cost_of(stage, shape, amount, used), amount, tuple(advice))
 
 
@@ -115,18 +119,20 @@ def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]
             yield f"{name}: {said}: {needed / 1e9:.0f} GB{', fits' if fits else ''}"
         if fits:
             return
-    if not stage.lora:
-        for count in (2**power * max(1, gpus.count) for power in range(1, 7)):
-            if all(
-                p.memory.total <= gpus.memory for p in phases_of(changed, shape, replace(gpus, count=count))
-            ):
-                yield f"{name}: on {count} of these GPUs it fits"
-                return
-    yield f"{name}: take a smaller model, or GPUs with more memory"
+    if stage.lora is None and (count := enough(changed.model_copy(update={"lora": None}), shape, gpus)):
+        yield f"{name}: or without LoRA, on {count} of these GPUs: fits"
+    yield f"{name}: or take a smaller model, or GPUs with more memory"
+
+
+def enough(stage: Stage, shape: Shape, gpus: Gpus) -> int | None:
+    """So many of these GPUs hold the stage, up to 64 times as many as there are."""
+    counts = (2**power * gpus.count for power in range(1, 7))
+    return next((n for n in counts if most(stage, shape, replace(gpus, count=n)) <= gpus.memory), None)
 
 
 def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
-    return max(phase.memory.total for phase in phases_of(stage, shape, gpus))
+    used = replace(gpus, count=usable(stage, gpus.count))
+    return max(phase.memory.total for phase in phases_of(stage, shape, used))
 
 
 def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
@@ -142,6 +148,12 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
         yield "kl=0", {"kl": 0.0}
     if stage.lora is None:
         yield "lora={rank: 64}", {"lora": Lora(rank=64)}
+    if isinstance(stage, SftStage):
+        # Longer chains are then left out, so this is the last that one would want.
+        for length in (8192, 4096):
+            if stage.max_length > length:
+                shorter = {"max_length": length, "tokens_per_microbatch": length}
+                yield ", ".join(f"{key}={length}" for key in shorter), dict(shorter)
 
 
 def evaluation_outlook(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Outlook:

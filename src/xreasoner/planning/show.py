@@ -19,6 +19,7 @@ def print_outlooks(
         f"{title}: {shape.parameters / 1e9:.2f} billion weights learn text, on {gpus}",
         style="bold",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(memory_table(outlooks, gpus))
     console.print(cost_table(outlooks))
@@ -26,7 +27,7 @@ def print_outlooks(
         if not outlook.fits(gpus):
             console.print(f"{outlook.stage} does not fit. What to change, each on top of the one before:")
         for line in outlook.advice:
-            console.print(f"  {line}", highlight=False, markup=False)
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         "~ is typical of the corpus: these data are not prepared yet. "
         f"Assumed: {TRAINING_EFFICIENCY:.0%} of the peak in training, {GENERATING_EFFICIENCY:.0%} of the "
@@ -34,6 +35,7 @@ def print_outlooks(
         "Memory is for the longest row that the settings allow.",
         style="dim",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -58,7 +60,10 @@ def cost_table(outlooks: Sequence[Outlook]) -> Table:
         table.add_column(name, justify="right")
     for outlook in outlooks:
         cost, amount = outlook.cost, outlook.amount
-        if cost is None or amount is None:
+        if amount is None:
+            continue
+        if cost is None:
+            table.add_row(outlook.stage, str(outlook.gpus), *("?" * 7))
             continue
         about = "" if amount.is_measured else "~"
         table.add_row(
