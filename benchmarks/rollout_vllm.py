@@ -29,6 +29,8 @@ from xreasoner.rollout.vllm_engine import VllmEngine
 
 WORK = {"1M": (32, 8, 256), "3M": (32, 8, 256), "30M": (8, 8, 128), "100M": (4, 8, 64)}
 """Prompts, samples each, and the longest answer."""
+AT_ONCE = 64
+"""Rows of a batch of `generate`, which goes on until its longest row ends; it was slower with 256."""
 
 
 def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[str, object]]:
@@ -41,7 +43,7 @@ def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[s
     loads: dict[str, list[float]] = defaultdict(list)
     ours = watched(lambda: bench.ours(prompts, samples), loads["ours"])
     peers = {
-        "generate": watched(lambda: bench.by_generate(prompts, samples, rows), loads["generate"]),
+        "generate": watched(lambda: bench.by_generate(prompts, samples, AT_ONCE), loads["generate"]),
         "vLLM": watched(lambda: bench.by_engine("vLLM", vllm_engine, prompts, samples), loads["vLLM"]),
     }
     own, others = alternate(ours, peers, options.rounds, "tokens/s")

@@ -14,6 +14,7 @@ from xreasoner.pipeline import run_recipe
 from xreasoner.plan import make_plan
 from xreasoner.recipe import Recipe
 from xreasoner.recipe_file import check
+from xreasoner.rollout import choose
 
 QUIET = Console(quiet=True)
 
@@ -179,6 +180,21 @@ def test_benchmarks_no_longer_asked_leave_the_report(trained, tiny_base: Path, t
     run_recipe(evaluated(recipe(tiny_base, tmp_path, one={}), views=("text",)), QUIET)
     results = json.loads((tmp_path / "results.json").read_text())
     assert {row["benchmark"] for row in results["results"]} == {"sums-text"}
+
+
+def test_a_missing_engine_is_missed_before_anything_is_trained(
+    trained, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "why_not_vllm", lambda: "it is not here")
+    monkeypatch.setattr(choose, "VLLM_FROM", {"cpu": 0})
+    raw = json.loads(evaluated(recipe(tiny_base, tmp_path, one={})).model_dump_json(by_alias=True))
+    raw["evaluation"]["engine"] = "vllm"
+    with pytest.raises(ValueError, match=r"^engine vllm: it is not here$"):
+        run_recipe(check(raw, "test"), QUIET)
+    assert trained == []
+    raw["evaluation"] |= {"engine": "auto", "after": ["one"]}
+    run_recipe(check(raw, "test"), QUIET)
+    assert "evaluation: auto takes the torch engine: it is not here" in (tmp_path / "log").read_text()
 
 
 def test_a_text_only_model_needs_no_surgery(trained, tiny_base: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from xreasoner.recipe import BASE, GrpoStage, Recipe, SftStage
 from xreasoner.recipe_file import write_recipe
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
+from xreasoner.rollout.choose import choose_engine, foregone
 from xreasoner.run import (
     Manifest,
     State,
@@ -39,6 +40,7 @@ def run_recipe(recipe: Recipe, console: Console) -> None:
         journal = Journal(console, recipe.run_dir / "log")
         plan = make_plan(recipe, journal.say)
         wait_for_all(world)  # every rank has seen what is there before the first one changes it
+        check_engines(plan, world, journal)
         if world.is_first:
             print_plan(plan, console)
             open_run(plan)
@@ -49,6 +51,19 @@ def run_recipe(recipe: Recipe, console: Console) -> None:
             evaluate_checkpoint(stage.name, plan, world, journal)
         if world.is_first and plan.questions:
             show_report(plan.run_dir, console)
+
+
+def check_engines(plan: Plan, world: World, journal: Journal) -> None:
+    """One that is missing is missed now, not after hours; where `auto` has to do without vLLM, it is said."""
+    open_stages = [stage for stage in plan.stages if stage.standing != "done"]
+    asked = {s.name: s.settings.rollout for s in open_stages if isinstance(s.settings, GrpoStage)}
+    if open_stages and plan.questions:
+        asked["evaluation"] = plan.recipe.evaluation.engine
+    for name, engine in asked.items():
+        choose_engine(engine, plan.base, world)
+        lack = foregone(engine, plan.base, world)
+        if lack and world.is_first:
+            journal.say(f"{name}: {lack}")
 
 
 def open_run(plan: Plan) -> None:

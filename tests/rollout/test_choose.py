@@ -10,7 +10,7 @@ from xreasoner.models.load import load
 from xreasoner.parallel import World
 from xreasoner.recipe import Evaluation, GrpoStage
 from xreasoner.rollout import choose
-from xreasoner.rollout.choose import choose_engine, open_engine, parameters
+from xreasoner.rollout.choose import choose_engine, foregone, open_engine, parameters
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_version import why_not_vllm
 
@@ -43,6 +43,11 @@ def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.
     assert isinstance(open_engine(tiny_base, Evaluation(), CPU), TorchEngine)
     with pytest.raises(ValueError, match=r"^engine vllm: it is not here$"):
         choose_engine("vllm", tiny_base, CPU)
+    assert foregone("auto", tiny_base, CPU) == "auto takes the torch engine: it is not here"
+    assert foregone("torch", tiny_base, CPU) is None
+    # Where vLLM would not be faster, nothing is missed.
+    monkeypatch.setattr(choose, "VLLM_FROM", {})
+    assert foregone("auto", tiny_base, CPU) is None
 
 
 def test_in_several_processes_vllm_is_not_taken(

@@ -1,17 +1,16 @@
 """`xreasoner serve` on vLLM: thought and answer come apart, and end where the torch engine ends them."""
 
-import os
-import subprocess
+import json
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import openai
 import pytest
+from tests.distill.test_distill import run, settings, thoughts
 from tests.serve.conftest import ANSWER, THOUGHT, chain_model
+from tests.vllm.servers import running
 
 from xreasoner.models.load import Loaded
 from xreasoner.records import Message, Prompt, Sampling
@@ -19,8 +18,7 @@ from xreasoner.rollout.api_engine import ApiEngine, Server
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_transfer import free_port
 
-OPTIONS = "--dtype float32 --enforce-eager --max-num-seqs 8 --kv-cache-memory-bytes 67108864"
-PATIENCE = 300
+OPTIONS = "--dtype float32 --enforce-eager --max-num-seqs 32 --kv-cache-memory-bytes 67108864"
 NATURAL = len(THOUGHT.split()) - 1
 
 
@@ -29,33 +27,21 @@ def thinker() -> Loaded:
     return chain_model(f"{THOUGHT} {ANSWER} <|im_end|>")
 
 
+@contextmanager
+def served(checkpoint: Path, log: Path, options: str = OPTIONS) -> Iterator[str]:
+    port = free_port()
+    command = f"{sys.executable} -m xreasoner serve {checkpoint} --engine vllm --port {port} -- {options}"
+    with running(command.split(), port, log, {}) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
 def url(thinker: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("serve"), free_port()
-    checkpoint = folder / "chain"
-    thinker.model.save_pretrained(checkpoint)
-    thinker.tokenizer.save_pretrained(checkpoint)
-    command = f"{sys.executable} -m xreasoner serve {checkpoint} --engine vllm --port {port} -- {OPTIONS}"
-    environment = os.environ | {"TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command.split(), stdout=log, stderr=log, env=environment)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_for(health: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-        try:
-            urlopen(health, timeout=5).close()
-            return
-        except (URLError, OSError):
-            time.sleep(1)
+    folder = tmp_path_factory.mktemp("serve")
+    thinker.model.save_pretrained(folder / "chain")
+    thinker.tokenizer.save_pretrained(folder / "chain")
+    with served(folder / "chain", folder / "log") as address:
+        yield address
 
 
 @pytest.mark.parametrize("budget", [0, 1, 4, NATURAL - 1, NATURAL, NATURAL + 1, 30])
@@ -95,3 +81,17 @@ def test_its_own_budget_counts_from_after_the_tag(url: str) -> None:
     )
     assert answer.choices[0].message.model_extra["reasoning"].split() == ["w1", "w2", "w3"]
     assert answer.choices[0].message.content.strip() == ANSWER
+
+
+def test_its_thoughts_can_be_distilled(url: str, tmp_path: Path) -> None:
+    table, columns = tmp_path / "words.jsonl", {"question": "q", "answer": "a"}
+    table.write_text("".join(json.dumps({"q": word, "a": "w20 w21"}) + "\n" for word in ("w30", "w31")))
+    data = [{"source": "table", "path": str(table), "columns": columns, "kind": "exact"}]
+    teacher = {"kind": "server", "url": url, "model": "chain"}
+    wanted = settings(tmp_path, url, teacher=teacher, data=data, samples=1, temperature=0.0)
+    assert run(wanted).solved == 2
+    inside = THOUGHT.removeprefix("<think>").removesuffix("</think>").strip()
+    assert {(row["question"], row["reasoning"].strip()) for row in thoughts(wanted)} == {
+        ("w30", inside),
+        ("w31", inside),
+    }

@@ -1,17 +1,13 @@
 """A real `vllm serve`: token ids in and out, and new weights while it runs."""
 
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 import torch
 from tests.train.rollouts import settings
+from tests.vllm.servers import running
 from tests.vllm.test_engine import assert_same, run
 from tests.vllm.test_engine_weights import assert_close, learn_something, logprobs_of
 
@@ -29,35 +25,18 @@ COMMAND = """
 {python} -m vllm.entrypoints.openai.api_server --model {model} --served-model-name policy --port {port}
 --weight-transfer-config {{"backend":"gloo"}} --logprobs-mode processed_logprobs
 --logits-processors xreasoner.rollout.vllm_ban:BannedTokens --generation-config vllm
---dtype float32 --enforce-eager --kv-cache-memory-bytes 134217728 --max-num-seqs 32
+--dtype float32 --enforce-eager --no-enable-chunked-prefill
+--kv-cache-memory-bytes 134217728 --max-num-seqs 32
 """
-ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_USE_V2_MODEL_RUNNER": "0", "TORCHDYNAMO_DISABLE": "1"}
-PATIENCE = 900
+ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_USE_V2_MODEL_RUNNER": "0"}
 
 
 @pytest.fixture(scope="module")
 def address(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAddress]:
     port, log = free_port(), tmp_path_factory.mktemp("server") / "log"
     words = [word.format(python=sys.executable, model=lm, port=port) for word in COMMAND.split()]
-    with log.open("w") as file:
-        server = subprocess.Popen(words, env=os.environ | ENVIRONMENT, stdout=file, stderr=file)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", server, log)
-        yield ServerAddress(url=f"http://127.0.0.1:{port}/v1", model="policy")
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(PATIENCE):
-        assert server.poll() is None, log.read_text()[-3000:]
-        try:
-            urlopen(url, timeout=5).close()
-            return
-        except (URLError, OSError):
-            time.sleep(1)
-    raise AssertionError(log.read_text()[-3000:])
+    with running(words, port, log, ENVIRONMENT) as url:
+        yield ServerAddress(url=url, model="policy")
 
 
 def test_rollouts_and_new_weights(

@@ -31,17 +31,18 @@ class ServerTeacher(Settings):
     """Price of a million tokens, of prompts and of answers; then progress shows what was spent."""
 
 
-class TorchTeacher(Settings):
+class LocalTeacher(Settings):
     """A checkpoint on this machine."""
 
-    kind: Literal["torch"]
+    kind: Literal["torch", "vllm"]
+    """The engine it answers on."""
     model: str
     rows: Count = 256
     """How many answers are generated at once."""
     dtype: Dtype = "auto"
 
 
-Teacher = Annotated[ServerTeacher | TorchTeacher, Field(discriminator="kind")]
+Teacher = Annotated[ServerTeacher | LocalTeacher, Field(discriminator="kind")]
 
 
 class Distillation(Settings):

@@ -11,7 +11,7 @@ from xreasoner.models.config import read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
 from xreasoner.parallel import World
-from xreasoner.recipe import Evaluation
+from xreasoner.recipe import Dtype, Evaluation
 from xreasoner.recipe_settings import EngineName, ServerAddress
 from xreasoner.rollout.api_engine import ApiEngine, Server
 from xreasoner.rollout.engine import Engine
@@ -27,17 +27,19 @@ ONE_PROCESS = "it works in a single process so far; with torchrun, use the torch
 
 def open_engine(checkpoint: Path, evaluation: Evaluation, world: World) -> Engine:
     """The engine that answers an evaluation's questions with this checkpoint."""
-    dtype = compute_dtype(evaluation.dtype, world.device)
-    match choose_engine(evaluation.engine, checkpoint, world):
-        case "torch":
-            return TorchEngine(load(checkpoint, world.device, dtype), max_rows=evaluation.rows)
-        case "vllm":
-            from xreasoner.rollout.vllm_engine import VllmEngine
+    if evaluation.server is not None:
+        return open_server(evaluation.server)
+    return open_checkpoint(checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, world)
 
-            return VllmEngine(checkpoint, dtype, evaluation.rows)
-        case "server":
-            assert evaluation.server is not None
-            return open_server(evaluation.server)
+
+def open_checkpoint(checkpoint: Path, asked: EngineName, dtype: Dtype, rows: int, world: World) -> Engine:
+    """An engine in this process."""
+    precision = compute_dtype(dtype, world.device)
+    if choose_engine(asked, checkpoint, world) == "torch":
+        return TorchEngine(load(checkpoint, world.device, precision), max_rows=rows)
+    from xreasoner.rollout.vllm_engine import VllmEngine
+
+    return VllmEngine(checkpoint, precision, rows)
 
 
 def open_server(address: ServerAddress) -> ApiEngine:
@@ -54,13 +56,28 @@ def open_server(address: ServerAddress) -> ApiEngine:
 
 def choose_engine(asked: EngineName, checkpoint: Path, world: World) -> Chosen:
     """What `auto` means here; `vllm`, asked for by name, must be there."""
-    trouble = why_not_vllm() or (ONE_PROCESS if world.size > 1 else None)
+    trouble = why_not_vllm_in(world)
     if asked == "vllm" and trouble:
         raise ValueError(f"engine vllm: {trouble}")
     if asked != "auto":
         return asked
-    is_small = parameters(checkpoint) < VLLM_FROM.get(world.device.type, math.inf)
-    return "torch" if trouble or is_small else "vllm"
+    return "vllm" if vllm_is_faster(checkpoint, world) and not trouble else "torch"
+
+
+def foregone(asked: EngineName, checkpoint: Path, world: World) -> str | None:
+    """Why `auto` does without vLLM where that is the faster one."""
+    trouble = why_not_vllm_in(world)
+    if asked == "auto" and trouble and vllm_is_faster(checkpoint, world):
+        return f"auto takes the torch engine: {trouble}"
+    return None
+
+
+def why_not_vllm_in(world: World) -> str | None:
+    return why_not_vllm() or (ONE_PROCESS if world.size > 1 else None)
+
+
+def vllm_is_faster(checkpoint: Path, world: World) -> bool:
+    return parameters(checkpoint) >= VLLM_FROM.get(world.device.type, math.inf)
 
 
 def parameters(checkpoint: Path) -> int:

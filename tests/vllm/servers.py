@@ -1,0 +1,39 @@
+"""A vLLM server in a process of its own, for as long as a test needs it."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+PATIENCE = 300
+# Compiling the ranks of log-probabilities, which nobody reads, takes longer than the tests.
+ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, log: Path, more: Mapping[str, str]) -> Iterator[str]:
+    """Its address, once it answers."""
+    with log.open("w") as file:
+        environment = {**os.environ, **ENVIRONMENT, **more}
+        server = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", server, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(health: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+        try:
+            urlopen(health, timeout=5).close()
+            return
+        except (URLError, OSError):
+            time.sleep(0.5)
