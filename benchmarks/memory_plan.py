@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from apart import run_apart
+from apart import peak_mib, run_apart
 
 MEBI = 1 << 20
 
@@ -45,7 +45,7 @@ CASES = (
 )
 
 
-def peak(case: Case) -> tuple[int, float]:
+def peak(case: Case) -> tuple[float, float]:
     """Bytes of the peak over what the process held before the model, and what the formulas say."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -84,7 +84,7 @@ def peak(case: Case) -> tuple[int, float]:
         optimizer.zero_grad()
     trained = memory.Trained(shape, compute=4, adapters=adapters, on_cpu=True)
     wanted = memory.training(trained, case.tokens, case.checkpointing).total
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before, wanted
+    return peak_mib() * MEBI - before, wanted
 
 
 def adapted(model: torch.nn.Module, case: Case) -> int:

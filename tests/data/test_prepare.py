@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_nothing_is_lost_silently(tiny_base: Path, tmp_path: Path) -> None:
     assert report.kept == len(store) == 20
     assert report.rows == report.kept + sum(report.left_out.values())
     assert report.sources == {"openthoughts": 20}
+    assert report.benchmarks == {"walks": 1}
     assert [problem.id for problem in store] == [f"openthoughts-{n:06}" for n in range(1, 21)]
 
 
@@ -225,10 +227,12 @@ def test_the_report_is_printed_and_drawn(tiny_base: Path, tmp_path: Path) -> Non
     console = Console(record=True, width=120)
     print_report("sft", read_report(store.folder), store.tokens.tolist(), console)
     draw_histogram("sft", read_report(store.folder), store.tokens.tolist(), tmp_path / "h.png")
+    clean = replace(read_report(store.folder), left_out={})
+    draw_histogram("sft", clean, store.tokens.tolist(), tmp_path / "clean.png")
     said = console.export_text()
     assert "12 of 13 rows kept" in said
     assert "no column 'conversations'" in said
-    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("h.png", "clean.png"))
 
 
 def test_quantiles_and_bars_by_hand() -> None:

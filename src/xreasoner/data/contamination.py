@@ -1,6 +1,6 @@
 """Does a training problem show what a benchmark asks? The question itself, 13 words of it, or nearly it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -47,6 +47,8 @@ class Contamination:
     """All questions of the benchmarks, indexed."""
 
     def __init__(self, benchmarks: Mapping[str, Sequence[Problem]]) -> None:
+        self.found: Counter[str] = Counter()
+        """Leaks among what was checked so far, by benchmark."""
         self._asked: list[Asked] = []
         self._exact: dict[int, int] = {}
         self._near: dict[int, list[int]] = defaultdict(list)
@@ -91,7 +93,9 @@ class Contamination:
         )
 
     def check(self, candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
-        return [_reason(self.find(candidate.problem)) for candidate in candidates]
+        leaks = [self.find(candidate.problem) for candidate in candidates]
+        self.found.update(leak.benchmark for leak in leaks if leak)
+        return [_reason(leak) for leak in leaks]
 
     def _find_exact(self, question: Words, options: Words) -> Leak | None:
         for key in _exact_keys(question, options):

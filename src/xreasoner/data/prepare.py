@@ -206,6 +206,7 @@ class _Preparation:
             quantiles=quantiles(tokens),
             tokens=sum(tokens),
             with_thought=self._with_thought,
+            benchmarks=dict(self._contamination.found.most_common()),
             boilerplate=self._contamination.boilerplate,
             estimated=self._lengths.estimated,
             seconds=round(time.monotonic() - self._began, 1),

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +42,8 @@ class Report:
     """Of the lengths in tokens, by percentage."""
     tokens: int
     with_thought: int
+    benchmarks: dict[str, int] = field(default_factory=dict)
+    """What was left out because a benchmark asks it, by benchmark."""
     boilerplate: int = 0
     """Stretches of 13 words that many test questions share, and that were not held against a problem."""
     estimated: int = 0

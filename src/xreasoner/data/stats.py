@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -11,6 +12,8 @@ from xreasoner.data.report import Report
 
 BARS = 16
 BAR_WIDTH = 40
+COLUMNS = 60
+"""Bars of the picture, at most."""
 
 
 def print_report(stage: str, report: Report, tokens: Sequence[int], console: Console) -> None:
@@ -25,6 +28,8 @@ def print_report(stage: str, report: Report, tokens: Sequence[int], console: Con
     console.print(_counts("kept from", report.sources))
     if report.left_out:
         console.print(_counts("left out for", report.left_out))
+    if report.benchmarks:
+        console.print(_counts("asked in the benchmark", report.benchmarks))
     console.print(_lengths(report))
     if report.estimated:
         console.print(f"{report.estimated:,} rows far from any limit have estimated lengths", style="dim")
@@ -46,16 +51,22 @@ def _lengths(report: Report) -> Table:
 
 
 def bars(tokens: Sequence[int]) -> list[str]:
-    """The histogram in characters; every bar stands for equally many lengths."""
+    """The histogram in characters."""
     if not len(tokens):
         return []
-    shortest = min(tokens)
-    width = -(-(max(tokens) - shortest + 1) // BARS)
-    counts = np.bincount((np.asarray(tokens) - shortest) // width).tolist()
+    starts, counts = histogram(tokens, BARS)
     return [
-        f"{shortest + i * width:>10,} {'█' * round(BAR_WIDTH * count / max(counts)):<{BAR_WIDTH}} {count:,}"
-        for i, count in enumerate(counts)
+        f"{start:>10,} {'█' * round(BAR_WIDTH * count / max(counts)):<{BAR_WIDTH}} {count:,}"
+        for start, count in zip(starts, counts, strict=True)
     ]
+
+
+def histogram(tokens: Sequence[int], most: int) -> tuple[list[int], list[int]]:
+    """Where bars begin and how high they are; each stands for equally many whole lengths."""
+    shortest = min(tokens)
+    width = -(-(max(tokens) - shortest + 1) // most)
+    counts = np.bincount((np.asarray(tokens) - shortest) // width).tolist()
+    return [shortest + i * width for i in range(len(counts))], counts
 
 
 def draw_histogram(stage: str, report: Report, tokens: Sequence[int], path: Path) -> None:
@@ -64,11 +75,28 @@ def draw_histogram(stage: str, report: Report, tokens: Sequence[int], path: Path
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (lengths, left_out) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    lengths.hist(np.asarray(tokens), bins=60, color="#3b6ea5")
+    figure, panels = pyplot.subplots(1, 2 if report.left_out else 1, figsize=(11, 4), layout="constrained")
+    lengths, *beside = np.atleast_1d(panels).tolist()
+    if len(tokens):
+        starts, counts = histogram(tokens, COLUMNS)
+        width = starts[1] - starts[0] if len(starts) > 1 else 1
+        lengths.bar(starts, counts, width=width, align="edge", color="#3b6ea5")
+        for name in ("50%", "95%"):
+            lengths.axvline(report.quantiles[name], color="#333333", linestyle=":", linewidth=1)
+            at = (report.quantiles[name], 1.0)
+            lengths.annotate(f" {name}", at, xycoords=("data", "axes fraction"), va="top", fontsize=8)
     lengths.set(title=f"{stage}: {report.kept:,} problems", xlabel="tokens", ylabel="problems")
-    reasons = list(reversed(report.left_out.items()))
-    left_out.barh([name for name, _ in reasons], [count for _, count in reasons], color="#b5563c")
-    left_out.set(title=f"{report.rows - report.kept:,} rows left out")
+    for panel in beside:
+        _draw_left_out(panel, report)
+    for panel in (lengths, *beside):
+        panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _draw_left_out(panel: Any, report: Report) -> None:
+    reasons = list(reversed(report.left_out.items()))
+    drawn = panel.barh([name for name, _ in reasons], [count for _, count in reasons], color="#b5563c")
+    panel.bar_label(drawn, fmt="{:,.0f}", padding=3)
+    panel.margins(x=0.12)
+    panel.set(title=f"{report.rows - report.kept:,} rows left out", xlabel="rows")
