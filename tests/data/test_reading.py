@@ -10,11 +10,19 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from tests.data import true_schemas as schemas
 
 from xreasoner.data.candidates import Candidate, LeftOut
-from xreasoner.data.corpora.read import read_corpus
-from xreasoner.data.reading import read_rows, table_files
-from xreasoner.recipe_data import TableData
+from xreasoner.data.corpora.read import candidate_of, read_corpus
+from xreasoner.data.reading import _hub_rows, read_rows, table_files
+from xreasoner.recipe_data import (
+    CorpusData,
+    Gsm8kData,
+    MedqaData,
+    OpenThoughtsData,
+    OrzMathData,
+    TableData,
+)
 
 MEGABYTE = "word " * 200_000
 ROWS = [
@@ -156,3 +164,45 @@ def test_copies_of_the_hub_are_read_by_configuration_and_split(
         (tmp_path / name).touch()
     found = table_files(tmp_path, config, split)
     assert [str(file.relative_to(tmp_path)) for file in found] == files
+
+
+WRITERS: dict[str, Callable[[Path, list[Any]], Path]] = {
+    ".jsonl": schemas.write_jsonl,
+    ".json": schemas.write_json,
+    ".parquet": schemas.write_parquet,
+}
+CORPORA: dict[str, tuple[CorpusData, str, list[Any]]] = {
+    "openthoughts": (
+        OpenThoughtsData(source="openthoughts"),
+        "data/train-00000-of-00001.parquet",
+        schemas.chains(3),
+    ),
+    "orz-math": (
+        OrzMathData(source="orz-math"),
+        "orz_math_57k_collected.json",
+        [schemas.orz(f"What is {i} + 1?", str(i + 1)) for i in range(3)],
+    ),
+    "medqa": (
+        MedqaData(source="medqa"),
+        "phrases_no_exclude_train.jsonl",
+        [schemas.medqa(f"Case {i}?", ["a", "b", "c", "d"], "ABC"[i]) for i in range(3)],
+    ),
+    "gsm8k": (
+        Gsm8kData(source="gsm8k"),
+        "train-00000-of-00001.parquet",
+        [schemas.gsm8k(f"How many are {i}?", "So it is.", str(i)) for i in range(3)],
+    ),
+}
+
+
+@pytest.mark.parametrize("source", CORPORA)
+def test_the_library_of_the_hub_gives_the_problems_of_the_file(source: str, tmp_path: Path) -> None:
+    """`datasets` reads a folder as it reads the hub, and has its own ideas of what a row is."""
+    entry, name, rows = CORPORA[source]
+    WRITERS[Path(name).suffix](tmp_path / name, rows)
+    local = entry.model_copy(update={"path": str(tmp_path)})
+    ours = [one.problem for one in read_corpus(local) if isinstance(one, Candidate)]
+    keys = (problem.id for problem in ours)
+    streamed = [candidate_of(row, next(keys), local) for row in _hub_rows(str(tmp_path), None, "train")]
+    assert len(ours) == 3
+    assert [one.problem for one in streamed if isinstance(one, Candidate)] == ours

@@ -206,6 +206,25 @@ def test_another_teacher_or_another_way_of_asking_is_not_mixed_in(tmp_path: Path
         run(settings(tmp_path, server.url, keep="all"))
 
 
+def test_a_rate_limit_is_waited_out_and_progress_says_what_was_spent(tmp_path: Path) -> None:
+    medqa_file(tmp_path)
+    refused, heard = iter(range(4)), []
+
+    def busy(body: Body) -> Said:
+        limited = next(refused, None) is not None
+        return Said("slow down", status=429, headers={"Retry-After": "0.1"}) if limited else teach(body)
+
+    with serving(busy) as server, Grader() as grader:
+        wanted = settings(tmp_path, server.url, samples=2)
+        summary = distill(wanted, teacher_engine(wanted.teacher), grader, heard.append)
+    assert len(server.asked) == 12 + 4
+    assert summary.answers == len(answers(wanted)) == 12
+    assert [answer["why"] for answer in answers(wanted) if "429" in answer["why"]] == []
+    (line,) = heard
+    assert line.startswith("6 of 6 questions, ")
+    assert f"120 tokens asked, {summary.completion_tokens} answered, 0.00 dollars" in line
+
+
 def test_bad_rows_are_listed(tmp_path: Path) -> None:
     rows = [schemas.medqa("Patient number 0?", ["a", "b"], "A")] * 30 + [{"question": "q"}]
     schemas.write_jsonl(tmp_path / "medqa.jsonl", rows[-31:])
