@@ -2,7 +2,7 @@
 
     make test-vllm   # makes the environment
     OMP_NUM_THREADS=1 PYTHONPATH=tests/vllm/site .venv-vllm/bin/python benchmarks/rollout_vllm.py \\
-        [--sizes 1M 3M 30M 100M] [--rounds 3]
+        [--sizes 1M 3M 10M 30M 100M] [--rounds 3]
 
 All three in one process and in turn, on the same prompts, one thread each, with the long tail of rollout.py.
 vLLM is what `engine: vllm` starts on a CPU: without compilation, with its prefix cache. Where the ratio to it
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,10 +28,10 @@ from xreasoner.chat.template import problem_prompt
 from xreasoner.rollout.choose import parameters
 from xreasoner.rollout.vllm_engine import VllmEngine
 
-WORK = {"1M": (32, 8, 256), "3M": (32, 8, 256), "30M": (8, 8, 128), "100M": (4, 8, 64)}
+WORK = {"1M": (32, 8, 256), "3M": (32, 8, 256), "10M": (16, 8, 128), "30M": (8, 8, 128), "100M": (4, 8, 64)}
 """Prompts, samples each, and the longest answer."""
-AT_ONCE = 64
-"""Rows of a batch of `generate`, which goes on until its longest row ends; it was slower with 256."""
+AT_ONCE = (64, 256)
+"""Rows of a batch of `generate`, which goes on until its longest row ends; what served it best counts."""
 
 
 def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[str, object]]:
@@ -42,20 +43,22 @@ def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[s
     print(f"{size}: {parameters(folder):,} parameters, {count} prompts, {samples} samples each, cap {cap}")
     loads: dict[str, list[float]] = defaultdict(list)
     ours = watched(lambda: bench.ours(prompts, samples), loads["ours"])
-    peers = {
-        "generate": watched(lambda: bench.by_generate(prompts, samples, AT_ONCE), loads["generate"]),
-        "vLLM": watched(lambda: bench.by_engine("vLLM", vllm_engine, prompts, samples), loads["vLLM"]),
-    }
+    peers = {"vLLM": watched(lambda: bench.by_engine("vLLM", vllm_engine, prompts, samples), loads["vLLM"])}
+    for at_once in sorted({min(rows, most) for most in AT_ONCE}):
+        generate = partial(bench.by_generate, prompts, samples, at_once)
+        peers[f"generate, {at_once} rows"] = watched(generate, loads["generate"])
     own, others = alternate(ours, peers, options.rounds, "tokens/s")
     for name, lengths in bench.lengths.items():
         print(f"mean length, {name}: {statistics.fmean(lengths):.1f} tokens")
     for name, load in loads.items():
         print(f"cores used, {name}: " + ", ".join(f"{cores:.2f}" for cores in load), flush=True)
-    versions = {"generate": f"transformers {transformers.__version__} generate", "vLLM": vllm_version()}
-    second = "CPU second" if options.clock == "cpu" else "s"
+    by_vllm = others.pop("vLLM")
+    by_generate = max(others.values(), key=statistics.median)
+    unit = "tokens/CPU second" if options.clock == "cpu" else "tokens/s"
+    generate_version = f"transformers {transformers.__version__} generate"
     return [
-        entry(f"Rollouts at {size}, {name}", own, found, versions[name], f"tokens/{second}", "", True)
-        for name, found in others.items()
+        entry(f"Rollouts at {size}, generate", own, by_generate, generate_version, unit, "", True),
+        entry(f"Rollouts at {size}, vLLM", own, by_vllm, vllm_version(), unit, "", True),
     ]
 
 

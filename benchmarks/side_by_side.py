@@ -37,6 +37,7 @@ _SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attentio
 SIZES: dict[str, dict[str, int]] = {
     "1M": dict(zip(_SHAPE, (128, 384, 5, 4), strict=True)),
     "3M": dict(zip(_SHAPE, (192, 576, 7, 6), strict=True)),
+    "10M": dict(zip(_SHAPE, (320, 960, 9, 10), strict=True)),
     "30M": dict(zip(_SHAPE, (512, 1536, 10, 8), strict=True)),
     "100M": dict(zip(_SHAPE, (768, 3072, 12, 12), strict=True)),
 }
