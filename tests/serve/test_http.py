@@ -151,10 +151,12 @@ def test_health_tells_how_busy_it_is(server: Server) -> None:
 
 
 def test_who_comes_to_a_full_house_is_asked_to_come_again(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server.service.desk, "_most_waiting", 0)
-    refused(post(server, body()), 429)
+    with pytest.raises(openai.RateLimitError) as refusal:
+        client.chat.completions.create(**json.loads(body()), model="mini")
+    assert refusal.value.response.headers["Retry-After"] == "1"
     monkeypatch.undo()
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.models.load import Loaded, load
 from xreasoner.rollout.vocabulary import read_vocabulary
@@ -19,6 +20,7 @@ WAITING_PER_ROW = 16
 
 
 def load_for_serving(checkpoint: Path) -> Loaded:
+    disable_progress_bar()  # transformers' own
     on_gpu = torch.cuda.is_available()
     # A CPU computes in single precision several times faster than in half.
     return load(checkpoint, "cuda" if on_gpu else "cpu", torch.bfloat16 if on_gpu else torch.float32)
