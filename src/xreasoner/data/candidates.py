@@ -7,7 +7,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
-from xreasoner.records import Problem
+from xreasoner.recipe_data import Columns
+from xreasoner.records import Kind, Problem
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -104,6 +105,18 @@ def letter_of(answer: str, options: Mapping[str, str]) -> str:
     if len(meant) != 1:
         raise BadRowError("the answer is no option", f"{answer[:80]!r}")
     return meant[0]
+
+
+def keyed(row: Any, columns: Columns, kind: Kind | None) -> tuple[Kind, str, tuple[str, ...]]:
+    """How answers to a row of one's own are compared, the right one, and the options."""
+    options = options_of(row[columns.choices]) if row.get(columns.choices) else {}
+    answer = text_column(row, columns.answer)
+    kind = kind or ("choice" if options else "math")
+    if kind != "choice":
+        return kind, answer, ()
+    if not options:
+        raise BadRowError("no options")
+    return kind, letter_of(answer, options), tuple(options.values())
 
 
 def flattened(parts: Iterable[object]) -> str:

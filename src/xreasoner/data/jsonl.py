@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xreasoner.data.candidates import BadRowError, letter_of, options_of, text_column
+from xreasoner.data.candidates import BadRowError, keyed, text_column
 from xreasoner.recipe_data import Columns, JsonlTable
 from xreasoner.records import Picture, Problem
 
@@ -45,17 +45,15 @@ def _row(line: str) -> Row:
 
 def _problem(row: Row, table: JsonlTable, number: int) -> Problem:
     columns = table.columns
-    options = options_of(row[columns.choices]) if row.get(columns.choices) is not None else {}
-    answer = text_column(row, columns.answer)
     key = str(row.get(columns.id, number))
-    kind = table.kind or ("choice" if options else "math")
+    kind, answer, choices = keyed(row, columns, table.kind)
     return Problem(
         id=f"{table.path.stem}-{key}",
         item=f"{table.path.stem}-{key}",
         question=(*_pictures(row, columns, table.path.parent), text_column(row, columns.question)),
-        answer=letter_of(answer, options) if kind == "choice" else answer,
+        answer=answer,
         kind=kind,
-        choices=tuple(options.values()) if kind == "choice" else (),
+        choices=choices,
         domain=table.domain,
         source=table.path.stem,
         reasoning=str(row.get(columns.reasoning) or ""),
