@@ -109,7 +109,7 @@ def main() -> None:
             print(f"seed {seed}, {engine}: {found[-1]}", flush=True)
     ours, theirs = outcomes["torch"], outcomes["vllm"]
     peer = f"{vllm_version()} for the rollouts"
-    title = f"GRPO, {options.steps} steps"
+    title = f"GRPO by whose rollouts, {options.steps} steps"
     columns = {
         f"{title}, reward of the last {LAST}": ([o.last for o in ours], [o.last for o in theirs]),
         f"{title}, held-out accuracy": ([o.held_out for o in ours], [o.held_out for o in theirs]),
