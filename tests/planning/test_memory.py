@@ -103,3 +103,15 @@ def test_what_is_divided_and_what_is_not() -> None:
 def test_the_cache_of_one_token_by_hand() -> None:
     # 28 layers, 4 heads of 128, keys and values, two bytes each.
     assert memory.kv_cache(KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"], 1, 1, 2) == 28 * 4 * 128 * 2 * 2
+
+
+def test_loss_and_the_backward_pass_of_a_layer_peak_one_after_the_other() -> None:
+    tiny = Trained(Shape(4, 8, 2, 2, 1, 2, vocabulary=10, tied=False), compute=4)
+    # A layer keeps 272 bytes a token: norms 96, attention 48, MLP 128. The last norm keeps 48.
+    assert memory.kept_by_layer(tiny) == 272
+    # A chunk of 80 logits three times, 10 tokens of 4 twice, and the head's gradient of 40.
+    assert memory.logits(tiny, 10) == 4 * (3 * 80 + 2 * 40 + 40)
+    # The backward pass needs 128 bytes a token, 1280, and the loss 1440 before it.
+    assert memory.activations(tiny, 10, checkpointing=False) == 10 * (2 * 272 + 48)
+    # With checkpoints 16 bytes a layer are kept, and a layer is computed again: 400 bytes a token.
+    assert memory.activations(tiny, 10, checkpointing=True) == 10 * (2 * 16 + 48) + 4000 - 1440

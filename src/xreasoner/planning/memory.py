@@ -109,22 +109,27 @@ def kept_by_adapters(t: Trained) -> float:
 
 
 def activations(t: Trained, tokens: int, checkpointing: bool) -> float:
-    """Of one row of so many tokens; at the peak, the backward pass of one MLP adds its gradients."""
+    """Of one row of so many tokens. What the backward pass of one layer needs beside what is kept comes after
+    the loss has given its chunks back: only what it needs beyond them raises the peak."""
     s = t.shape
     between = s.hidden * (FLOAT32 if t.gpus == 1 else t.compute)
-    passing = 3 * s.mlp * t.compute + 2 * s.hidden * FLOAT32
     last_norm = 2 * s.hidden * FLOAT32 + s.hidden * t.compute
+    passing: float = 3 * s.mlp * t.compute + 2 * s.hidden * FLOAT32
+    kept = s.layers * (between if checkpointing else kept_by_layer(t))
     if checkpointing:
-        return tokens * (s.layers * between + kept_by_layer(t) + last_norm + passing)
-    return tokens * (s.layers * kept_by_layer(t) + last_norm + passing)
+        passing += kept_by_layer(t)
+    return tokens * (kept + last_norm) + max(0.0, tokens * passing - logits(t, tokens))
 
 
 def logits(t: Trained, targets: int) -> float:
-    """The loss cuts the targets so that a chunk of logits is about as large as all their hidden states."""
+    """The loss cuts the targets so that a chunk of logits is about as large as all their hidden states.
+
+    On one GPU it also holds the gradient of the head before that is added to the sum of the step."""
     s = t.shape
     whole = targets * s.vocabulary
     chunk = min(whole, max(2 * targets * s.hidden, s.vocabulary))
-    return LOGIT_COPIES * FLOAT32 * chunk + 2 * targets * s.hidden * FLOAT32
+    head = 0 if t.adapters or t.frozen_embeddings or t.gpus > 1 else s.embedding
+    return FLOAT32 * (LOGIT_COPIES * chunk + 2 * targets * s.hidden + head)
 
 
 def kv_cache(shape: Shape, rows: int, tokens: int, width: int) -> float:
