@@ -16,14 +16,14 @@ from tests.vllm.test_serve import served
 from xreasoner.records import Message, Picture, Prompt, Sampling
 from xreasoner.rollout.torch_engine import TorchEngine
 
-NAME = "checkpoint"
+NAME = "tiny"
 PICTURE = draw_picture(3, 2, 5)
 LENGTH = 24
 
 
 @pytest.fixture(scope="module")
 def url(vlm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(vlm, tmp_path_factory.mktemp("serve") / "log") as address:
+    with served(vlm, tmp_path_factory.mktemp("serve") / "log", NAME) as address:
         yield address
 
 
@@ -42,19 +42,20 @@ def body(*content: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"model": NAME, "messages": [{"role": "user", "content": asked}], "max_tokens": LENGTH} | fields
 
 
-def said(message: Any) -> str:
-    return ((message.model_extra or {}).get("reasoning") or "") + (message.content or "")
+def tokens_of(choice: Any) -> list[int]:
+    return choice.model_extra.get("token_ids") or []
 
 
 def test_a_picture_is_read_as_by_the_torch_engine(client: openai.OpenAI, vlm_torch: TorchEngine) -> None:
     greedy = Sampling(think_budget=0, answer_budget=LENGTH, forced_exit=False)
     (expected,) = vlm_torch.generate([Prompt("p", (Message("user", (PICTURE, "5 + 6")),))], greedy)
-    asked = body(shown(PICTURE), temperature=0)
+    asked = body(shown(PICTURE), temperature=0) | {"extra_body": {"return_token_ids": True}}
     whole = client.chat.completions.create(**asked)
     assert whole.usage is not None and whole.usage.prompt_tokens == len(expected.prompt_ids)
-    assert said(whole.choices[0].message) == expected.text
+    assert tuple(tokens_of(whole.choices[0])) == expected.token_ids
     pieces = client.chat.completions.create(**asked, stream=True)
-    assert "".join(said(piece.choices[0].delta) for piece in pieces) == expected.text
+    streamed = [token for piece in pieces for choice in piece.choices for token in tokens_of(choice)]
+    assert tuple(streamed) == expected.token_ids
 
 
 def test_marks_of_pictures_are_never_sampled(client: openai.OpenAI, vlm_torch: TorchEngine) -> None:
@@ -62,7 +63,7 @@ def test_marks_of_pictures_are_never_sampled(client: openai.OpenAI, vlm_torch: T
     answers = client.chat.completions.create(
         **body(shown(PICTURE), n=64, temperature=2.0, seed=1), extra_body={"return_token_ids": True}
     )
-    sampled = [token for choice in answers.choices for token in choice.model_extra["token_ids"]]
+    sampled = [token for choice in answers.choices for token in tokens_of(choice)]
     assert len(sampled) > 500
     assert not vlm_torch.vocabulary.banned.intersection(sampled)
 
