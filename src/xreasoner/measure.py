@@ -13,13 +13,13 @@ from xreasoner.evals.summary import SHARES, Result
 from xreasoner.evals.task import BUDGET_FOLDER, Share, Task, budget_folder
 from xreasoner.files import sweep
 from xreasoner.journal import Journal
-from xreasoner.parallel import World, wait_for_all
+from xreasoner.parallel import World, gather, joining_again, wait_for_all
 from xreasoner.plan import Question
 from xreasoner.recipe import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.choose import open_engine
-from xreasoner.rollout.engine import Begun, Engine, go_on
+from xreasoner.rollout.engine import Begun, ClosingEngine, Engine, go_on
 from xreasoner.run import Manifest, read_manifest, set_aside
 
 
@@ -35,15 +35,20 @@ class LazyEngine:
         return self._engine is not None
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
-        yield from self._opened().generate(prompts, sampling)
+        yield from self.open().generate(prompts, sampling)
 
     def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
-        yield from go_on(self._opened(), begun, sampling)
+        yield from go_on(self.open(), begun, sampling)
 
-    def _opened(self) -> Engine:
+    def open(self) -> Engine:
         if self._engine is None:
-            self._engine = open_engine(self._checkpoint, self._evaluation, self._world)
+            self._engine = open_engine(self._checkpoint, self._evaluation, self._world.device)
         return self._engine
+
+    def close(self) -> None:
+        if isinstance(self._engine, ClosingEngine):
+            with joining_again(self._world):
+                self._engine.close()
 
 
 def measure(
@@ -63,6 +68,8 @@ def measure(
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
     tasks, share = tasks_of(questions, evaluation, out), Share(world.rank, world.size)
+    if world.size > 1 and anyone_asks(tasks, evaluation, share, world):
+        engine.open()  # engines of several processes meet
     with Grader() as grader:
         for task in tasks:
             title = f"{name}: {task.benchmark.name}"
@@ -74,6 +81,7 @@ def measure(
             if world.size == 1:
                 conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
     wait_for_all(world)
+    engine.close()
     if world.is_first and world.size > 1:
         for task in tasks:
             conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
@@ -82,6 +90,11 @@ def measure(
         assert manifest is not None
         seconds = manifest.seconds + time.monotonic() - began
         Manifest(manifest.made_from, "done", seconds).write(out)
+
+
+def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, share: Share, world: World) -> bool:
+    every = [one for task in tasks for one in (task, *shorter_tasks(task, evaluation))]
+    return any(gather([any(task.open_keys(share) for task in every)], world))
 
 
 def display(title: str, world: World, journal: Journal) -> AbstractContextManager[Show]:

@@ -1,7 +1,9 @@
 """Ranks, seeds and reductions. One process is the same code with a world of size 1."""
 
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -29,18 +31,42 @@ class World:
         return self.rank == 0
 
 
+def launched_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join_world() -> World:
     """The world torchrun describes in the environment; without it, this process alone."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    rank = int(os.environ.get("RANK", "0"))
+    size, rank = launched_processes(), int(os.environ.get("RANK", "0"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if size > 1 and not dist.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(backend_of(device), timeout=PATIENCE)
     return World(rank, size, device)
+
+
+def backend_of(device: torch.device) -> str:
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
+@contextmanager
+def joining_again(world: World) -> Iterator[None]:
+    """Around what ends all process groups of this process: all ranks meet again, at a door nobody used."""
+    (door, *_) = gather([free_port()], world)
+    yield
+    if world.size > 1:
+        place = f"tcp://{os.environ['MASTER_ADDR']}:{door}"
+        dist.init_process_group(
+            backend_of(world.device), place, PATIENCE, world_size=world.size, rank=world.rank
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
@@ -73,7 +99,7 @@ def gather(own: Sequence[T], world: World) -> list[T]:
 
 
 def whole(weight: Tensor) -> Tensor:
-    """A weight that is divided among the ranks, put together on each; all of them ask at the same time."""
+    """A weight that is divided among the ranks, put together on each; all of them ask in the same order."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 

@@ -60,8 +60,8 @@ def check_engines(plan: Plan, world: World, journal: Journal) -> None:
     if open_stages and plan.questions:
         asked["evaluation"] = plan.recipe.evaluation.engine
     for name, engine in asked.items():
-        choose_engine(engine, plan.base, world)
-        lack = foregone(engine, plan.base, world)
+        choose_engine(engine, plan.base, world.device)
+        lack = foregone(engine, plan.base, world.device)
         if lack and world.is_first:
             journal.say(f"{name}: {lack}")
 

@@ -1,20 +1,19 @@
 """Who generates, by name and by `auto`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from xreasoner.models.load import load
-from xreasoner.parallel import World
+from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe import Evaluation, GrpoStage
 from xreasoner.rollout import choose
 from xreasoner.rollout.choose import choose_engine, foregone, open_engine, parameters
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_version import why_not_vllm
 
-CPU, GPU = (World(0, 1, torch.device(name)) for name in ("cpu", "cuda"))
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture
@@ -26,14 +25,26 @@ def test_parameters_are_counted_without_reading_them(tiny_base: Path) -> None:
     assert parameters(tiny_base) == sum(p.numel() for p in load(tiny_base).model.parameters())
 
 
-def test_auto_is_the_faster_one_where_that_was_measured(
-    tiny_base: Path, installed: None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("count", "on_cpu", "on_gpu"),
+    [
+        (3_000_000, "torch", "torch"),
+        (10_000_000, "vllm", "torch"),
+        (999_999_999, "vllm", "torch"),
+        (1_000_000_000, "vllm", "vllm"),
+    ],
+)
+def test_auto_goes_by_the_size_of_the_model_and_the_device(
+    count: int, on_cpu: str, on_gpu: str, tiny_base: Path, installed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = parameters(tiny_base)
-    for threshold, chosen in ((count + 1, "torch"), (count, "vllm")):
-        monkeypatch.setattr(choose, "VLLM_FROM", {"cpu": threshold})
-        assert choose_engine("auto", tiny_base, CPU) == chosen
-        assert choose_engine("auto", tiny_base, GPU) == "torch"
+    monkeypatch.setattr(choose, "parameters", lambda _: count)
+    assert choose_engine("auto", tiny_base, CPU) == on_cpu
+    assert choose_engine("auto", tiny_base, GPU) == on_gpu
+    assert choose_engine("torch", tiny_base, GPU) == "torch"
+
+
+def test_the_quickstart_stays_on_the_torch_engine(installed: None) -> None:
+    assert choose_engine("auto", resolve_model("miniworld"), CPU) == "torch"
 
 
 def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,17 +59,6 @@ def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.
     # Where vLLM would not be faster, nothing is missed.
     monkeypatch.setattr(choose, "VLLM_FROM", {})
     assert foregone("auto", tiny_base, CPU) is None
-
-
-def test_in_several_processes_vllm_is_not_taken(
-    tiny_base: Path, installed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(choose, "VLLM_FROM", {"cpu": 0})
-    several = replace(CPU, size=2)
-    assert choose_engine("auto", tiny_base, several) == "torch"
-    assert choose_engine("server", tiny_base, several) == "server"
-    with pytest.raises(ValueError, match=r"^engine vllm: it works in a single process"):
-        choose_engine("vllm", tiny_base, several)
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from transformers import PreTrainedModel
+from tests.train.test_sft import settings as sft_settings
+from tests.vllm.servers import serving_policy
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from xreasoner.miniworld.model import Size, new_base, save_base
+from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.models.checkpoint import save_model
 from xreasoner.models.load import Loaded, load, load_tokenizer
 from xreasoner.models.surgery import detach
-from xreasoner.records import Message, Part, Picture, Prompt
+from xreasoner.recipe_settings import ServerAddress
+from xreasoner.records import Message, Part, Picture, Problem, Prompt
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_engine import VllmEngine
+from xreasoner.train.progress import Silent
+from xreasoner.train.sft import train_sft
 
 collect_ignore_glob = [] if find_spec("vllm") else ["test_*.py"]
 
@@ -95,6 +102,30 @@ def ask() -> Callable[..., Prompt]:
         return Prompt(name, (Message("user", parts),))
 
     return prompt
+
+
+@pytest.fixture(scope="session")
+def arms() -> list[Problem]:
+    """One question, five answers, all equally likely to whom was taught them."""
+    return [Problem(f"arm{i}", ("what ?",), str(i), "exact", reasoning="so then") for i in range(5)]
+
+
+@pytest.fixture(scope="session")
+def gambler(lm: Path, arms: list[Problem], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that thinks briefly and answers 0 to 4 at random, of the shape of the other."""
+    folder, config = tmp_path_factory.mktemp("gambler"), AutoConfig.from_pretrained(lm)
+    config.initializer_range = 0.15
+    torch.manual_seed(0)
+    save_model(AutoModelForCausalLM.from_config(config), build_tokenizer(), folder / "start")
+    train_sft(sft_settings(steps=60, tokens_per_step=80), folder / "start", arms, folder / "sft", 0, Silent())
+    return folder / "sft" / "model"
+
+
+@pytest.fixture(scope="session")
+def server(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAddress]:
+    """One for all who train: each finds the weights there that another left."""
+    with serving_policy(lm, tmp_path_factory.mktemp("server") / "log") as address:
+        yield address
 
 
 def draw_picture(columns: int, rows: int, seed: int) -> Picture:

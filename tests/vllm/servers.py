@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,29 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from xreasoner.parallel import free_port
+from xreasoner.recipe_settings import ServerAddress
+
 PATIENCE = 300
 # Compiling the ranks of log-probabilities, which nobody reads, takes longer than the tests.
 ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+POLICY = """
+{python} -m vllm.entrypoints.openai.api_server --model {model} --served-model-name policy --port {port}
+--weight-transfer-config {{"backend":"gloo"}} --logprobs-mode processed_logprobs
+--logits-processors xreasoner.rollout.vllm_ban:BannedTokens --generation-config vllm
+--dtype float32 --enforce-eager --no-enable-chunked-prefill
+--kv-cache-memory-bytes 134217728 --max-num-seqs 32
+"""
+FOR_TRAINING = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_USE_V2_MODEL_RUNNER": "0"}
+
+
+@contextmanager
+def serving_policy(checkpoint: Path, log: Path) -> Iterator[ServerAddress]:
+    """As docs/vllm.md starts it for `rollout: server`."""
+    port = free_port()
+    command = [word.format(python=sys.executable, model=checkpoint, port=port) for word in POLICY.split()]
+    with running(command, port, log, FOR_TRAINING) as url:
+        yield ServerAddress(url=url, model="policy")
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from tests.serve.conftest import ANSWER, THOUGHT, chain_model
 from tests.vllm.servers import running
 
 from xreasoner.models.load import Loaded
+from xreasoner.parallel import free_port
 from xreasoner.records import Message, Prompt, Sampling
 from xreasoner.rollout.api_engine import ApiEngine, Server
 from xreasoner.rollout.torch_engine import TorchEngine
-from xreasoner.rollout.vllm_transfer import free_port
 
 OPTIONS = "--dtype float32 --enforce-eager --max-num-seqs 32 --kv-cache-memory-bytes 67108864"
+GREEDY = {"samples": 1, "temperature": 0.0, "answer_budget": 8}
 NATURAL = len(THOUGHT.split()) - 1
 
 
@@ -28,9 +29,10 @@ def thinker() -> Loaded:
 
 
 @contextmanager
-def served(checkpoint: Path, log: Path, options: str = OPTIONS) -> Iterator[str]:
+def served(checkpoint: Path, log: Path, name: str) -> Iterator[str]:
     port = free_port()
-    command = f"{sys.executable} -m xreasoner serve {checkpoint} --engine vllm --port {port} -- {options}"
+    command = f"{sys.executable} -m xreasoner serve {checkpoint} --name {name} --engine vllm --port {port}"
+    command += f" -- {OPTIONS}"
     with running(command.split(), port, log, {}) as url:
         yield url
 
@@ -40,7 +42,7 @@ def url(thinker: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     folder = tmp_path_factory.mktemp("serve")
     thinker.model.save_pretrained(folder / "chain")
     thinker.tokenizer.save_pretrained(folder / "chain")
-    with served(folder / "chain", folder / "log") as address:
+    with served(folder / "chain", folder / "log", "chain") as address:
         yield address
 
 
@@ -88,7 +90,7 @@ def test_its_thoughts_can_be_distilled(url: str, tmp_path: Path) -> None:
     table.write_text("".join(json.dumps({"q": word, "a": "w20 w21"}) + "\n" for word in ("w30", "w31")))
     data = [{"source": "table", "path": str(table), "columns": columns, "kind": "exact"}]
     teacher = {"kind": "server", "url": url, "model": "chain"}
-    wanted = settings(tmp_path, url, teacher=teacher, data=data, samples=1, temperature=0.0)
+    wanted = settings(tmp_path, url, teacher=teacher, data=data, think_budget=40, **GREEDY)
     assert run(wanted).solved == 2
     inside = THOUGHT.removeprefix("<think>").removesuffix("</think>").strip()
     assert {(row["question"], row["reasoning"].strip()) for row in thoughts(wanted)} == {

@@ -43,4 +43,4 @@ def _engine_of(teacher: LocalTeacher) -> Engine:
     from xreasoner.rollout.choose import open_checkpoint
 
     checkpoint = resolve_model(teacher.model)
-    return open_checkpoint(checkpoint, teacher.kind, teacher.dtype, teacher.rows, join_world())
+    return open_checkpoint(checkpoint, teacher.kind, teacher.dtype, teacher.rows, join_world().device)

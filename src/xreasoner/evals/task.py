@@ -70,6 +70,10 @@ class Task:
         mine = self.benchmark.problems[share.rank :: share.size]
         return [(problem.id, sample) for problem in mine for sample in range(self.sampling.n)]
 
+    def open_keys(self, share: Share) -> list[Key]:
+        done = {sample.key for sample in self.answers()}
+        return [key for key in self.keys(share) if key not in done]
+
     def with_budget(self, think_budget: int) -> "Task":
         return replace(
             self,

@@ -10,7 +10,6 @@ import torch
 from xreasoner.models.config import read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
-from xreasoner.parallel import World
 from xreasoner.recipe import Dtype, Evaluation
 from xreasoner.recipe_settings import EngineName, ServerAddress
 from xreasoner.rollout.api_engine import ApiEngine, Server
@@ -19,24 +18,28 @@ from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.rollout.vllm_version import why_not_vllm
 
 Chosen = Literal["torch", "vllm", "server"]
-VLLM_FROM: dict[str, float] = {}
-"""By device, the parameters from which on vLLM is faster than the torch engine, as measured with
-`benchmarks/rollout_vllm.py`. Where nothing was measured yet, `auto` stays with torch."""
-ONE_PROCESS = "it works in a single process so far; with torchrun, use the torch engine"
+VLLM_FROM = {"cpu": 1e7, "cuda": 1e9}
+"""By device, the parameters from which on `auto` takes vLLM.
+
+On a CPU it was faster from there on (`benchmarks/rollout_vllm.py`). On CUDA nothing was measured: whoever
+installs vLLM beside a GPU wants it for models of this size.
+"""
 
 
-def open_engine(checkpoint: Path, evaluation: Evaluation, world: World) -> Engine:
+def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
     """The engine that answers an evaluation's questions with this checkpoint."""
     if evaluation.server is not None:
         return open_server(evaluation.server)
-    return open_checkpoint(checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, world)
+    return open_checkpoint(checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, device)
 
 
-def open_checkpoint(checkpoint: Path, asked: EngineName, dtype: Dtype, rows: int, world: World) -> Engine:
+def open_checkpoint(
+    checkpoint: Path, asked: EngineName, dtype: Dtype, rows: int, device: torch.device
+) -> Engine:
     """An engine in this process."""
-    precision = compute_dtype(dtype, world.device)
-    if choose_engine(asked, checkpoint, world) == "torch":
-        return TorchEngine(load(checkpoint, world.device, precision), max_rows=rows)
+    precision = compute_dtype(dtype, device)
+    if choose_engine(asked, checkpoint, device) == "torch":
+        return TorchEngine(load(checkpoint, device, precision), max_rows=rows)
     from xreasoner.rollout.vllm_engine import VllmEngine
 
     return VllmEngine(checkpoint, precision, rows)
@@ -54,30 +57,26 @@ def open_server(address: ServerAddress) -> ApiEngine:
     )
 
 
-def choose_engine(asked: EngineName, checkpoint: Path, world: World) -> Chosen:
+def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> Chosen:
     """What `auto` means here; `vllm`, asked for by name, must be there."""
-    trouble = why_not_vllm_in(world)
+    trouble = why_not_vllm()
     if asked == "vllm" and trouble:
         raise ValueError(f"engine vllm: {trouble}")
     if asked != "auto":
         return asked
-    return "vllm" if vllm_is_faster(checkpoint, world) and not trouble else "torch"
+    return "vllm" if vllm_is_worthwhile(checkpoint, device) and not trouble else "torch"
 
 
-def foregone(asked: EngineName, checkpoint: Path, world: World) -> str | None:
-    """Why `auto` does without vLLM where that is the faster one."""
-    trouble = why_not_vllm_in(world)
-    if asked == "auto" and trouble and vllm_is_faster(checkpoint, world):
+def foregone(asked: EngineName, checkpoint: Path, device: torch.device) -> str | None:
+    """Why `auto` does without vLLM where it would take it."""
+    trouble = why_not_vllm()
+    if asked == "auto" and trouble and vllm_is_worthwhile(checkpoint, device):
         return f"auto takes the torch engine: {trouble}"
     return None
 
 
-def why_not_vllm_in(world: World) -> str | None:
-    return why_not_vllm() or (ONE_PROCESS if world.size > 1 else None)
-
-
-def vllm_is_faster(checkpoint: Path, world: World) -> bool:
-    return parameters(checkpoint) >= VLLM_FROM.get(world.device.type, math.inf)
+def vllm_is_worthwhile(checkpoint: Path, device: torch.device) -> bool:
+    return parameters(checkpoint) >= VLLM_FROM.get(device.type, math.inf)
 
 
 def parameters(checkpoint: Path) -> int:

@@ -35,6 +35,15 @@ class ResumingEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
+class ClosingEngine(Engine, Protocol):
+    """Engines that hold more than an object does."""
+
+    def close(self) -> None:
+        """By all processes at the same time."""
+        ...
+
+
 def go_on(engine: Engine, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
     """Resumed where the engine can; else asked from the start: the same answers, at a higher price."""
     if not begun:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from xreasoner.chat.template import PromptError, encode_plainly, open_picture
+from xreasoner.parallel import whole
 from xreasoner.records import Picture, Prompt, Rollout, Sampling
 from xreasoner.rollout.engine import Begun
 from xreasoner.rollout.legs import Journey
@@ -49,13 +50,17 @@ class VllmEngine:
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """By the names of a Hugging Face checkpoint; tied ones once."""
         self._wake()
-        take_weights(self._engine, weights)
+        take_weights(self._engine, ((name, whole(weight)) for name, weight in weights))
 
     def rest(self) -> None:
         """Give the GPU's memory to the trainer until asked again; on a CPU there is nothing to give."""
         if torch.cuda.is_available() and not self._sleeps:
             self._engine.sleep(level=1)
             self._sleeps = True
+
+    def close(self) -> None:
+        """Gives back its memory, and ends all process groups, also those of whoever uses it."""
+        self._engine.engine_core.shutdown()
 
     def _wake(self) -> None:
         if self._sleeps:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from xreasoner.models.config import has_vision
+from xreasoner.parallel import launched_processes
 from xreasoner.rollout.vllm_version import why_not_vllm
 
 LEAST_CPU_CACHE, MOST_CPU_CACHE = 2**28, 2**33
@@ -43,6 +44,7 @@ def engine_options(checkpoint: Path, dtype: torch.dtype, rows: int, memory: floa
         "generation_config": "vllm",
         "disable_log_stats": True,
         **_of_kind(checkpoint),
+        **_among(launched_processes()),
         **(_on_gpu(memory) if torch.cuda.is_available() else _on_cpu()),
     }
 
@@ -52,6 +54,11 @@ def _of_kind(checkpoint: Path) -> dict[str, Any]:
         return {"limit_mm_per_prompt": {"video": 0}}
     # Texts are encoded by our tokenizer, which keeps a vocabulary of its own as it is.
     return {"skip_tokenizer_init": True}
+
+
+def _among(processes: int) -> dict[str, Any]:
+    """Each process has an engine of its own; vLLM uses the groups that are there, where there are any."""
+    return {"distributed_executor_backend": "external_launcher"} if processes > 1 else {}
 
 
 def _on_gpu(memory: float) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from xreasoner.chat.template import encode_plainly
+from xreasoner.parallel import World, wait_for_all, whole
 from xreasoner.recipe_settings import ServerAddress
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.legs import Journey
@@ -25,7 +25,7 @@ from xreasoner.rollout.vllm_version import why_not_vllm
 class VllmServer:
     """Text only, as training is. The server holds the checkpoint that training starts from."""
 
-    def __init__(self, address: ServerAddress, checkpoint: Path, device: torch.device) -> None:
+    def __init__(self, address: ServerAddress, checkpoint: Path, world: World) -> None:
         trouble = why_not_vllm() if find_spec("openai") else "its client is missing: pip install openai"
         if trouble:
             raise ValueError(f"rollout: server: {trouble}")
@@ -34,7 +34,8 @@ class VllmServer:
         self._address, self._speech = address, read_speech(checkpoint)
         key = os.environ.get(address.key_from, "none")
         self._client = openai.OpenAI(base_url=address.url, api_key=key, max_retries=4)
-        self._transfer = Transfer(address.url.removesuffix("/").removesuffix("/v1"), device)
+        self._world = world
+        self._transfer = Transfer(address.url.removesuffix("/").removesuffix("/v1"), world.device)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
         pool = ThreadPoolExecutor(self._address.concurrency)
@@ -50,7 +51,13 @@ class VllmServer:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        self._transfer.send(weights)
+        """The first process sends what all put together; none asks before all of it has come."""
+        if self._world.is_first:
+            self._transfer.send(weights)
+        else:
+            for _, weight in weights:
+                whole(weight)
+        wait_for_all(self._world)
 
     def rest(self) -> None:
         """Its memory is its own."""
@@ -60,6 +67,7 @@ class VllmServer:
         journey = Journey(prompt, tuple(ids), sample, sampling, self._speech)
         while not journey.stop:
             leg = self._ask([*ids, *journey.token_ids], journey, sampling.temperature)
+            self._refuse_forbidden(leg.token_ids)
             journey.go(leg.token_ids, leg.logprobs.token_logprobs)
         return journey.rollout()
 
@@ -85,3 +93,11 @@ class VllmServer:
             said = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"{self._address.url}: the server did not answer: {said}") from None
         return answered.choices[0]
+
+    def _refuse_forbidden(self, token_ids: Sequence[int]) -> None:
+        """A server can be started without what keeps it from sampling marks of pictures."""
+        if not self._speech.vocabulary.banned.isdisjoint(token_ids):
+            raise ValueError(
+                f"{self._address.url}: the server samples forbidden tokens, marks of pictures; "
+                "start it with --logits-processors as docs/vllm.md says"
+            )

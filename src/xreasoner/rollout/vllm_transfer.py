@@ -9,6 +9,8 @@ from urllib.request import Request, urlopen
 import torch
 from torch import Tensor
 
+from xreasoner.parallel import free_port, whole
+
 SECONDS = 600
 
 
@@ -60,7 +62,10 @@ class Transfer:
 
 
 def new_source() -> Any:
-    """What vLLM asks for weights; they change from one time to the next, their names and shapes do not."""
+    """What vLLM asks for weights; they change from one time to the next, their names and shapes do not.
+
+    Names and shapes are known before divided weights are put together, which all processes do in step.
+    """
     from vllm.distributed.weight_transfer.base import ParamMeta, WeightSource
 
     class Source(WeightSource):
@@ -70,7 +75,7 @@ def new_source() -> Any:
             return [ParamMeta(name, weight.dtype, tuple(weight.shape)) for name, weight in self.weights]
 
         def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-            return iter(self.weights)
+            return ((name, whole(weight)) for name, weight in self.weights)
 
     return Source()
 
@@ -80,9 +85,3 @@ def address_towards(server: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((server, 9))
         return str(probe.getsockname()[0])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

@@ -58,9 +58,9 @@ def train_grpo(
     cursor, best = extra.get("cursor", 0), Best(**extra.get("best", {}))
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
-    sampler = open_sampler(settings, start, trainee)
 
     with (
+        open_sampler(settings, start, trainee) as sampler,
         Grader() as grader,
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
         running(progress, "grpo", steps, done),
@@ -87,7 +87,7 @@ def train_grpo(
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
                 kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
                 save_state(out / "state", trainee.nll, optimizer, step + 1, kept, world)
-    finish(trainee, best, out)
+        finish(trainee, best, out)
 
 
 def learn(

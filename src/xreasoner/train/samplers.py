@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from xreasoner.models.load import Loaded, load
-from xreasoner.parallel import whole
+from xreasoner.parallel import joining_again, whole
 from xreasoner.recipe import GrpoStage
 from xreasoner.records import Prompt, Rollout, Sampling
-from xreasoner.rollout.choose import ONE_PROCESS, choose_engine
+from xreasoner.rollout.choose import choose_engine
 from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.train.trainee import Trainee
@@ -54,27 +54,30 @@ class Sampler:
         self._is_behind = True
 
 
-def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Sampler:
-    match choose_engine(settings.rollout, start, trainee.world):
-        case "torch" if trainee.world.size > 1:
-            copied = CopiedEngine(load(start, trainee.world.device, trainee.compute_dtype), settings.rows)
-            return Sampler(copied, trainee, copied)
+@contextmanager
+def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Iterator[Sampler]:
+    """Each process samples its share of the answers."""
+    world = trainee.world
+    match choose_engine(settings.rollout, start, world.device):
+        case "torch" if world.size > 1:
+            copied = CopiedEngine(load(start, world.device, trainee.compute_dtype), settings.rows)
+            yield Sampler(copied, trainee, copied)
         case "torch":
             loaded = Loaded(trainee.lm, trainee.tokenizer, None)
-            return Sampler(TorchEngine(loaded, max_rows=settings.rows), trainee)
+            yield Sampler(TorchEngine(loaded, max_rows=settings.rows), trainee)
         case "vllm":
             from xreasoner.rollout.vllm_engine import VllmEngine
 
             engine = VllmEngine(start, trainee.compute_dtype, settings.rows, SHARED_GPU)
-            return Sampler(engine, trainee, engine)
+            yield Sampler(engine, trainee, engine)
+            with joining_again(world):
+                engine.close()
         case "server":
             from xreasoner.rollout.vllm_server import VllmServer
 
-            if trainee.world.size > 1:
-                raise ValueError(f"rollout: server: {ONE_PROCESS}")
             assert settings.server is not None
-            server = VllmServer(settings.server, start, trainee.world.device)
-            return Sampler(server, trainee, server)
+            server = VllmServer(settings.server, start, world)
+            yield Sampler(server, trainee, server)
 
 
 class CopiedEngine(TorchEngine):
@@ -84,7 +87,7 @@ class CopiedEngine(TorchEngine):
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         own = self.loaded.model.state_dict()
         for name, weight in weights:
-            own[name].copy_(weight)
+            own[name].copy_(whole(weight))
 
     def rest(self) -> None:
         """The copy stays where it is: it is small beside the states of the training."""
@@ -101,14 +104,14 @@ class TrainedWeights:
 
 
 def trained_weights(trainee: Trainee) -> Iterator[tuple[str, Tensor]]:
-    """Adapters merged one weight at a time; tied weights once."""
+    """Adapters merged one weight at a time; tied weights once; still divided among the processes."""
     tied = trainee.lm.all_tied_weights_keys
     for name, weight in trainee.lm.state_dict().items():
         if name in tied or ".lora_" in name:
             continue
         owner, is_adapted, leaf = name.rpartition(".base_layer.")
         if not is_adapted:
-            yield name, whole(weight.to(trainee.compute_dtype))
+            yield name, weight.to(trainee.compute_dtype)
             continue
         if leaf == "weight":
             weight = weight + _adapter(trainee, owner, weight)

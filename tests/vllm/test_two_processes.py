@@ -1,0 +1,35 @@
+"""Two trainers with divided weights: each has a vLLM of its own, or both ask one server."""
+
+from pathlib import Path
+
+import pytest
+from tests.train.rollouts import settings
+from tests.train.two_processes import read_metrics, train_on_two
+
+from xreasoner.recipe_settings import ServerAddress
+from xreasoner.records import Problem
+from xreasoner.train.grpo import train_grpo
+from xreasoner.train.progress import Silent
+
+SIZES = {"steps": 8, "samples_per_prompt": 16, "prompts_per_step": 4, "lr": 3e-3, "eval_every": 8}
+
+
+def test_two_processes_learn_what_one_does(
+    gambler: Path, arms: list[Problem], server: ServerAddress, tmp_path: Path
+) -> None:
+    stages = {
+        "vllm": settings(**SIZES, rollout="vllm"),
+        "server": settings(**SIZES, rollout="server", server=server),
+    }
+    train_on_two(gambler, tmp_path, stages, arms, held_out=1)
+    train_grpo(settings(**SIZES), gambler, arms, arms[:1], tmp_path / "torch", 0, Silent())
+    expected = read_metrics(tmp_path / "torch")
+    for name in stages:
+        found = read_metrics(tmp_path / name)
+        assert len(found) == len(expected)
+        learned = [line for line in found if "reward" in line]
+        # With weights of the step before, the sampler would be far from the trainer.
+        assert all(line["mismatch"] < 2e-3 for line in learned), name
+        assert any(line["grad_norm"] > 0 for line in learned), name
+        rewards = [line["reward"] for line in learned]
+        assert rewards == pytest.approx([line["reward"] for line in expected if "reward" in line], abs=0.2)
