@@ -9,20 +9,23 @@ from pydantic import Field, model_validator
 from xreasoner.recipe import Dtype, StageName
 from xreasoner.recipe_data import TrainingData
 from xreasoner.recipe_file import read_raw, validate
-from xreasoner.recipe_settings import Budget, Count, NonNegative, Positive, Settings
+from xreasoner.recipe_settings import (
+    Budget,
+    Count,
+    ExitBy,
+    NonNegative,
+    Positive,
+    ServerAddress,
+    Settings,
+)
 
 
-class ServerTeacher(Settings):
-    """Any server that speaks OpenAI's chat protocol."""
+class ServerTeacher(ServerAddress):
+    """Any server that speaks OpenAI's chat protocol, and how hard it may be asked."""
 
     kind: Literal["server"]
-    url: str
-    """Up to and with /v1."""
-    model: str
-    key_from: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key."""
-    concurrency: Count = 16
-    """Requests under way at once."""
+    exit_by: ExitBy = "limit"
+    """A thought that is closed for it is no thought to learn from."""
     requests_per_minute: Positive | None = None
     retries: Budget = 8
     seconds: Positive = 1800.0

@@ -11,17 +11,7 @@ from xreasoner.rollout.engine import Engine
 def teacher_engine(teacher: ServerTeacher | LocalTeacher) -> Engine:
     if isinstance(teacher, LocalTeacher):
         return _LoadedWhenAsked(teacher)
-    return ApiEngine(
-        Server(
-            teacher.url,
-            teacher.model,
-            teacher.key_from,
-            teacher.concurrency,
-            teacher.requests_per_minute,
-            teacher.retries,
-            teacher.seconds,
-        )
-    )
+    return ApiEngine(Server(**teacher.model_dump(exclude={"kind", "dollars"})))
 
 
 class _LoadedWhenAsked:
