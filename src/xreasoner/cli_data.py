@@ -55,7 +55,6 @@ def pass_rate(
 ) -> None:
     """Estimate how often a model solves each problem of a stage, for `filters.pass_rates`."""
     from xreasoner.data.pass_rate import measure_pass_rates
-    from xreasoner.models.load import load
     from xreasoner.models.resolve import resolve_model
     from xreasoner.parallel import join_world
     from xreasoner.plan import make_plan
@@ -63,7 +62,7 @@ def pass_rate(
     from xreasoner.recipe_file import read_recipe
     from xreasoner.records import Sampling
     from xreasoner.rewards.grade import Grader
-    from xreasoner.rollout.torch_engine import TorchEngine
+    from xreasoner.rollout.choose import open_checkpoint
 
     wanted = read_recipe(recipe, overrides or [])
     settings = wanted.stage(stage)
@@ -74,7 +73,7 @@ def pass_rate(
     (planned,) = [one for one in make_plan(wanted, say).stages if one.name == stage]
     checkpoint = resolve_model(model or wanted.model)
     refuse_another(out, {"model": str(checkpoint), "instruction": wanted.instruction, **asdict(sampling)})
-    engine = TorchEngine(load(checkpoint, join_world().device), max_rows=budgets.rows)
+    engine = open_checkpoint(checkpoint, "auto", settings.dtype, budgets.rows, join_world().device)
     with Grader() as grader:
         measure_pass_rates(planned.problems, engine, grader, wanted.instruction, sampling, out, say)
     say(f"{out}: use it with filters.pass_rates={{file: {out}}}")

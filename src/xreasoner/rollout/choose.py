@@ -46,15 +46,7 @@ def open_checkpoint(
 
 
 def open_server(address: ServerAddress) -> ApiEngine:
-    return ApiEngine(
-        Server(
-            url=address.url,
-            model=address.model,
-            key_from=address.key_from,
-            concurrency=address.concurrency,
-            exit_by=address.exit_by,
-        )
-    )
+    return ApiEngine(Server(**address.model_dump()))
 
 
 def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> Chosen:
