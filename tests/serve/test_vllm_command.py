@@ -42,11 +42,14 @@ def test_a_vision_model(tmp_path: Path) -> None:
     assert "--max-model-len" not in command and "--chat-template" not in command
 
 
-def test_on_a_cpu_prompts_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_prompts_are_read_whole_and_memory_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for is_gpu in (False, True):
         monkeypatch.setattr("torch.cuda.is_available", lambda found=is_gpu: found)
         command = vllm_command(checkpoint(tmp_path), SETTINGS)
         assert ("--no-enable-chunked-prefill" in command) is not is_gpu
+        assert is_gpu or 2**28 <= int(option(command, "--kv-cache-memory-bytes")) <= 2**33
 
 
 def test_a_text_model_has_no_pictures_and_what_is_passed_on_comes_last(tmp_path: Path) -> None:

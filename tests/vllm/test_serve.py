@@ -18,7 +18,7 @@ from xreasoner.records import Message, Prompt, Sampling
 from xreasoner.rollout.api_engine import ApiEngine, Server
 from xreasoner.rollout.torch_engine import TorchEngine
 
-OPTIONS = "--dtype float32 --enforce-eager --max-num-seqs 32 --kv-cache-memory-bytes 67108864"
+OPTIONS = "--dtype float32 --max-num-seqs 32"
 GREEDY = {"samples": 1, "temperature": 0.0, "answer_budget": 8}
 NATURAL = len(THOUGHT.split()) - 1
 

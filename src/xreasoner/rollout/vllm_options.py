@@ -66,7 +66,15 @@ def _on_gpu(memory: float) -> dict[str, Any]:
 
 
 def _on_cpu() -> dict[str, Any]:
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cache = min(MOST_CPU_CACHE, max(LEAST_CPU_CACHE, free // 4))
     # A prompt read in parts costs a seeded request a draw that vLLM takes back, which it cannot on a CPU.
-    return {"kv_cache_memory_bytes": cache, "enforce_eager": True, "enable_chunked_prefill": False}
+    return {
+        "kv_cache_memory_bytes": cpu_cache_bytes(),
+        "enforce_eager": True,
+        "enable_chunked_prefill": False,
+    }
+
+
+def cpu_cache_bytes() -> int:
+    """By itself vLLM wants nearly all memory, and does not start where others have some of it."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(MOST_CPU_CACHE, max(LEAST_CPU_CACHE, free // 4))

@@ -11,6 +11,7 @@ import torch
 
 from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.models.config import has_vision
+from xreasoner.rollout.vllm_options import cpu_cache_bytes
 from xreasoner.serve.settings import ServeSettings
 
 PARSER_FILE = Path(__file__).with_name("vllm_parser.py")
@@ -41,8 +42,7 @@ def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] 
     # A model asked in pictures must not draw any: their marks are forbidden, as in training.
     command += ["--logits-processors", "xreasoner.rollout.vllm_ban:BannedTokens"]
     if not torch.cuda.is_available():
-        # A prompt read in parts would end the server: on a CPU vLLM cannot take back a seeded draw.
-        command += ["--no-enable-chunked-prefill"]
+        command += _on_cpu()
     if has_vision(checkpoint):
         command += ["--limit-mm-per-prompt", json.dumps({"image": MOST_PICTURES, "video": 0})]
     if template := chat_template_beside(checkpoint):
@@ -50,6 +50,12 @@ def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] 
     if settings.context is not None:
         command += ["--max-model-len", str(settings.context)]
     return [*command, *more]
+
+
+def _on_cpu() -> list[str]:
+    """As the engine in process: vLLM neither compiles, nor takes all memory, nor reads prompts in parts."""
+    cache = str(cpu_cache_bytes())
+    return ["--enforce-eager", "--no-enable-chunked-prefill", "--kv-cache-memory-bytes", cache]
 
 
 def chat_template_beside(checkpoint: Path) -> str | None:
