@@ -38,8 +38,15 @@ def test_a_vision_model(tmp_path: Path) -> None:
     assert json.loads(option(command, "--reasoning-config"))["reasoning_end_str"] == "\n</think>\n"
     assert json.loads(option(command, "--limit-mm-per-prompt")) == {"image": 16, "video": 0}
     # Both budgets and room for the injected text.
-    assert json.loads(option(command, "--override-generation-config")) == {"max_new_tokens": 100 + 20 + 10}
+    limit = {"max_new_tokens": 100 + 20 + 10}
+    assert json.loads(option(command, "--override-generation-config")) == limit | {"temperature": 0.0}
     assert "--max-model-len" not in command and "--chat-template" not in command
+
+
+def test_a_checkpoint_that_says_how_to_sample_is_heard(tmp_path: Path) -> None:
+    generation = json.dumps({"do_sample": True, "temperature": 0.6})
+    command = vllm_command(checkpoint(tmp_path, generation_config__json=generation), SETTINGS)
+    assert "temperature" not in json.loads(option(command, "--override-generation-config"))
 
 
 def test_on_a_cpu_prompts_are_read_whole_and_memory_is_left(

@@ -30,7 +30,6 @@ def become_vllm(checkpoint: Path, settings: ServeSettings, key: str | None, more
 
 def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] = ()) -> list[str]:
     """`more` is passed on, and wins."""
-    limit = settings.think_budget + settings.answer_budget + len(FORCED_EXIT)
     exit_text = {"reasoning_parser": PARSER, "reasoning_end_str": FORCED_EXIT}
     # What `vllm serve` runs; the command itself asks for a package called vllm, and builds for CPUs are not.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
@@ -38,7 +37,7 @@ def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] 
     # Its own parsers need the tags to be single tokens, which they are not in Qwen2.5's vocabulary.
     command += ["--reasoning-parser-plugin", str(PARSER_FILE), "--reasoning-parser", PARSER]
     command += ["--reasoning-config", json.dumps(exit_text)]
-    command += ["--override-generation-config", json.dumps({"max_new_tokens": limit})]
+    command += ["--override-generation-config", json.dumps(defaults(checkpoint, settings))]
     # A model asked in pictures must not draw any: their marks are forbidden, as in training.
     command += ["--logits-processors", "xreasoner.rollout.vllm_ban:BannedTokens"]
     if not torch.cuda.is_available():
@@ -50,6 +49,14 @@ def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] 
     if settings.context is not None:
         command += ["--max-model-len", str(settings.context)]
     return [*command, *more]
+
+
+def defaults(checkpoint: Path, settings: ServeSettings) -> dict[str, float]:
+    """Of what a request leaves open. Without a word about sampling vLLM samples; transformers does not."""
+    limit = settings.think_budget + settings.answer_budget + len(FORCED_EXIT)
+    file = checkpoint / "generation_config.json"
+    samples = file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("do_sample")
+    return {"max_new_tokens": limit} | ({} if samples else {"temperature": 0.0})
 
 
 def _on_cpu() -> list[str]:
