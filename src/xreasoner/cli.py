@@ -99,15 +99,14 @@ def show_data(
     from xreasoner.chat.template import training_example
     from xreasoner.data.show import show
     from xreasoner.models.load import load_tokenizer
-    from xreasoner.plan import make_plan
+    from xreasoner.models.resolve import resolve_model
+    from xreasoner.plan import stage_data
     from xreasoner.recipe_file import read_recipe
 
     wanted = read_recipe(recipe, overrides or [])
     name = stage or next(iter(wanted.stages), "")
-    wanted.stage(name)  # says so if there is none
-    plan = make_plan(wanted, say)
-    tokenizer = load_tokenizer(plan.base)
-    (problems,) = [planned.problems for planned in plan.stages if planned.name == name]
+    tokenizer = load_tokenizer(resolve_model(wanted.model))
+    ((_, problems),) = stage_data(wanted, [name], say)
     for problem in problems[:count]:
         show(training_example(problem, wanted.instruction, tokenizer), tokenizer, console)
 

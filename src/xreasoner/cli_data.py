@@ -24,23 +24,18 @@ def stats(
     from xreasoner.data.prepare import read_report
     from xreasoner.data.stats import draw_histogram, print_report
     from xreasoner.data.store import Store
-    from xreasoner.plan import make_plan
+    from xreasoner.plan import stage_data
     from xreasoner.recipe_file import read_recipe
 
     wanted = read_recipe(recipe, overrides or [])
-    names = [wanted.stage(stage) and stage] if stage else list(wanted.stages)
-    for planned in make_plan(wanted, say).stages:
-        problems = planned.problems
-        if planned.name not in names:
-            continue
+    names = [stage] if stage else list(wanted.stages)
+    for name, problems in stage_data(wanted, names, say):
         if not isinstance(problems, Store):
-            say(
-                f"{planned.name}: {len(problems):,} problems, taken as they are; give it filters to have more"
-            )
+            say(f"{name}: {len(problems):,} problems, taken as they are; give it filters to have more")
             continue
         report, picture = read_report(problems.folder), problems.folder / "lengths.png"
-        print_report(planned.name, report, problems.tokens.tolist(), console)
-        draw_histogram(planned.name, report, problems.tokens.tolist(), picture)
+        print_report(name, report, problems.tokens.tolist(), console)
+        draw_histogram(name, report, problems.tokens.tolist(), picture)
         say(f"{picture}\n{problems.folder / 'left_out.jsonl'}")
 
 
@@ -57,7 +52,7 @@ def pass_rate(
     from xreasoner.data.pass_rate import measure_pass_rates
     from xreasoner.models.resolve import resolve_model
     from xreasoner.parallel import join_world
-    from xreasoner.plan import make_plan
+    from xreasoner.plan import stage_data
     from xreasoner.recipe import GrpoStage
     from xreasoner.recipe_file import read_recipe
     from xreasoner.records import Sampling
@@ -70,12 +65,12 @@ def pass_rate(
     sampling = Sampling(
         samples, temperature, budgets.think_budget, budgets.answer_budget, budgets.forced_exit, wanted.seed
     )
-    (planned,) = [one for one in make_plan(wanted, say).stages if one.name == stage]
+    ((_, problems),) = stage_data(wanted, [stage], say)
     checkpoint = resolve_model(model or wanted.model)
     refuse_another(out, {"model": str(checkpoint), "instruction": wanted.instruction, **asdict(sampling)})
     engine = open_checkpoint(checkpoint, "auto", settings.dtype, budgets.rows, join_world().device)
     with Grader() as grader:
-        measure_pass_rates(planned.problems, engine, grader, wanted.instruction, sampling, out, say)
+        measure_pass_rates(problems, engine, grader, wanted.instruction, sampling, out, say)
     say(f"{out}: use it with filters.pass_rates={{file: {out}}}")
 
 

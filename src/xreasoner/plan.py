@@ -1,6 +1,6 @@
 """What a recipe comes to in a run directory: its data, and its stages compared with what is there already."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -103,6 +103,19 @@ def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) ->
     as_given = [stage for stage in stages if not removes_leaks(stage.settings)]
     refuse_leaks((problem for stage in as_given for problem in stage.problems), asked)
     return Plan(recipe, base, prints[BASE], sees, tuple(stages), questions)
+
+
+def stage_data(
+    recipe: Recipe, names: Sequence[str], say: Callable[[str], None]
+) -> Iterator[tuple[str, Sequence[Problem]]]:
+    """What a run would train these stages on; the data of the others are not prepared for it."""
+    for name in names:
+        recipe.stage(name)  # says so if there is none
+    base = resolve_model(recipe.model)
+    questions = make_questions(recipe.evaluation, recipe.instruction)
+    asked = {question.benchmark.name: question.benchmark.problems for question in questions}
+    for name in names:
+        yield name, stage_problems(recipe, name, base, asked, say)
 
 
 def plan_stage(
