@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,12 @@ evaluation:
 """
 
 
-def run(launcher: list[str], recipe: Path, out: Path) -> None:
-    command = [*launcher, "-m", "xreasoner", "run", str(recipe), "--out", str(out)]
+ALONE = (sys.executable,)
+TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def run(launcher: Sequence[str], recipe: Path, out: Path, *changes: str) -> None:
+    command = [*launcher, "-m", "xreasoner", "run", str(recipe), "--out", str(out), *changes]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -42,8 +47,8 @@ def losses(out: Path) -> list[float]:
 def test_two_ranks_come_to_the_same_as_one(tiny_base: Path, tmp_path: Path) -> None:
     recipe, one, two = tmp_path / "ranks.yaml", tmp_path / "one", tmp_path / "two"
     recipe.write_text(RECIPE.format(base=tiny_base))
-    run([sys.executable], recipe, one)
-    run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], recipe, two)
+    run(ALONE, recipe, one)
+    run(TOGETHER, recipe, two)
     assert len(losses(one)) == 3
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     # The base answers the same whoever asks; each rank asked some of the benchmarks.

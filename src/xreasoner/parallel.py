@@ -57,10 +57,9 @@ def joining_again(world: World) -> Iterator[None]:
     (door, *_) = gather([free_port()], world)
     yield
     if world.size > 1:
-        place = f"tcp://{os.environ['MASTER_ADDR']}:{door}"
-        dist.init_process_group(
-            backend_of(world.device), place, PATIENCE, world_size=world.size, rank=world.rank
-        )
+        host = os.environ["MASTER_ADDR"]
+        store = dist.TCPStore(host, door, world.size, world.is_first, PATIENCE)  # type: ignore[attr-defined]
+        dist.init_process_group(backend_of(world.device), None, PATIENCE, world.size, world.rank, store)
 
 
 def free_port() -> int:

@@ -1,8 +1,10 @@
-"""Two trainers with divided weights: each has a vLLM of its own, or both ask one server."""
+"""Two processes: each has a vLLM of its own, or both ask one server."""
 
 from pathlib import Path
 
 import pytest
+from tests.test_ranks import ALONE, RECIPE, TOGETHER
+from tests.test_ranks import run as run_recipe
 from tests.train.rollouts import settings
 from tests.train.two_processes import read_metrics, train_on_two
 
@@ -11,7 +13,7 @@ from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import Silent
 
-SIZES = {"steps": 8, "samples_per_prompt": 16, "prompts_per_step": 4, "lr": 3e-3, "eval_every": 8}
+SIZES = {"steps": 6, "samples_per_prompt": 16, "prompts_per_step": 4, "lr": 3e-3, "eval_every": 6}
 
 
 def test_two_processes_learn_what_one_does(
@@ -33,3 +35,14 @@ def test_two_processes_learn_what_one_does(
         assert any(line["grad_norm"] > 0 for line in learned), name
         rewards = [line["reward"] for line in learned]
         assert rewards == pytest.approx([line["reward"] for line in expected if "reward" in line], abs=0.2)
+
+
+def test_two_processes_share_a_benchmark(vlm: Path, tmp_path: Path) -> None:
+    recipe, one, two = tmp_path / "ranks.yaml", tmp_path / "one", tmp_path / "two"
+    recipe.write_text(RECIPE.format(base=vlm))
+    run_recipe(ALONE, recipe, one, "evaluation.engine=torch", "sft=null")
+    run_recipe(TOGETHER, recipe, two, "evaluation.engine=vllm", "sft=null")
+    asked = sorted(path.name for path in (one / "evals" / "base").glob("*.jsonl"))
+    assert asked == ["bars-image.jsonl", "bars-text.jsonl", "sums-image.jsonl", "sums-text.jsonl"]
+    for name in asked:
+        assert (two / "evals" / "base" / name).read_bytes() == (one / "evals" / "base" / name).read_bytes()
