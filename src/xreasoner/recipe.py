@@ -110,6 +110,8 @@ class GrpoStage(Optimization):
     """Who generates the samples: torch, vllm or server; auto chooses."""
     server: ServerAddress | None = None
     """Where the server of `rollout: server` is; it must let its weights be updated."""
+    rollout_memory: Share = 0.4
+    """The share of a GPU that vLLM may take while it samples; the trainer's states stay where they are."""
     rows: Count = 256
     """How many samples are generated at once."""
     clip_low: Share = 0.2

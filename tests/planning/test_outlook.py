@@ -76,6 +76,21 @@ def test_stages_that_one_process_trains_say_so() -> None:
     assert rl.advice == ("rl: adapters are trained by one process so far; 7 of the GPUs stay idle",)
 
 
+def test_vllm_gets_what_training_leaves() -> None:
+    """A 3B on a card of 24 GB: 6.2 GB of weights, 6.3 with one answer, are 27% of it; training keeps 41%."""
+
+    def advice(*changes: str, model: str = "3B") -> tuple[str, ...]:
+        return look("x-reasoner-3b-lora", "1xRTX4090-24", *changes, model=model)["rl"].advice
+
+    by_choice = "rl: vLLM, which rollout=auto takes where it is installed, fits with rollout_memory=0.58"
+    assert advice() == advice("rl.rollout_memory=0.5") == ()
+    assert advice("rl.rollout_memory=0.2") == (by_choice,)
+    assert advice("rl.rollout_memory=0.2", "rl.rollout=torch") == ()
+    # 15.2 GB of weights twice are more than there is.
+    seven = advice("rl.rollout=vllm", "rl.rows=16", model="7B")
+    assert seven == ("rl: vLLM does not fit beside the training: rollout=torch",)
+
+
 def test_reinforcement_uses_all_cards_each_with_a_copy_to_sample_from() -> None:
     rl = look("x-reasoner-7b", "8xH100-80")["rl"]
     assert (rl.gpus, rl.advice) == (8, ())

@@ -1,5 +1,6 @@
 """Each stage of a recipe on given GPUs: its memory, its cost, and what to change where it does not fit."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from xreasoner.planning.gpus import Gpus
 from xreasoner.planning.memory import BFLOAT16, FLOAT32, Memory, Trained
 from xreasoner.planning.shapes import Shape
 from xreasoner.recipe import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
+from xreasoner.rollout.choose import VLLM_FROM
 
 PROMPT = 512
 """Tokens allowed for a question where only the budgets of its answer are set."""
@@ -53,6 +55,8 @@ def stage_outlook(name: str, stage: Stage, shape: Shape, gpus: Gpus, amount: Amo
     phases = phases_of(stage, shape, used)
     fits = all(phase.memory.total <= gpus.memory for phase in phases)
     advice = [] if fits else list(remedies(name, stage, shape, gpus))
+    if fits and isinstance(stage, GrpoStage):
+        advice += vllm_remedies(name, stage, shape, used)
     if used.count < gpus.count:
         idle = gpus.count - used.count
         advice.append(f"{name}: adapters are trained by one process so far; {idle} of the GPUs stay idle")
@@ -106,6 +110,26 @@ def phases_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[Phase, ...]:
         Phase("update", replace(update, weights=update.weights + beside)),
         Phase("answers", replace(answers, optimizer=update.optimizer)),
     )
+
+
+def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iterator[str]:
+    """Where vLLM would sample and cannot: its copy of the weights and one answer are the least it needs, and
+    what training leaves is the most it can get."""
+    by_choice = stage.rollout == "auto" and shape.parameters >= VLLM_FROM["cuda"]
+    if stage.rollout != "vllm" and not by_choice:
+        return
+    trained, width = trained_by(stage, shape, gpus.count), compute_width(stage)
+    tokens = PROMPT + stage.think_budget + stage.answer_budget
+    least = width * shape.parameters + memory.kv_cache(shape, 1, tokens, width)
+    taken = memory.weights(trained) + memory.optimizer(trained) + memory.system(gpus.memory)
+    lowest, highest = least / gpus.memory, 1 - taken / gpus.memory
+    if lowest <= stage.rollout_memory <= highest:
+        return
+    who = f"{name}: vLLM{', which rollout=auto takes where it is installed,' if by_choice else ''}"
+    if math.floor(100 * highest) >= 100 * lowest:
+        yield f"{who} fits with rollout_memory={math.floor(100 * highest) / 100:.2f}"
+    else:
+        yield f"{who} does not fit beside the training: rollout=torch"
 
 
 def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]:

@@ -17,9 +17,6 @@ from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine import TorchEngine
 from xreasoner.train.trainee import Trainee
 
-SHARED_GPU = 0.4
-"""The share of a GPU that vLLM may take while it samples and the trainer's states stay where they are."""
-
 
 class FollowingEngine(Engine, Protocol):
     """An engine with weights of its own."""
@@ -68,7 +65,7 @@ def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Iterator
         case "vllm":
             from xreasoner.rollout.vllm_engine import VllmEngine
 
-            engine = VllmEngine(start, trainee.compute_dtype, settings.rows, SHARED_GPU)
+            engine = VllmEngine(start, trainee.compute_dtype, settings.rows, settings.rollout_memory)
             yield Sampler(engine, trainee, engine)
             with joining_again(world):
                 engine.close()
