@@ -85,10 +85,15 @@ def trained_by(stage: Stage, shape: Shape, gpus: int) -> Trained:
     )
 
 
+def longest_answer(asked: GrpoStage | Evaluation) -> int:
+    """With its question."""
+    return PROMPT + asked.think_budget + asked.answer_budget
+
+
 def longest_row(stage: Stage) -> int:
     """A sequence longer than a row has a row of its own."""
     if isinstance(stage, GrpoStage):
-        return max(stage.tokens_per_microbatch, PROMPT + stage.think_budget + stage.answer_budget)
+        return max(stage.tokens_per_microbatch, longest_answer(stage))
     return max(stage.tokens_per_microbatch, stage.max_length)
 
 
@@ -104,7 +109,7 @@ def phases_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[Phase, ...]:
     beside = reference + (width * shape.parameters if gpus.count > 1 else 0.0)
     held = FLOAT32 * shape.parameters / gpus.count if not stage.lora else memory.weights(trained)
     rows = rows_at_once(stage, gpus.count)
-    tokens = PROMPT + stage.think_budget + stage.answer_budget
+    tokens = longest_answer(stage)
     answers = memory.generating(shape, held + beside, rows, tokens, width, gpus.memory)
     return (
         Phase("update", replace(update, weights=update.weights + beside)),
@@ -118,9 +123,9 @@ def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iter
     by_choice = stage.rollout == "auto" and shape.parameters >= VLLM_FROM["cuda"]
     if stage.rollout != "vllm" and not by_choice:
         return
-    trained, width = trained_by(stage, shape, gpus.count), compute_width(stage)
-    tokens = PROMPT + stage.think_budget + stage.answer_budget
-    least = width * shape.parameters + memory.kv_cache(shape, 1, tokens, width)
+    trained = trained_by(stage, shape, gpus.count)
+    tokens = longest_answer(stage)
+    least = trained.compute * shape.parameters + memory.kv_cache(shape, 1, tokens, trained.compute)
     taken = memory.weights(trained) + memory.optimizer(trained) + memory.system(gpus.memory)
     lowest, highest = least / gpus.memory, 1 - taken / gpus.memory
     if lowest <= stage.rollout_memory <= highest:
@@ -183,7 +188,7 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
 def evaluation_outlook(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Outlook:
     """Every GPU holds the whole model, its eyes included, and asks its share of the questions."""
     width = FLOAT32 if evaluation.dtype == "float32" else BFLOAT16
-    tokens = PROMPT + evaluation.think_budget + evaluation.answer_budget
+    tokens = longest_answer(evaluation)
     held = width * (shape.parameters + shape.vision)
     used = memory.generating(shape, held, evaluation.rows, tokens, width, gpus.memory)
     advice = []
