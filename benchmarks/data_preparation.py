@@ -20,8 +20,8 @@ from xreasoner.data.sources import training_problems
 from xreasoner.data.store import Store
 from xreasoner.data.tokens import TokenStore, token_store
 from xreasoner.models.load import load_tokenizer
-from xreasoner.recipe import JsonlData
-from xreasoner.recipe_file import check
+from xreasoner.recipe.file import check
+from xreasoner.recipe.schema import JsonlData
 
 TOKENISED = "token store and plan of the steps"
 PLAIN: dict[str, Any] = {"duplicates": "keep", "decontaminate": False}

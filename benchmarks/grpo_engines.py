@@ -26,10 +26,10 @@ from xreasoner.data.sources import training_problems
 from xreasoner.miniworld.problems import GENERAL, make_problems
 from xreasoner.models.load import load
 from xreasoner.parallel import join_world
-from xreasoner.recipe import GrpoStage
-from xreasoner.recipe_file import read_recipe
+from xreasoner.recipe.file import read_recipe
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train import grpo
 from xreasoner.train.groups import Rewarder
 from xreasoner.train.progress import Silent

@@ -30,7 +30,7 @@ from trl import GRPOTrainer
 
 from side_by_side import CLOCKS, alternate, entry, measure_with, record, write_model, written_problems
 from trl_peer import grpo_config, prompt_texts
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem, Score
 from xreasoner.train import grpo
 from xreasoner.train.progress import Silent

@@ -15,9 +15,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from apart import peak_mib, run_apart
 from xreasoner.chat.template import Example
-from xreasoner.models.attention import packed_attention
-from xreasoner.planning import memory
-from xreasoner.planning.shapes import Shape, read_shape
+from xreasoner.estimate import memory
+from xreasoner.estimate.shapes import Shape, read_shape
+from xreasoner.models.packed_attention import packed_attention
 from xreasoner.train.loss import NegativeLogLikelihood, pack
 from xreasoner.train.optim import adamw
 

@@ -25,7 +25,7 @@ from xreasoner.chat.template import encode_prompt, problem_prompt
 from xreasoner.models.load import load
 from xreasoner.records import Prompt, Sampling
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 CAP = 256
 

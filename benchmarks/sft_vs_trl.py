@@ -27,7 +27,7 @@ from trl import SFTConfig, SFTTrainer
 
 from side_by_side import CLOCKS, alternate, entry, measure_with, record, write_model, written_problems
 from xreasoner.chat.template import Example, training_example
-from xreasoner.recipe import SftStage
+from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.train import sft
 from xreasoner.train.progress import Silent

@@ -31,7 +31,7 @@ from trl_peer import grpo_config, prompt_texts
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION
 from xreasoner.miniworld.problems import make_items, phrase
 from xreasoner.models.load import load_tokenizer
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.rewards.grade import Grader
 from xreasoner.train import grpo
 from xreasoner.train.progress import Silent

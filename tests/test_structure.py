@@ -15,18 +15,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 OURS = [path for folder in ("src", "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cli", "__main__", "cli_data", "cli_benchmarks", "cli_eval", "cli_serve", "cli_console"),
+    ("cli", "__main__"),
     ("pipeline",),
-    ("measure",),
-    ("plan",),
-    ("train", "evals", "report", "distill", "planning", "serve"),
+    ("train", "evals", "report", "distill", "estimate", "serve"),
     ("rollout", "rewards", "data", "chat", "models", "miniworld"),
-    ("recipe_file", "journal"),
-    ("recipe_errors", "parallel", "run"),
-    ("recipe",),
-    ("recipe_data",),
-    ("recipe_settings",),
-    ("records", "files"),
+    ("parallel",),
+    ("recipe", "storage"),
+    ("records",),
 )
 """From the top down; a part may import its own layer and those below it."""
 
@@ -99,7 +94,8 @@ LIGHT = sorted(
     module
     for module in MODULES
     if module.startswith("xreasoner.rewards.")
-    or module in ("xreasoner.records", "xreasoner.chat.think", "xreasoner.plan", "xreasoner.cli")
+    or module
+    in ("xreasoner.records", "xreasoner.chat.think", "xreasoner.pipeline.stages", "xreasoner.cli.main")
     or part_of(module) in ("recipe", "recipe_file", "recipe_errors", "run")
 )
 

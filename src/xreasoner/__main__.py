@@ -1,5 +1,5 @@
 """`python -m xreasoner`, as torchrun calls it."""
 
-from xreasoner.cli import main
+from xreasoner.cli.main import main
 
 main()

@@ -8,7 +8,7 @@ from tests.data import true_schemas as schemas
 
 from xreasoner.data.candidates import Candidate, LeftOut
 from xreasoner.data.corpora.read import read_corpus
-from xreasoner.recipe_data import (
+from xreasoner.recipe.data import (
     CorpusData,
     Gsm8kData,
     MedqaData,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.evals.scripted import Killed, ScriptedEngine, problem
 
-from xreasoner.cli_data import refuse_another
+from xreasoner.cli.data import refuse_another
 from xreasoner.data.checks import read_rates
 from xreasoner.data.pass_rate import measure_pass_rates
 from xreasoner.records import Sampling

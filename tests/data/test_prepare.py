@@ -16,8 +16,8 @@ from xreasoner.data.report import quantiles
 from xreasoner.data.stats import bars, draw_histogram, print_report
 from xreasoner.data.store import Store
 from xreasoner.models.load import load_tokenizer
-from xreasoner.recipe import Recipe
-from xreasoner.recipe_file import check
+from xreasoner.recipe.file import check
+from xreasoner.recipe.schema import Recipe
 from xreasoner.records import Problem
 
 

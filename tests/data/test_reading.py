@@ -15,7 +15,7 @@ from tests.data import true_schemas as schemas
 from xreasoner.data.candidates import Candidate, LeftOut
 from xreasoner.data.corpora.read import candidate_of, read_corpus
 from xreasoner.data.reading import _hub_rows, read_rows, table_files
-from xreasoner.recipe_data import (
+from xreasoner.recipe.data import (
     CorpusData,
     Gsm8kData,
     MedqaData,

@@ -12,7 +12,7 @@ from xreasoner.data.sources import (
     split_held_out,
     training_problems,
 )
-from xreasoner.recipe import JsonlData, MiniworldData
+from xreasoner.recipe.schema import JsonlData, MiniworldData
 from xreasoner.records import Problem
 
 TRAIN = MiniworldData(source="miniworld", families=("sums", "bars"), steps=(1, 3), count=30)

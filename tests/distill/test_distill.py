@@ -23,8 +23,8 @@ from xreasoner.data.sources import training_problems
 from xreasoner.distill.run import Summary, distill
 from xreasoner.distill.settings import Distillation, read_distillation
 from xreasoner.distill.teacher import teacher_engine
-from xreasoner.recipe import JsonlData
-from xreasoner.recipe_data import TableData
+from xreasoner.recipe.data import TableData
+from xreasoner.recipe.schema import JsonlData
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
@@ -326,8 +326,8 @@ def test_a_small_model_behind_a_server_answers_as_in_process(tiny_base: Path, tm
     """The same greedy answers by HTTP and in process."""
     from xreasoner.models.load import load
     from xreasoner.records import Message
-    from xreasoner.rollout.api_engine import ApiEngine, Server
-    from xreasoner.rollout.torch_engine import TorchEngine
+    from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+    from xreasoner.rollout.torch_engine.engine import TorchEngine
 
     engine = TorchEngine(load(tiny_base))
 

@@ -9,7 +9,7 @@ import pytest
 from xreasoner.data.sources import training_problems
 from xreasoner.evals.asked import asked_benchmarks
 from xreasoner.miniworld.problems import make_items, split_of
-from xreasoner.recipe import JsonlBenchmark, MiniworldBenchmark, MiniworldData, PublishedBenchmark
+from xreasoner.recipe.schema import JsonlBenchmark, MiniworldBenchmark, MiniworldData, PublishedBenchmark
 
 TRAIN = MiniworldData(source="miniworld", families=("sums",), steps=(1, 3), count=30)
 

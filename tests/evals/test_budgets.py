@@ -16,7 +16,7 @@ from xreasoner.models.load import load
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Begun
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 SAMPLING = Sampling(n=2, temperature=1.0, think_budget=24, answer_budget=6, seed=3)
 BUDGETS = (0, 5, 12)

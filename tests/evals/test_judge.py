@@ -12,7 +12,7 @@ from xreasoner.evals.judge import judge_run, judged
 from xreasoner.evals.regrade import regrade
 from xreasoner.evals.samples import Sample, read_samples, write_samples
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.api_engine import ApiEngine, Server
+from xreasoner.rollout.server_engine.engine import ApiEngine, Server
 
 ROUNDABOUT = "First I looked.\nIt cannot be Yes.\nNor is anything missing, so there is one left."
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xreasoner.evals.quick import INSTRUCTION, Wish, read_budgets, read_paths, wished_recipe
-from xreasoner.recipe import ProbeBenchmark, PublishedBenchmark
+from xreasoner.recipe.schema import ProbeBenchmark, PublishedBenchmark
 
 RECIPE = """
 name: mine

@@ -8,8 +8,8 @@ import torch
 from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Rollout, Sampling
-from xreasoner.rollout.sampler import Draw
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.torch_engine.sampler import Draw
 
 Write = Callable[[Loaded, str, Sampling], Rollout]
 BOTH = pytest.mark.parametrize("loaded_name", ["text_loaded", "letter_loaded"])
@@ -28,7 +28,7 @@ def write(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Prompt]) -> Write:
         def scripted(logits: torch.Tensor, *_: object) -> Draw:
             return Draw(torch.full(logits.shape[:1], next(tokens)), torch.full(logits.shape[:1], -1.0))
 
-        monkeypatch.setattr("xreasoner.rollout.batch.draw", scripted)
+        monkeypatch.setattr("xreasoner.rollout.torch_engine.scheduler.draw", scripted)
         (rollout,) = TorchEngine(loaded).generate([ask("p", "w1")], sampling)
         return rollout
 

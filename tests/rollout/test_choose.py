@@ -7,11 +7,11 @@ import torch
 
 from xreasoner.models.load import load
 from xreasoner.models.resolve import resolve_model
-from xreasoner.recipe import Evaluation, GrpoStage
+from xreasoner.recipe.schema import Evaluation, GrpoStage
 from xreasoner.rollout import choose
 from xreasoner.rollout.choose import choose_engine, foregone, open_engine, parameters
-from xreasoner.rollout.torch_engine import TorchEngine
-from xreasoner.rollout.vllm_version import why_not_vllm
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.vllm_engine.version import why_not_vllm
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -66,8 +66,8 @@ def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.
     [(None, "not installed"), ("0.11.2", "older than 0.32"), ("0.32.1", None), ("1.0", None)],
 )
 def test_an_old_vllm_is_none(found: str | None, said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xreasoner.rollout.vllm_version.find_spec", lambda _: found)
-    monkeypatch.setattr("xreasoner.rollout.vllm_version._version", lambda _: found)
+    monkeypatch.setattr("xreasoner.rollout.vllm_engine.version.find_spec", lambda _: found)
+    monkeypatch.setattr("xreasoner.rollout.vllm_engine.version._version", lambda _: found)
     trouble = why_not_vllm()
     assert trouble is None if said is None else said in str(trouble) and "\n" not in str(trouble)
 

@@ -2,7 +2,7 @@
 
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Sampling
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vocabulary import read_vocabulary
 
 MARKS = (

@@ -9,8 +9,8 @@ from tests.serve.conftest import ANSWER, THOUGHT, serving
 
 from xreasoner.models.load import Loaded
 from xreasoner.records import Message, Prompt, Sampling
-from xreasoner.rollout.api_engine import ApiEngine, Server, ServerRollout
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.server_engine.engine import ApiEngine, Server, ServerRollout
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.serve.http import Server as HttpServer
 from xreasoner.serve.settings import ServeSettings
 

@@ -11,8 +11,8 @@ from xreasoner.chat.template import problem_prompt
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import Loaded
 from xreasoner.records import Problem, Rollout, Sampling
-from xreasoner.rollout.api_wire import as_message
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.server_engine.wire import as_message
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.serve.http import Server
 
 VIEWS = ("text", "image")

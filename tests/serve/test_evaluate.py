@@ -12,9 +12,9 @@ from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import Loaded
 from xreasoner.records import Sampling
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.api_engine import ApiEngine, Server
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.serve.http import Server as HttpServer
 
 SAMPLING = Sampling(think_budget=24, answer_budget=12)

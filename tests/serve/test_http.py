@@ -164,7 +164,7 @@ def test_an_engine_that_breaks_costs_one_answer(server: Server, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("xreasoner.rollout.batch.draw", broken)
+    monkeypatch.setattr("xreasoner.rollout.torch_engine.scheduler.draw", broken)
     assert "out of memory" in refused(post(server, body()), 500)
     monkeypatch.undo()
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem, Rollout, Score
 from xreasoner.train.advantages import group_advantages
 from xreasoner.train.groups import Group

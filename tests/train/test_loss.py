@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import GemmaConfig, GemmaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from xreasoner.chat.template import Example
-from xreasoner.models.attention import packed_attention
+from xreasoner.models.packed_attention import packed_attention
 from xreasoner.train.loss import NegativeLogLikelihood, pack
 
 CPU = torch.device("cpu")

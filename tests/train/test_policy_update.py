@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from xreasoner.parallel import join_world
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.groups import Group, learned_tokens
 from xreasoner.train.policy_update import Gradient, add_reference, backward, policy_rows
 from xreasoner.train.trainee import Trainee, open_trainee

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from xreasoner.chat.template import training_example
 from xreasoner.data.tokens import token_store
 from xreasoner.parallel import join_world
-from xreasoner.recipe import Lora, SftStage
+from xreasoner.recipe.schema import Lora, SftStage
 from xreasoner.records import Problem
 from xreasoner.train import sft
 from xreasoner.train.progress import Silent

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from xreasoner.recipe import GrpoStage, SftStage
+from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.records import Problem
 
 TRAIN = """
 import json, sys
 from pathlib import Path
 from pydantic import TypeAdapter
-from xreasoner.recipe import GrpoStage, SftStage
+from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import Silent

@@ -17,10 +17,10 @@ from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.checkpoint import save_model
 from xreasoner.models.load import Loaded, load, load_tokenizer
 from xreasoner.models.surgery import detach
-from xreasoner.recipe_settings import ServerAddress
+from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Message, Part, Picture, Problem, Prompt
-from xreasoner.rollout.torch_engine import TorchEngine
-from xreasoner.rollout.vllm_engine import VllmEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.vllm_engine.engine import VllmEngine
 from xreasoner.train.progress import Silent
 from xreasoner.train.sft import train_sft
 

@@ -11,7 +11,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from xreasoner.parallel import free_port
-from xreasoner.recipe_settings import ServerAddress
+from xreasoner.recipe.settings import ServerAddress
 
 PATIENCE = 300
 # Compiling the ranks of log-probabilities, which nobody reads, takes longer than the tests.
@@ -19,7 +19,7 @@ ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
 POLICY = """
 {python} -m vllm.entrypoints.openai.api_server --model {model} --served-model-name policy --port {port}
 --weight-transfer-config {{"backend":"gloo"}} --logprobs-mode processed_logprobs
---logits-processors xreasoner.rollout.vllm_ban:BannedTokens --generation-config vllm
+--logits-processors xreasoner.rollout.vllm_engine.banned_tokens:BannedTokens --generation-config vllm
 --dtype float32 --enforce-eager --no-enable-chunked-prefill
 --kv-cache-memory-bytes 134217728 --max-num-seqs 32
 """

@@ -12,8 +12,8 @@ from xreasoner.chat.template import encode_prompt
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.engine import Begun, Engine
-from xreasoner.rollout.torch_engine import TorchEngine
-from xreasoner.rollout.vllm_engine import VllmEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
 Results = dict[tuple[str, int], Rollout]
 BUDGETS = {

@@ -12,8 +12,8 @@ from xreasoner.models.load import Loaded
 from xreasoner.parallel import join_world
 from xreasoner.records import Prompt, Sampling
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.torch_engine import TorchEngine
-from xreasoner.rollout.vllm_engine import VllmEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.vllm_engine.engine import VllmEngine
 from xreasoner.train.samplers import TrainedWeights
 from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
 

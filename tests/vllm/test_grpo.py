@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.train.rollouts import settings
 
-from xreasoner.recipe_settings import ServerAddress
+from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import Silent

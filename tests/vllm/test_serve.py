@@ -15,8 +15,8 @@ from tests.vllm.servers import running
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import free_port
 from xreasoner.records import Message, Prompt, Sampling
-from xreasoner.rollout.api_engine import ApiEngine, Server
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 OPTIONS = "--dtype float32 --max-num-seqs 32"
 GREEDY = {"samples": 1, "temperature": 0.0, "answer_budget": 8}

@@ -14,7 +14,7 @@ from tests.vllm.conftest import draw_picture
 from tests.vllm.test_serve import served
 
 from xreasoner.records import Message, Picture, Prompt, Sampling
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 NAME = "tiny"
 PICTURE = draw_picture(3, 2, 5)

@@ -10,10 +10,10 @@ from tests.vllm.test_engine_weights import assert_close, learn_something, logpro
 
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import free_port, join_world
-from xreasoner.recipe_settings import ServerAddress
+from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Prompt, Sampling
-from xreasoner.rollout.torch_engine import TorchEngine
-from xreasoner.rollout.vllm_server import VllmServer
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.vllm_engine.server import VllmServer
 from xreasoner.train.samplers import TrainedWeights
 from xreasoner.train.trainee import open_trainee
 

@@ -8,7 +8,7 @@ from tests.test_ranks import run as run_recipe
 from tests.train.rollouts import settings
 from tests.train.two_processes import read_metrics, train_on_two
 
-from xreasoner.recipe_settings import ServerAddress
+from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.progress import Silent

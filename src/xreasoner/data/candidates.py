@@ -7,7 +7,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
-from xreasoner.recipe_data import Columns
+from xreasoner.recipe.data import Columns
 from xreasoner.records import Kind, Problem
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xreasoner.chat.think import write_thought
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.duplicates import asked_text
-from xreasoner.recipe_data import PassRates
+from xreasoner.recipe.data import PassRates
 from xreasoner.rewards.grade import Grader
 
 if TYPE_CHECKING:

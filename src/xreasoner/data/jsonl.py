@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xreasoner.data.candidates import BadRowError, keyed, text_column
-from xreasoner.recipe_data import Columns, JsonlTable
+from xreasoner.recipe.data import Columns, JsonlTable
 from xreasoner.records import Picture, Problem
 
 Row = Mapping[str, Any]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.files import drop_torn_line
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
+from xreasoner.storage.files import drop_torn_line
 
 PROBLEMS_AT_ONCE = 512
 

@@ -24,12 +24,12 @@ from xreasoner.data.sources import (
     training_problems,
 )
 from xreasoner.data.store import Store, Writer
-from xreasoner.files import folder_written_atomically, sweep, write_json
-from xreasoner.recipe import Recipe, Stage
-from xreasoner.recipe_data import Corpus, Filters, JsonlData
+from xreasoner.recipe.data import Corpus, Filters, JsonlData
+from xreasoner.recipe.schema import Recipe, Stage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
-from xreasoner.run import fingerprint, waiting_lock
+from xreasoner.storage.files import folder_written_atomically, sweep, write_json
+from xreasoner.storage.run_folder import fingerprint, waiting_lock
 
 FORM = 1
 """Of prepared data; another number makes everything again."""

@@ -11,7 +11,7 @@ from xreasoner.data.jsonl import read_table
 from xreasoner.data.store import Store
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.problems import CHOICE_SHARE, make_items, phrase, read_problem
-from xreasoner.recipe import (
+from xreasoner.recipe.schema import (
     DataSource,
     JsonlData,
     MiniworldData,

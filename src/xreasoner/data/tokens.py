@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from xreasoner.chat.template import Example, training_ids
 from xreasoner.data.packing import shuffled
 from xreasoner.data.sources import problems_fingerprint
-from xreasoner.files import folder_written_atomically, sweep
 from xreasoner.records import Problem
-from xreasoner.run import Manifest, fingerprint, read_manifest
+from xreasoner.storage.files import folder_written_atomically, sweep
+from xreasoner.storage.run_folder import Manifest, fingerprint, read_manifest
 
 TOGETHER = 64
 """Problems that are tokenised at once."""

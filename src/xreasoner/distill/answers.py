@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from xreasoner.files import drop_torn_line
 from xreasoner.records import Rollout
-from xreasoner.rollout.api_engine import ServerRollout
+from xreasoner.rollout.server_engine.engine import ServerRollout
+from xreasoner.storage.files import drop_torn_line
 
 
 class Key(NamedTuple):

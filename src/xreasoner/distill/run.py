@@ -15,11 +15,11 @@ from xreasoner.data.report import LeftOutFile
 from xreasoner.distill.answers import AnswerFile, Key
 from xreasoner.distill.judge import hinted, judge
 from xreasoner.distill.settings import Distillation, ServerTeacher
-from xreasoner.files import write_json, written_atomically
 from xreasoner.records import Message, Problem, Prompt, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
-from xreasoner.run import first_difference, locked
+from xreasoner.storage.files import write_json, written_atomically
+from xreasoner.storage.run_folder import first_difference, locked
 
 QUESTIONS_AT_ONCE = 512
 SECONDS_BETWEEN_LINES = 10.0

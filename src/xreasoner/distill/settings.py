@@ -6,10 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xreasoner.recipe import Dtype, StageName
-from xreasoner.recipe_data import TrainingData
-from xreasoner.recipe_file import read_raw, validate
-from xreasoner.recipe_settings import (
+from xreasoner.recipe.data import TrainingData
+from xreasoner.recipe.file import read_raw, validate
+from xreasoner.recipe.schema import Dtype, StageName
+from xreasoner.recipe.settings import (
     Budget,
     Count,
     ExitBy,

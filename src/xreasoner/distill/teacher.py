@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from xreasoner.distill.settings import LocalTeacher, ServerTeacher
 from xreasoner.records import Prompt, Rollout, Sampling
-from xreasoner.rollout.api_engine import ApiEngine, Server
 from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.server_engine.engine import ApiEngine, Server
 
 
 def teacher_engine(teacher: ServerTeacher | LocalTeacher) -> Engine:

@@ -9,7 +9,7 @@ from xreasoner.data.probe import make_probe
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.benchmarks.load import load_benchmark
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
-from xreasoner.recipe import (
+from xreasoner.recipe.schema import (
     BenchmarkSource,
     JsonlBenchmark,
     Manner,

@@ -11,12 +11,12 @@ from pathlib import Path
 from xreasoner.evals.regrade import Regraded, finished, problem_of, with_score
 from xreasoner.evals.samples import Sample, read_samples, write_samples
 from xreasoner.evals.summary import summarise
-from xreasoner.files import write_json
 from xreasoner.records import Message, Prompt, Rollout, Sampling
 from xreasoner.rewards.answers import outside_thought
 from xreasoner.rewards.choice import LETTERS
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
+from xreasoner.storage.files import write_json
 
 NONE = "NONE"
 ASKED = (

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xreasoner.recipe import Recipe
-from xreasoner.recipe_file import check, override_into, read_raw
+from xreasoner.recipe.file import check, override_into, read_raw
+from xreasoner.recipe.schema import Recipe
 
 INSTRUCTION = (
     "Reason step by step within <think> </think>. Then give the final answer within <answer> </answer>; "

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from xreasoner.evals.samples import Sample, read_samples, write_samples
 from xreasoner.evals.summary import summarise
-from xreasoner.files import write_json
 from xreasoner.records import Kind, Problem, Score
 from xreasoner.rewards.grade import Grader
+from xreasoner.storage.files import write_json
 
 
 @dataclass(frozen=True)

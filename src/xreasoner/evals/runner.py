@@ -11,10 +11,10 @@ from xreasoner.evals.progress import Progress, Show
 from xreasoner.evals.samples import Key, Sample, to_line, write_samples
 from xreasoner.evals.summary import Result, result_of
 from xreasoner.evals.task import ALONE, Share, Task, picture_name
-from xreasoner.files import drop_torn_line, write_atomically, write_json
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Begun, Engine, go_on
+from xreasoner.storage.files import drop_torn_line, write_atomically, write_json
 
 Answers = Callable[[Sequence[Key]], Iterable[Sample]]
 """Given the samples still open, their answers as they come."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from xreasoner.files import write_atomically
+from xreasoner.storage.files import write_atomically
 
 Key = tuple[str, int]
 """A problem's id and the number of the sample."""

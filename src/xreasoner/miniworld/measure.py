@@ -9,7 +9,7 @@ from xreasoner.miniworld.problems import FAMILIES, View, make_items, phrase, rea
 from xreasoner.models.load import load
 from xreasoner.records import Problem, Sampling
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 SAMPLING = Sampling(think_budget=128, answer_budget=64)
 ONE_STEP_SUMS = 60

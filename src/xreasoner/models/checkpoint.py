@@ -16,8 +16,8 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xreasoner.files import folder_written_atomically, written_atomically
 from xreasoner.parallel import World, wait_for_all
+from xreasoner.storage.files import folder_written_atomically, written_atomically
 
 STATE_FILE = "state.pt"
 GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False)

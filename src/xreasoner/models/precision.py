@@ -2,7 +2,7 @@
 
 import torch
 
-from xreasoner.recipe import Dtype
+from xreasoner.recipe.schema import Dtype
 
 
 def compute_dtype(asked: Dtype, device: torch.device) -> torch.dtype:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xreasoner.files import unfinished
+from xreasoner.storage.files import unfinished
 
 TEXT_FILES = (
     "tokenizer.json",

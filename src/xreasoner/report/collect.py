@@ -17,8 +17,8 @@ from xreasoner.evals.benchmark import Modality, Role
 from xreasoner.evals.samples import Sample, read_samples
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.transfer import Comparison, Subset, compare_stages, corrected
-from xreasoner.files import write_json
 from xreasoner.report.budgets import BudgetRow, read_budgets
+from xreasoner.storage.files import write_json
 
 BASE = "base"
 PICTURES = "pictures"

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from xreasoner.files import write_atomically
 from xreasoner.report.collect import Results, collect, write_results
 from xreasoner.report.html import page
+from xreasoner.storage.files import write_atomically
 
 
 def write_report(run_dir: Path, references: Sequence[str] = ()) -> Results:

@@ -10,12 +10,12 @@ import torch
 from xreasoner.models.config import read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
-from xreasoner.recipe import Dtype, Evaluation
-from xreasoner.recipe_settings import EngineName, ServerAddress
-from xreasoner.rollout.api_engine import ApiEngine, Server
+from xreasoner.recipe.schema import Dtype, Evaluation
+from xreasoner.recipe.settings import EngineName, ServerAddress
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.torch_engine import TorchEngine
-from xreasoner.rollout.vllm_version import why_not_vllm
+from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.vllm_engine.version import why_not_vllm
 
 Chosen = Literal["torch", "vllm", "server"]
 VLLM_FROM = {"cpu": 1e7, "cuda": 1e9}
@@ -40,7 +40,7 @@ def open_checkpoint(
     precision = compute_dtype(dtype, device)
     if choose_engine(asked, checkpoint, device) == "torch":
         return TorchEngine(load(checkpoint, device, precision), max_rows=rows)
-    from xreasoner.rollout.vllm_engine import VllmEngine
+    from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
     return VllmEngine(checkpoint, precision, rows)
 

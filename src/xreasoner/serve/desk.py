@@ -8,9 +8,9 @@ from uuid import uuid4
 
 from xreasoner.models.load import Loaded
 from xreasoner.records import Rollout
-from xreasoner.rollout.batch import Batch
-from xreasoner.rollout.seat import Group, Seat
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.rollout.torch_engine.scheduler import Batch
+from xreasoner.rollout.torch_engine.slots import Group, Seat
 from xreasoner.serve.limits import Wanted
 from xreasoner.serve.prompts import Asked
 from xreasoner.serve.refusal import RefusalError

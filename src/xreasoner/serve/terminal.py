@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from xreasoner.records import Message, Picture
-from xreasoner.rollout.api_wire import as_message
+from xreasoner.rollout.server_engine.wire import as_message
 from xreasoner.serve.refusal import RefusalError
 from xreasoner.serve.service import Service
 

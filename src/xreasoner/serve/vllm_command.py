@@ -11,7 +11,7 @@ import torch
 
 from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.models.config import has_vision
-from xreasoner.rollout.vllm_options import cpu_cache_bytes
+from xreasoner.rollout.vllm_engine.options import cpu_cache_bytes
 from xreasoner.serve.settings import ServeSettings
 
 PARSER_FILE = Path(__file__).with_name("vllm_parser.py")
@@ -39,7 +39,7 @@ def vllm_command(checkpoint: Path, settings: ServeSettings, more: Sequence[str] 
     command += ["--reasoning-config", json.dumps(exit_text)]
     command += ["--override-generation-config", json.dumps(defaults(checkpoint, settings))]
     # A model asked in pictures must not draw any: their marks are forbidden, as in training.
-    command += ["--logits-processors", "xreasoner.rollout.vllm_ban:BannedTokens"]
+    command += ["--logits-processors", "xreasoner.rollout.vllm_engine.banned_tokens:BannedTokens"]
     if not torch.cuda.is_available():
         command += _on_cpu()
     if has_vision(checkpoint):

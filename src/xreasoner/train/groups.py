@@ -7,7 +7,7 @@ from functools import lru_cache
 from xreasoner.chat.template import Example, problem_prompt
 from xreasoner.data.packing import shuffled
 from xreasoner.parallel import World, gather, share
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem, Prompt, Rollout, Sampling, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine

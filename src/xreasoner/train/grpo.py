@@ -10,12 +10,12 @@ from pathlib import Path
 
 from torch.optim import Optimizer
 
-from xreasoner.files import folder_written_atomically
 from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.parallel import World, join_world, seed_step, wait_for_all
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
+from xreasoner.storage.files import folder_written_atomically
 from xreasoner.train.groups import Batch, Rewarder, learned_tokens
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from xreasoner.chat.template import Example
-from xreasoner.models.attention import Segments
+from xreasoner.models.packed_attention import Segments
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from xreasoner.files import drop_torn_line, write_atomically
 from xreasoner.parallel import World
+from xreasoner.storage.files import drop_torn_line, write_atomically
 
 
 class MetricsFile:

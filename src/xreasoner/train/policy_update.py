@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from xreasoner.data.packing import cut_rows
-from xreasoner.models.attention import packed_attention
+from xreasoner.models.packed_attention import packed_attention
 from xreasoner.parallel import share, total
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.groups import Group, families, is_learned
 from xreasoner.train.loss import Family, Row, pack_families
 from xreasoner.train.policy_loss import divergence, importance, is_clipped, surrogate

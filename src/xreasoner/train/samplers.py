@@ -10,11 +10,11 @@ from torch import Tensor
 
 from xreasoner.models.load import Loaded, load
 from xreasoner.parallel import joining_again, whole
-from xreasoner.recipe import GrpoStage
+from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.choose import choose_engine
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.torch_engine import TorchEngine
+from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train.trainee import Trainee
 
 
@@ -63,14 +63,14 @@ def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Iterator
             loaded = Loaded(trainee.lm, trainee.tokenizer, None)
             yield Sampler(TorchEngine(loaded, max_rows=settings.rows), trainee)
         case "vllm":
-            from xreasoner.rollout.vllm_engine import VllmEngine
+            from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
             engine = VllmEngine(start, trainee.compute_dtype, settings.rows, settings.rollout_memory)
             yield Sampler(engine, trainee, engine)
             with joining_again(world):
                 engine.close()
         case "server":
-            from xreasoner.rollout.vllm_server import VllmServer
+            from xreasoner.rollout.vllm_engine.server import VllmServer
 
             assert settings.server is not None
             server = VllmServer(settings.server, start, world)

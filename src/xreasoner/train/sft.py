@@ -8,12 +8,12 @@ import torch
 
 from xreasoner.data.packing import cut_rows, plan_steps
 from xreasoner.data.tokens import TokenStore, open_tokens, token_store
-from xreasoner.files import write_json
-from xreasoner.models.attention import packed_attention
 from xreasoner.models.checkpoint import load_state, save_state
+from xreasoner.models.packed_attention import packed_attention
 from xreasoner.parallel import join_world, seed_step, total, wait_for_all
-from xreasoner.recipe import SftStage
+from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
+from xreasoner.storage.files import write_json
 from xreasoner.train.loss import pack
 from xreasoner.train.metrics import metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable

@@ -14,7 +14,7 @@ from xreasoner.models.config import has_vision, read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
 from xreasoner.parallel import World, seed_step, shard, wait_for_all
-from xreasoner.recipe import Lora, Optimization
+from xreasoner.recipe.schema import Lora, Optimization
 from xreasoner.train.loss import NegativeLogLikelihood
 
 

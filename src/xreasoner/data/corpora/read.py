@@ -9,7 +9,7 @@ from typing import Any
 from xreasoner.data.candidates import BadRowError, Candidate, LeftOut
 from xreasoner.data.corpora import openthoughts, questions, table
 from xreasoner.data.reading import Row, read_rows
-from xreasoner.recipe_data import CorpusData
+from xreasoner.recipe.data import CorpusData
 
 Found = Candidate | LeftOut
 

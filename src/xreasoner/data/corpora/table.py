@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from xreasoner.data.candidates import BadRowError, Candidate, keyed, sound_thought, text_column
-from xreasoner.recipe_data import TableData
+from xreasoner.recipe.data import TableData
 from xreasoner.records import Problem
 
 

@@ -1,0 +1,71 @@
+"""The published benchmarks, and a judge for the answers that the rules do not find."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+console = Console()
+MOST_BROKEN = 10
+"""So many broken items are named; all are counted."""
+
+
+def benchmarks(
+    name: Annotated[str | None, typer.Argument(help="By default all are listed.")] = None,
+    path: Annotated[Path | None, typer.Option(help="A copy of your own; by default the hub.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Read only so many items, evenly spread.", min=1)] = None,
+) -> None:
+    """List the published benchmarks, or read NAME and show what will be asked."""
+    if name is None:
+        console.print(listing())
+        return
+    from xreasoner.chat.template import problem_prompt
+    from xreasoner.evals.benchmarks import load_benchmark
+    from xreasoner.records import Picture
+
+    benchmark = load_benchmark(name, path, limit)
+    say(f"{name}: {len(benchmark.problems):,} items, {benchmark.modality}, {benchmark.domain}")
+    say(f"chance level {100 * benchmark.chance:.1f}%")
+    if benchmark.broken:
+        say(f"{len(benchmark.broken):,} items are broken and count as unscored:")
+    for item in benchmark.broken[:MOST_BROKEN]:
+        say(f"  {item.id}: {item.why}")
+    first = benchmark.problems[0]
+    parts = [part for message in problem_prompt(first, None).messages for part in message.parts]
+    asked = "".join("[image]" if isinstance(part, Picture) else part for part in parts)
+    say(f"\n{first.id}, key {first.answer}:\n{asked}")
+
+
+def judge(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    server: Annotated[str, typer.Option(help="An OpenAI-compatible server, to /v1.")],
+    model: Annotated[str, typer.Option(help="The judge's name there.")],
+) -> None:
+    """Have a model look for the answers that the rules did not find in RUN; the rules compare them."""
+    from xreasoner.evals.judge import judge_run
+    from xreasoner.report.write import write_report
+    from xreasoner.rewards.grade import Grader
+    from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+
+    with Grader() as grader:
+        for done in judge_run(run, ApiEngine(Server(server, model)), model, grader):
+            where = done.path.relative_to(run)
+            say(f"{where}: {done.graded:,} answers were missing, {len(done.changed):,} found")
+    write_report(run)
+
+
+def listing() -> Table:
+    from xreasoner.evals.benchmarks import BENCHMARKS
+
+    table = Table("name", "what", "asked in", "domain", "items", "from", box=None)
+    for name, one in BENCHMARKS.items():
+        size = f"{one.size:,}" if one.size else ""
+        table.add_row(name, one.title, one.modality, one.domain, size, one.hub or f"{one.source} (--path)")
+    return table
+
+
+def say(text: str) -> None:
+    console.print(Text(text), soft_wrap=True)

@@ -1,0 +1,129 @@
+"""The commands before a run: look at data, prepare them, distill thoughts, plan memory and time."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xreasoner.cli.console import console, say
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of it.")
+]
+
+
+def stats(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="By default all with prepared data.")] = None,
+) -> None:
+    """Prepare the data of RECIPE, and print counts, lengths and what was left out, and why."""
+    from xreasoner.data.prepare import read_report
+    from xreasoner.data.stats import draw_histogram, print_report
+    from xreasoner.data.store import Store
+    from xreasoner.pipeline.stages import stage_data
+    from xreasoner.recipe.file import read_recipe
+
+    wanted = read_recipe(recipe, overrides or [])
+    names = [stage] if stage else list(wanted.stages)
+    for name, problems in stage_data(wanted, names, say):
+        if not isinstance(problems, Store):
+            say(f"{name}: {len(problems):,} problems, taken as they are; give it filters to have more")
+            continue
+        report, picture = read_report(problems.folder), problems.folder / "lengths.png"
+        print_report(name, report, problems.tokens.tolist(), console)
+        draw_histogram(name, report, problems.tokens.tolist(), picture)
+        say(f"{picture}\n{problems.folder / 'left_out.jsonl'}")
+
+
+def pass_rate(
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(help="Where the rates go, one line a problem.")],
+    stage: Annotated[str, typer.Option(help="Whose problems are asked.")],
+    overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option(help="By default the recipe's.")] = None,
+    samples: Annotated[int, typer.Option(help="Answers drawn for each problem.")] = 8,
+    temperature: float = 1.0,
+) -> None:
+    """Estimate how often a model solves each problem of a stage, for `filters.pass_rates`."""
+    from xreasoner.data.pass_rate import measure_pass_rates
+    from xreasoner.models.resolve import resolve_model
+    from xreasoner.parallel import join_world
+    from xreasoner.pipeline.stages import stage_data
+    from xreasoner.recipe.file import read_recipe
+    from xreasoner.recipe.schema import GrpoStage
+    from xreasoner.records import Sampling
+    from xreasoner.rewards.grade import Grader
+    from xreasoner.rollout.choose import open_checkpoint
+
+    wanted = read_recipe(recipe, overrides or [])
+    settings = wanted.stage(stage)
+    budgets = settings if isinstance(settings, GrpoStage) else wanted.evaluation
+    sampling = Sampling(
+        samples, temperature, budgets.think_budget, budgets.answer_budget, budgets.forced_exit, wanted.seed
+    )
+    ((_, problems),) = stage_data(wanted, [stage], say)
+    checkpoint = resolve_model(model or wanted.model)
+    refuse_another(out, {"model": str(checkpoint), "instruction": wanted.instruction, **asdict(sampling)})
+    engine = open_checkpoint(checkpoint, "auto", settings.dtype, budgets.rows, join_world().device)
+    with Grader() as grader:
+        measure_pass_rates(problems, engine, grader, wanted.instruction, sampling, out, say)
+    say(f"{out}: use it with filters.pass_rates={{file: {out}}}")
+
+
+def distill(
+    settings: Annotated[Path, typer.Argument(metavar="DISTILLATION", help="What to ask whom, in YAML.")],
+    overrides: Overrides = None,
+) -> None:
+    """Ask a teacher for thoughts, and keep those that end with the known answer."""
+    from xreasoner.distill.run import distill as ask_and_keep
+    from xreasoner.distill.settings import read_distillation
+    from xreasoner.distill.teacher import teacher_engine
+    from xreasoner.rewards.grade import Grader
+
+    wanted = read_distillation(settings, overrides or [])
+    with Grader() as grader:
+        summary = ask_and_keep(wanted, teacher_engine(wanted.teacher), grader, say)
+    hinted = f", {summary.solved_with_hint:,} of them with a hint" if wanted.hint else ""
+    say(
+        f"{summary.solved:,} of {summary.questions:,} questions solved{hinted}: {summary.thoughts:,} thoughts"
+    )
+    if summary.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
+        say(f"{sum(summary.left_out.values()):,} rows could not be asked: {reasons}")
+    say(f"{wanted.folder / 'thoughts.jsonl'}; why each answer was kept or not: answers.jsonl beside it")
+
+
+def plan(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    gpus: Annotated[str, typer.Option(help="How many of which, with how many GB: 8xH100-80.")] = "8xH100-80",
+) -> None:
+    """Say what RECIPE needs on these GPUs: memory, tokens, hours, and what to change if it is too much."""
+    from xreasoner.estimate.amounts import known_amounts
+    from xreasoner.estimate.estimate import outlooks
+    from xreasoner.estimate.gpus import read_gpus
+    from xreasoner.estimate.shapes import shape_of
+    from xreasoner.estimate.show import print_outlooks
+    from xreasoner.recipe.file import read_recipe
+
+    wanted, at_hand = read_recipe(recipe, overrides or []), read_gpus(gpus)
+    shape = shape_of(wanted.model)
+    found = outlooks(wanted, shape, at_hand, known_amounts(wanted))
+    print_outlooks(f"{wanted.name}: {wanted.model}", shape, at_hand, found, console)
+
+
+def refuse_another(out: Path, made_from: dict[str, object]) -> None:
+    """Rates of two models, or of two ways of asking, are not mixed in one file."""
+    from xreasoner.storage.files import write_json
+    from xreasoner.storage.run_folder import first_difference
+
+    note = out.with_name(f"{out.name}.made_from.json")
+    if out.exists() and note.exists():
+        changed = first_difference(json.loads(note.read_text()), made_from)
+        if changed:
+            raise ValueError(f"{out}: holds other pass rates: {changed}; name another file")
+    write_json(note, made_from)

@@ -1,0 +1,89 @@
+"""The commands that answer: a server for programs, a conversation for people."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from xreasoner.cli.console import console, say
+
+Model = Annotated[str, typer.Argument(help="A folder, a hub id, or miniworld.")]
+ThinkBudget = Annotated[int, typer.Option(min=0, help="Tokens after which a thought is closed.")]
+AnswerBudget = Annotated[int, typer.Option(min=1, help="Tokens after the thought.")]
+
+
+def serve(
+    model: Model,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    think_budget: ThinkBudget = 4096,
+    answer_budget: AnswerBudget = 512,
+    engine: Annotated[Literal["auto", "vllm", "torch"], typer.Option(help="auto: vllm if there.")] = "auto",
+    context: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and answer.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Answers at once, on torch.")] = 16,
+    key_from: Annotated[str | None, typer.Option(help="Variable with the key to ask for.")] = None,
+    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
+    more: Annotated[list[str] | None, typer.Argument(help="After --: passed on to vllm serve.")] = None,
+) -> None:
+    """Answer OpenAI's chat protocol with MODEL: through vLLM, or on a small torch server of our own."""
+    from xreasoner.models.resolve import resolve_model, short_name
+    from xreasoner.serve.settings import ServeSettings
+    from xreasoner.serve.snippets import greeting
+
+    checkpoint, key = resolve_model(model), read_key(key_from)
+    settings = ServeSettings(name or short_name(model), host, port, think_budget, answer_budget, context)
+    if engine != "torch" and vllm_is_there(engine):
+        from xreasoner.serve.vllm_command import become_vllm
+
+        say(greeting(f"http://{host}:{port}", settings, key_from))
+        become_vllm(checkpoint, settings, key, more or [])
+    if more:
+        raise ValueError(f"{' '.join(more)}: only vllm serve takes further options, and this is torch")
+    from xreasoner.serve.torch_server import load_for_serving, torch_server
+
+    with torch_server(load_for_serving(checkpoint), settings, rows, key) as server:
+        say(greeting(server.url, settings, key_from))
+        say(f"{settings.name} answers at {server.url}/v1; stop it with Ctrl-C")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def chat(
+    model: Model,
+    image: Annotated[list[Path] | None, typer.Option(help="Shown with the first question.")] = None,
+    instruction: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    think_budget: ThinkBudget = 4096,
+    answer_budget: AnswerBudget = 512,
+) -> None:
+    """Talk with MODEL in the terminal; its thoughts are dimmed."""
+    from xreasoner.models.resolve import resolve_model, short_name
+    from xreasoner.serve.settings import ServeSettings
+    from xreasoner.serve.terminal import Conversation, converse
+    from xreasoner.serve.torch_server import load_for_serving, torch_service
+
+    settings = ServeSettings(short_name(model), think_budget=think_budget, answer_budget=answer_budget)
+    with torch_service(load_for_serving(resolve_model(model)), settings, rows=1) as service:
+        conversation = Conversation(service, console, instruction, temperature)
+        for file in image or []:
+            conversation.show(file)
+        converse(conversation, console, lambda: console.input("[bold]> "))
+
+
+def vllm_is_there(engine: str) -> bool:
+    from xreasoner.rollout.vllm_engine.version import why_not_vllm
+
+    trouble = why_not_vllm()
+    if trouble and engine == "vllm":
+        raise ValueError(f"engine vllm: {trouble}")
+    return not trouble
+
+
+def read_key(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    if not os.environ.get(variable):
+        raise ValueError(f"--key-from {variable}: the variable is not set; export {variable}=...")
+    return os.environ[variable]

@@ -1,0 +1,201 @@
+"""Each stage of a recipe on given GPUs: its memory, its cost, and what to change where it does not fit."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from xreasoner.estimate import memory
+from xreasoner.estimate.gpus import Gpus
+from xreasoner.estimate.memory import BFLOAT16, FLOAT32, Memory, Trained
+from xreasoner.estimate.shapes import Shape
+from xreasoner.estimate.time import Amount, Cost, cost_of, engine_width, rows_at_once, typical_amount
+from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
+from xreasoner.rollout.choose import VLLM_FROM
+
+PROMPT = 512
+"""Tokens allowed for a question where only the budgets of its answer are set."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What happens at one time on a GPU: an update, a batch of answers."""
+
+    name: str
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Outlook:
+    stage: str
+    gpus: int
+    """How many of them the stage can use."""
+    phases: tuple[Phase, ...]
+    cost: Cost | None
+    """None where nobody knows how much data there will be."""
+    amount: Amount | None
+    advice: tuple[str, ...]
+
+    def fits(self, gpus: Gpus) -> bool:
+        return all(phase.memory.total <= gpus.memory for phase in self.phases)
+
+
+def outlooks(recipe: Recipe, shape: Shape, gpus: Gpus, amounts: Mapping[str, Amount]) -> list[Outlook]:
+    """`amounts` holds what is known of the data of stages; for the others typical corpora are assumed."""
+    found = [
+        stage_outlook(name, stage, shape, gpus, amounts.get(name) or typical_amount(stage))
+        for name, stage in recipe.stages.items()
+    ]
+    if recipe.evaluation.benchmarks:
+        found.append(evaluation_outlook(recipe.evaluation, shape, gpus))
+    return found
+
+
+def stage_outlook(name: str, stage: Stage, shape: Shape, gpus: Gpus, amount: Amount) -> Outlook:
+    used = replace(gpus, count=usable(stage, gpus.count))
+    phases = phases_of(stage, shape, used)
+    fits = all(phase.memory.total <= gpus.memory for phase in phases)
+    advice = [] if fits else list(remedies(name, stage, shape, gpus))
+    if fits and isinstance(stage, GrpoStage):
+        advice += vllm_remedies(name, stage, shape, used)
+    if used.count < gpus.count:
+        idle = gpus.count - used.count
+        advice.append(f"{name}: adapters are trained by one process so far; {idle} of the GPUs stay idle")
+    if amount.problems == 0 and stage.steps is None:
+        advice.append(f"{name}: how much data it has is not known yet; `xreasoner data stats` tells")
+        return Outlook(name, used.count, phases, None, amount, tuple(advice))
+    return Outlook(name, used.count, phases, cost_of(stage, shape, amount, used), amount, tuple(advice))
+
+
+def usable(stage: Stage, gpus: int) -> int:
+    return 1 if stage.lora else gpus
+
+
+def compute_width(stage: Stage) -> int:
+    """On a GPU `auto` is bfloat16."""
+    return FLOAT32 if stage.dtype == "float32" else BFLOAT16
+
+
+def trained_by(stage: Stage, shape: Shape, gpus: int) -> Trained:
+    return Trained(
+        shape=shape,
+        compute=compute_width(stage),
+        gpus=gpus,
+        adapters=shape.adapters(stage.lora.rank, stage.lora.targets) if stage.lora else 0,
+        frozen_embeddings="embeddings" in stage.freeze,
+    )
+
+
+def longest_answer(asked: GrpoStage | Evaluation) -> int:
+    """With its question."""
+    return PROMPT + asked.think_budget + asked.answer_budget
+
+
+def longest_row(stage: Stage) -> int:
+    """A sequence longer than a row has a row of its own."""
+    if isinstance(stage, GrpoStage):
+        return max(stage.tokens_per_microbatch, longest_answer(stage))
+    return max(stage.tokens_per_microbatch, stage.max_length)
+
+
+def phases_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[Phase, ...]:
+    trained = trained_by(stage, shape, gpus.count)
+    update = memory.training(trained, longest_row(stage), stage.gradient_checkpointing, gpus.memory)
+    if not isinstance(stage, GrpoStage):
+        return (Phase("update", update),)
+    # The reference is read again as the stage found it, in float32.
+    reference = FLOAT32 * shape.parameters / gpus.count if stage.kl > 0 else 0.0
+    # Where the model is divided, every GPU samples from a whole copy of it.
+    width = engine_width(stage, gpus.count)
+    beside = reference + (width * shape.parameters if gpus.count > 1 else 0.0)
+    held = FLOAT32 * shape.parameters / gpus.count if not stage.lora else memory.weights(trained)
+    rows = rows_at_once(stage, gpus.count)
+    tokens = longest_answer(stage)
+    answers = memory.generating(shape, held + beside, rows, tokens, width, gpus.memory)
+    return (
+        Phase("update", replace(update, weights=update.weights + beside)),
+        Phase("answers", replace(answers, optimizer=update.optimizer)),
+    )
+
+
+def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iterator[str]:
+    """Where vLLM would sample and cannot: its copy of the weights and one answer are the least it needs, and
+    what training leaves is the most it can get."""
+    by_choice = stage.rollout == "auto" and shape.parameters >= VLLM_FROM["cuda"]
+    if stage.rollout != "vllm" and not by_choice:
+        return
+    trained = trained_by(stage, shape, gpus.count)
+    tokens = longest_answer(stage)
+    least = trained.compute * shape.parameters + memory.kv_cache(shape, 1, tokens, trained.compute)
+    taken = memory.weights(trained) + memory.optimizer(trained) + memory.system(gpus.memory)
+    lowest, highest = least / gpus.memory, 1 - taken / gpus.memory
+    if lowest <= stage.rollout_memory <= highest:
+        return
+    who = f"{name}: vLLM{', which rollout=auto takes where it is installed,' if by_choice else ''}"
+    if math.floor(100 * highest) >= 100 * lowest:
+        yield f"{who} fits with rollout_memory={math.floor(100 * highest) / 100:.2f}"
+    else:
+        yield f"{who} does not fit beside the training: rollout=torch"
+
+
+def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]:
+    """The mildest first; what is not enough alone is tried on top of those before it."""
+    changed, needed = stage, most(stage, shape, gpus)
+    for said, change in milder(stage):
+        before, changed = needed, changed.model_copy(update=change)
+        needed = most(changed, shape, gpus)
+        fits = needed <= gpus.memory
+        if needed < before:
+            yield f"{name}: {said}: {needed / 1e9:.0f} GB{', fits' if fits else ''}"
+        if fits:
+            return
+    if stage.lora is None and (count := enough(changed.model_copy(update={"lora": None}), shape, gpus)):
+        yield f"{name}: or without LoRA, on {count} of these GPUs: fits"
+    yield f"{name}: or take a smaller model, or GPUs with more memory"
+
+
+def enough(stage: Stage, shape: Shape, gpus: Gpus) -> int | None:
+    """So many of these GPUs hold the stage, up to 64 times as many as there are."""
+    counts = (2**power * gpus.count for power in range(1, 7))
+    return next((n for n in counts if most(stage, shape, replace(gpus, count=n)) <= gpus.memory), None)
+
+
+def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
+    used = replace(gpus, count=usable(stage, gpus.count))
+    return max(phase.memory.total for phase in phases_of(stage, shape, used))
+
+
+def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
+    if not stage.gradient_checkpointing:
+        yield "gradient_checkpointing=true", {"gradient_checkpointing": True}
+    if stage.tokens_per_microbatch > stage.max_length:
+        yield f"tokens_per_microbatch={stage.max_length}", {"tokens_per_microbatch": stage.max_length}
+    if isinstance(stage, GrpoStage):
+        for rows in (64, 16):
+            if stage.rows > rows:
+                yield f"rows={rows}", {"rows": rows}
+    if stage.kl if isinstance(stage, GrpoStage) else 0:
+        yield "kl=0", {"kl": 0.0}
+    if stage.lora is None:
+        yield "lora={rank: 64}", {"lora": Lora(rank=64)}
+    if isinstance(stage, SftStage):
+        # Longer chains are then left out, so this is the last that one would want.
+        for length in (8192, 4096):
+            if stage.max_length > length:
+                shorter = {"max_length": length, "tokens_per_microbatch": length}
+                yield ", ".join(f"{key}={length}" for key in shorter), dict(shorter)
+
+
+def evaluation_outlook(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Outlook:
+    """Every GPU holds the whole model, its eyes included, and asks its share of the questions."""
+    width = FLOAT32 if evaluation.dtype == "float32" else BFLOAT16
+    tokens = longest_answer(evaluation)
+    held = width * (shape.parameters + shape.vision)
+    used = memory.generating(shape, held, evaluation.rows, tokens, width, gpus.memory)
+    advice = []
+    if used.total > gpus.memory:
+        free = gpus.memory - (used.total - used.kv_cache - used.logits)
+        rows = int(free / ((used.kv_cache + used.logits) / evaluation.rows))
+        advice.append(
+            f"evaluation: rows={rows} fits" if rows > 0 else "evaluation: take GPUs with more memory"
+        )
+    return Outlook("evaluation", gpus.count, (Phase("answers", used),), None, None, tuple(advice))

@@ -1,0 +1,125 @@
+"""Tokens, operations and hours of a stage: what its settings ask for, at the speed real runs reach."""
+
+import math
+from dataclasses import dataclass
+
+from xreasoner.estimate.gpus import Gpus
+from xreasoner.estimate.memory import BFLOAT16, FLOAT32
+from xreasoner.estimate.shapes import Shape
+from xreasoner.recipe.data import Corpus
+from xreasoner.recipe.schema import GrpoStage, SftStage, Stage
+
+TRAINING_EFFICIENCY = 0.40
+"""Share of the peak that packed training reaches with full rows; well-run trainers report 0.35 to 0.5."""
+GENERATING_EFFICIENCY = 0.5
+"""Share of the memory bandwidth that a step of generating reaches."""
+LONG_TAIL = 0.6
+"""The mean answer in shares of the thinking budget; the engine refills rows, so the mean is what counts."""
+
+TYPICAL: dict[str, tuple[int, float]] = {
+    "openthoughts": (113_957, 6_000),
+    "orz-math": (56_878, 120),
+    "medqa": (10_178, 260),
+    "gsm8k": (7_473, 200),
+}
+"""Problems of a corpus and the mean tokens of one, for a plan made before the data are there."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much data a stage has."""
+
+    problems: int
+    mean_tokens: float
+    is_measured: bool
+    """Counted in prepared data, not taken from what the corpus is known for."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    steps: int
+    trained_tokens: float
+    generated_tokens: float
+    flops: float
+    hours: float
+
+
+def typical_amount(stage: Stage) -> Amount:
+    """Of entries whose size nobody told us, and of the user's own, as little as can be assumed: nothing."""
+    problems, tokens = 0, 0.0
+    for entry in stage.data:
+        count, mean = TYPICAL.get(entry.source, (getattr(entry, "count", 0), 100.0))
+        if isinstance(entry, Corpus) and entry.limit is not None:
+            count = min(count or entry.limit, entry.limit)
+        problems, tokens = problems + count, tokens + count * min(mean, stage.max_length)
+    return Amount(problems, tokens / max(1, problems), is_measured=False)
+
+
+def attention_flops(shape: Shape, tokens: float, length: float) -> float:
+    """Scores and their use, forward: on average each token looks at half its sequence."""
+    return 4 * shape.layers * shape.queries * tokens * length / 2
+
+
+def forward_flops(shape: Shape, tokens: float, length: float) -> float:
+    """Two operations for each token and matrix entry; the input embedding is looked up, not multiplied."""
+    matrices = shape.layers * shape.layer_matrices + shape.embedding
+    return 2 * matrices * tokens + attention_flops(shape, tokens, length)
+
+
+def training_flops(stage: Stage, shape: Shape, tokens: float, length: float) -> float:
+    """Backward costs two forwards (one where only adapters learn); checkpointing one more forward."""
+    times = 1 + (1 if stage.lora else 2) + (1 if stage.gradient_checkpointing else 0)
+    return times * forward_flops(shape, tokens, length)
+
+
+def cost_of(stage: Stage, shape: Shape, amount: Amount, gpus: Gpus) -> Cost:
+    if isinstance(stage, SftStage):
+        return sft_cost(stage, shape, amount, gpus)
+    return grpo_cost(stage, shape, amount, gpus)
+
+
+def sft_cost(stage: SftStage, shape: Shape, amount: Amount, gpus: Gpus) -> Cost:
+    if stage.steps is not None:
+        steps, tokens = stage.steps, float(stage.steps * stage.tokens_per_step)
+    else:
+        tokens = (stage.epochs or 0) * amount.problems * amount.mean_tokens
+        steps = math.ceil(tokens / stage.tokens_per_step)
+    flops = training_flops(stage, shape, tokens, amount.mean_tokens)
+    return Cost(steps, tokens, 0.0, flops, flops / speed(gpus) / 3600)
+
+
+def grpo_cost(stage: GrpoStage, shape: Shape, amount: Amount, gpus: Gpus) -> Cost:
+    steps = stage.steps or math.ceil((stage.epochs or 0) * amount.problems / stage.prompts_per_step)
+    answers = steps * stage.prompts_per_step * stage.samples_per_prompt
+    length = LONG_TAIL * stage.think_budget + stage.answer_budget / 4
+    generated = answers * length
+    trained = generated + steps * stage.prompts_per_step * amount.mean_tokens
+    flops = stage.updates_per_batch * training_flops(stage, shape, trained, length)
+    if stage.kl > 0:
+        flops += forward_flops(shape, trained, length)
+    seconds = flops / speed(gpus) + generating_seconds(stage, shape, generated, length, gpus)
+    return Cost(steps, trained, generated, flops + forward_flops(shape, generated, length), seconds / 3600)
+
+
+def generating_seconds(stage: GrpoStage, shape: Shape, generated: float, length: float, gpus: Gpus) -> float:
+    """Each step of generating reads all weights and the cache so far, and adds a token to every row."""
+    width = engine_width(stage, gpus.count)
+    rows = rows_at_once(stage, gpus.count)
+    cache = 2 * shape.layers * shape.kv * width * rows * length / 2
+    seconds_a_step = (shape.parameters * width + cache) / (GENERATING_EFFICIENCY * gpus.bandwidth)
+    return generated / rows * seconds_a_step / gpus.count
+
+
+def rows_at_once(stage: GrpoStage, gpus: int) -> int:
+    """On one GPU; the prompts of a step are shared by all."""
+    return min(stage.rows, math.ceil(stage.prompts_per_step / gpus) * stage.samples_per_prompt)
+
+
+def engine_width(stage: Stage, gpus: int) -> int:
+    """One process samples on the weights that learn: float32, or what LoRA leaves alone; else on a copy."""
+    has_own = stage.lora is not None or gpus > 1
+    return BFLOAT16 if has_own and stage.dtype != "float32" else FLOAT32
+
+
+def speed(gpus: Gpus) -> float:
+    return TRAINING_EFFICIENCY * gpus.peak * gpus.count

@@ -1,0 +1,166 @@
+"""Ask a checkpoint every benchmark of a recipe; what it answered before is not asked again."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from xreasoner.evals.budgets import answer_shorter
+from xreasoner.evals.display import shown, silent
+from xreasoner.evals.progress import Show
+from xreasoner.evals.runner import answer, conclude
+from xreasoner.evals.summary import SHARES, Result
+from xreasoner.evals.task import BUDGET_FOLDER, Share, Task, budget_folder
+from xreasoner.parallel import World, gather, joining_again, wait_for_all
+from xreasoner.pipeline.stages import Question
+from xreasoner.recipe.schema import Evaluation
+from xreasoner.records import Prompt, Rollout, Sampling
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.choose import open_engine
+from xreasoner.rollout.engine import Begun, ClosingEngine, Engine, go_on
+from xreasoner.storage.files import sweep
+from xreasoner.storage.journal import Journal
+from xreasoner.storage.run_folder import Manifest, read_manifest, set_aside
+
+
+class LazyEngine:
+    """Loads the checkpoint with the first open question: a finished evaluation costs no model."""
+
+    def __init__(self, checkpoint: Path, evaluation: Evaluation, world: World) -> None:
+        self._checkpoint, self._evaluation, self._world = checkpoint, evaluation, world
+        self._engine: Engine | None = None
+
+    @property
+    def was_asked(self) -> bool:
+        return self._engine is not None
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
+        yield from self.open().generate(prompts, sampling)
+
+    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
+        yield from go_on(self.open(), begun, sampling)
+
+    def open(self) -> Engine:
+        if self._engine is None:
+            self._engine = open_engine(self._checkpoint, self._evaluation, self._world.device)
+        return self._engine
+
+    def close(self) -> None:
+        if isinstance(self._engine, ClosingEngine):
+            with joining_again(self._world):
+                self._engine.close()
+
+
+def measure(
+    name: str,
+    checkpoint: Path,
+    fingerprint: str,
+    questions: Sequence[Question],
+    evaluation: Evaluation,
+    run_dir: Path,
+    world: World,
+    journal: Journal,
+) -> None:
+    """Fill `evals/<name>` with answers of the checkpoint of this fingerprint; ranks share the problems."""
+    out = run_dir / "evals" / name
+    if world.is_first:
+        prepare_answers(out, fingerprint, run_dir)
+    wait_for_all(world)
+    engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
+    tasks, share = tasks_of(questions, evaluation, out), Share(world.rank, world.size)
+    if world.size > 1 and anyone_asks(tasks, evaluation, share, world):
+        engine.open()  # engines of several processes meet
+    with Grader() as grader:
+        for task in tasks:
+            title = f"{name}: {task.benchmark.name}"
+            with display(title, world, journal) as show:
+                answer(task, engine, grader, show, share)
+            for shorter in shorter_tasks(task, evaluation):
+                with display(f"{title} within {shorter.sampling.think_budget:,}", world, journal) as show:
+                    answer_shorter(shorter, task, engine, grader, show, share)
+            if world.size == 1:
+                conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
+    wait_for_all(world)
+    engine.close()
+    if world.is_first and world.size > 1:
+        for task in tasks:
+            conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
+    if world.is_first and engine.was_asked:
+        manifest = read_manifest(out)
+        assert manifest is not None
+        seconds = manifest.seconds + time.monotonic() - began
+        Manifest(manifest.made_from, "done", seconds).write(out)
+
+
+def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, share: Share, world: World) -> bool:
+    every = [one for task in tasks for one in (task, *shorter_tasks(task, evaluation))]
+    return any(gather([any(task.open_keys(share) for task in every)], world))
+
+
+def display(title: str, world: World, journal: Journal) -> AbstractContextManager[Show]:
+    """The first rank speaks for all: shares of a benchmark take about the same time."""
+    return shown(journal.console, title) if world.is_first else nullcontext(silent)
+
+
+def conclude_all(task: Task, evaluation: Evaluation, say: Callable[[str], None]) -> None:
+    say(in_words(conclude(task)))
+    for shorter in shorter_tasks(task, evaluation):
+        say(f"within {shorter.sampling.think_budget:,} tokens of thought: {in_words(conclude(shorter))}")
+
+
+def shorter_tasks(task: Task, evaluation: Evaluation) -> list[Task]:
+    """Only where there is something to think about."""
+    return [task.with_budget(budget) for budget in evaluation.budgets if task.benchmark.role == "skill"]
+
+
+def tasks_of(questions: Sequence[Question], evaluation: Evaluation, out: Path) -> list[Task]:
+    sampling, pictures = sampling_of(evaluation), out.parent / "pictures"
+    keeps_tokens = bool(evaluation.budgets)
+    return [Task(one.benchmark, one.instruction, sampling, out, pictures, keeps_tokens) for one in questions]
+
+
+def sampling_of(evaluation: Evaluation) -> Sampling:
+    return Sampling(
+        n=evaluation.samples,
+        temperature=evaluation.temperature,
+        think_budget=evaluation.think_budget,
+        answer_budget=evaluation.answer_budget,
+        forced_exit=evaluation.forced_exit,
+        seed=evaluation.seed,
+    )
+
+
+def prepare_answers(out: Path, fingerprint: str, run_dir: Path) -> None:
+    """Nothing that another checkpoint answered stays in `out`."""
+    wanted = Manifest({"checkpoint": fingerprint})
+    found = read_manifest(out)
+    if found is None or found.fingerprint != wanted.fingerprint:
+        set_aside(out, run_dir)
+        wanted.write(out)
+    sweep_answers(out)
+
+
+def sweep_answers(out: Path) -> None:
+    for folder in (out, *out.glob(f"{BUDGET_FOLDER}*"), out.parent / "pictures"):
+        sweep(folder)
+
+
+def set_aside_unasked(
+    out: Path, questions: Sequence[Question], evaluation: Evaluation, run_dir: Path
+) -> None:
+    """What a recipe does not ask any more is no result of its run."""
+    sweep_answers(out)  # what a kill left half written is no answer, and nothing to keep
+    kept = set(map(budget_folder, evaluation.budgets))
+    for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
+        if folder.name not in kept:
+            set_aside(folder, run_dir)
+    names = {question.benchmark.name for question in questions}
+    for path in sorted((*out.glob("*.json*"), *out.glob(f"{BUDGET_FOLDER}*/*.json*"))):
+        if path.name != "manifest.json" and path.stem not in names:
+            set_aside(path, run_dir)
+
+
+def in_words(result: Result) -> str:
+    interval = f"{100 * result.accuracy:.1f}% [{100 * result.low:.0f}, {100 * result.high:.0f}]"
+    notes = [f"{100 * share:.0f}% {name}" for name in SHARES if (share := getattr(result, name))]
+    return ", ".join([f"{result.benchmark}: {interval} of {result.n}", *notes])

@@ -1,0 +1,195 @@
+"""A recipe from its base to its report: each stage trained on text, given its eyes back, and evaluated."""
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+from transformers.utils.logging import disable_progress_bar
+
+from xreasoner.data.sources import split_held_out
+from xreasoner.models.surgery import detach, graft
+from xreasoner.parallel import World, join_world, wait_for_all
+from xreasoner.pipeline.evaluate import measure, set_aside_unasked
+from xreasoner.pipeline.stages import (
+    Plan,
+    PlannedStage,
+    make_plan,
+    make_questions,
+    print_plan,
+    refuse_unseeable,
+)
+from xreasoner.recipe.file import write_recipe
+from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, SftStage
+from xreasoner.report.table import print_table
+from xreasoner.report.write import write_report
+from xreasoner.rollout.choose import choose_engine, foregone
+from xreasoner.storage.files import discard, sweep, write_atomically
+from xreasoner.storage.journal import Journal
+from xreasoner.storage.run_folder import (
+    Manifest,
+    State,
+    fingerprint,
+    folder_fingerprint,
+    locked,
+    read_manifest,
+    set_aside,
+)
+from xreasoner.train.grpo import train_grpo
+from xreasoner.train.progress import progress_on
+from xreasoner.train.sft import train_sft
+
+
+def run_recipe(recipe: Recipe, console: Console) -> None:
+    disable_progress_bar()  # transformers' own, one for every model opened
+    world = join_world()
+    with locked(recipe.run_dir) if world.is_first else nullcontext():
+        journal = Journal(console, recipe.run_dir / "log")
+        plan = make_plan(recipe, journal.say)
+        wait_for_all(world)  # every rank has seen what is there before the first one changes it
+        check_engines(plan, world, journal)
+        if world.is_first:
+            print_plan(plan, console)
+            open_run(plan)
+        evaluate_checkpoint(BASE, plan, world, journal)
+        for stage in plan.stages:
+            if stage.standing != "done":
+                make_stage(stage, plan, world, journal)
+            evaluate_checkpoint(stage.name, plan, world, journal)
+        if world.is_first and plan.questions:
+            show_report(plan.run_dir, console)
+
+
+def check_engines(plan: Plan, world: World, journal: Journal) -> None:
+    """One that is missing is missed now, not after hours; where `auto` has to do without vLLM, it is said."""
+    open_stages = [stage for stage in plan.stages if stage.standing != "done"]
+    asked = {s.name: s.settings.rollout for s in open_stages if isinstance(s.settings, GrpoStage)}
+    if open_stages and plan.questions:
+        asked["evaluation"] = plan.recipe.evaluation.engine
+    for name, engine in asked.items():
+        choose_engine(engine, plan.base, world.device)
+        lack = foregone(engine, plan.base, world.device)
+        if lack and world.is_first:
+            journal.say(f"{name}: {lack}")
+
+
+def open_run(plan: Plan) -> None:
+    """Note the recipe, and move away the stages it does not have any more."""
+    sweep(plan.run_dir)
+    write_atomically(plan.run_dir / "recipe.yaml", write_recipe(plan.recipe).encode())
+    wanted = {stage.folder.name for stage in plan.stages}
+    for folder in sorted((plan.run_dir / "stages").glob("*-*")):
+        if folder.name not in wanted:
+            set_aside_stage(folder, plan.run_dir)
+
+
+def set_aside_stage(folder: Path, run_dir: Path) -> None:
+    """Its answers first: a kill in between must not leave them without the stage they belong to."""
+    set_aside(run_dir / "evals" / folder.name.partition("-")[2], run_dir)
+    set_aside(folder, run_dir)
+
+
+# --- one stage ------------------------------------------------------------------------------------------
+
+
+def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) -> None:
+    began = time.monotonic()
+    if world.is_first:
+        prepare_folder(stage, plan.run_dir)
+        if stage.start == BASE and plan.sees:
+            detach_base(plan)
+    wait_for_all(world)
+    if stage.manifest.state != "trained":
+        train(stage, plan.text_model(stage.start), plan.recipe, journal)
+    wait_for_all(world)
+    if world.is_first:
+        note(stage, "trained", began)
+        if plan.sees:
+            discard(stage.folder / "checkpoint")
+            graft(plan.base, stage.folder / "model", stage.folder / "checkpoint")
+        discard(stage.folder / "state")
+        note(stage, "done", began)
+        journal.say(f"{stage.name}: done in {time.monotonic() - began:.0f} s")
+    wait_for_all(world)
+
+
+def prepare_folder(stage: PlannedStage, run_dir: Path) -> None:
+    if stage.standing == "changed":
+        set_aside_stage(stage.folder, run_dir)
+    if stage.standing != "resumed":
+        stage.manifest.write(stage.folder)
+    sweep(stage.folder)
+
+
+def note(stage: PlannedStage, state: State, began: float) -> None:
+    seconds = stage.manifest.seconds + time.monotonic() - began
+    Manifest(stage.manifest.made_from, state, seconds).write(stage.folder)
+
+
+def detach_base(plan: Plan) -> None:
+    """The language model of the base, once for all stages that start from it."""
+    folder = plan.run_dir / "base"
+    wanted = Manifest({"base": plan.base_fingerprint}, "done")
+    found = read_manifest(folder)
+    if found is not None and found.fingerprint == wanted.fingerprint:
+        return
+    discard(folder)
+    detach(plan.base, folder / "model")
+    wanted.write(folder)
+
+
+def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) -> None:
+    """Each trainer goes on by itself from the last state in the folder."""
+    settings, out, progress = stage.settings, stage.folder, progress_on(journal.console)
+    match settings:
+        case SftStage():
+            train_sft(settings, start, stage.problems, out, recipe.seed, progress, recipe.instruction)
+        case GrpoStage():
+            problems, held_out = split_held_out(stage.problems, settings.held_out, recipe.seed)
+            train_grpo(settings, start, problems, held_out, out, recipe.seed, progress, recipe.instruction)
+
+
+# --- evaluation and report ------------------------------------------------------------------------------
+
+
+def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -> None:
+    if plan.is_evaluated(name):
+        checkpoint, fingerprint = plan.checkpoint(name), plan.fingerprints()[name]
+        evaluation, run_dir = plan.recipe.evaluation, plan.run_dir
+        if world.is_first:
+            set_aside_unasked(run_dir / "evals" / name, plan.questions, evaluation, run_dir)
+        measure(name, checkpoint, fingerprint, plan.questions, evaluation, run_dir, world, journal)
+
+
+def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console) -> None:
+    """Any model, outside of a run: `out` takes the form of a run directory with its evaluation only.
+
+    Without a checkpoint the recipe names a server.
+    """
+    disable_progress_bar()
+    world = join_world()
+    questions = make_questions(recipe.evaluation, recipe.instruction)
+    if checkpoint is not None:
+        refuse_unseeable(questions, checkpoint)
+    with locked(out) if world.is_first else nullcontext():
+        journal = Journal(console, out / "log")
+        if world.is_first:
+            write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())
+        made_by = model_fingerprint(checkpoint, recipe)
+        measure(name, checkpoint or out, made_by, questions, recipe.evaluation, out, world, journal)
+        if world.is_first:
+            show_report(out, console)
+
+
+def model_fingerprint(checkpoint: Path | None, recipe: Recipe) -> str:
+    """Of a server no more is known than what it calls its model."""
+    if checkpoint is not None:
+        return folder_fingerprint(checkpoint)
+    assert recipe.evaluation.server is not None
+    return fingerprint([recipe.evaluation.server.url, recipe.evaluation.server.model])
+
+
+def show_report(run_dir: Path, console: Console) -> None:
+    results = write_report(run_dir)
+    print_table(results, console)
+    console.print(f"{run_dir / 'report.html'}", highlight=False, soft_wrap=True)

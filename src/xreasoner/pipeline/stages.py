@@ -1,0 +1,212 @@
+"""What a recipe comes to in a run directory: its data, and its stages compared with what is there already."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from xreasoner import __version__
+from xreasoner.data.prepare import removes_leaks, stage_problems
+from xreasoner.data.sources import problems_fingerprint, refuse_leaks
+from xreasoner.evals.ablations import blind
+from xreasoner.evals.asked import asked_benchmarks
+from xreasoner.evals.benchmark import Benchmark
+from xreasoner.models.config import has_vision
+from xreasoner.models.resolve import resolve_model
+from xreasoner.recipe.schema import BASE, Evaluation, Recipe, Stage
+from xreasoner.records import Problem
+from xreasoner.storage.run_folder import Manifest, first_difference, folder_fingerprint, read_manifest
+
+Standing = Literal["new", "done", "resumed", "changed"]
+
+WITHOUT_EFFECT = {"start", "checkpoint_every", "samples_every"}
+"""Settings that leave the trained weights as they are."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    name: str
+    settings: Stage
+    start: str
+    """The stage, or `base`, it is trained from."""
+    folder: Path
+    problems: Sequence[Problem]
+    manifest: Manifest
+    """As it should be; its state and seconds as they were found, where the work goes on."""
+    standing: Standing
+    why: str = ""
+    """What changed since the folder's content was made."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A benchmark and how it is put."""
+
+    benchmark: Benchmark
+    instruction: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    recipe: Recipe
+    base: Path
+    base_fingerprint: str
+    sees: bool
+    """The model has a vision tower, which training leaves alone."""
+    stages: tuple[PlannedStage, ...]
+    questions: tuple[Question, ...]
+
+    @property
+    def run_dir(self) -> Path:
+        return self.recipe.run_dir
+
+    def text_model(self, name: str) -> Path:
+        """What training starts from or leaves behind."""
+        if name == BASE:
+            return self.run_dir / "base" / "model" if self.sees else self.base
+        return stage_folder(self.recipe, name) / "model"
+
+    def checkpoint(self, name: str) -> Path:
+        """What is evaluated: of a vision-language model the one with its vision tower."""
+        if name == BASE:
+            return self.base
+        return stage_folder(self.recipe, name) / ("checkpoint" if self.sees else "model")
+
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of every checkpoint of the run, in order."""
+        return {BASE: self.base_fingerprint} | {
+            stage.name: stage.manifest.fingerprint for stage in self.stages
+        }
+
+    def is_evaluated(self, stage: str) -> bool:
+        after = self.recipe.evaluation.after
+        return after is None or stage in after
+
+
+def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Plan:
+    """`say` hears how the preparation of a large corpus goes on."""
+    base = resolve_model(recipe.model)
+    sees = has_vision(base)
+    prints = {BASE: folder_fingerprint(base)}
+    questions = make_questions(recipe.evaluation, recipe.instruction)
+    refuse_unseeable(questions, base)
+    asked = {question.benchmark.name: question.benchmark.problems for question in questions}
+    stages = []
+    for name in recipe.stages:
+        problems = stage_problems(recipe, name, base, asked, say)
+        stage = plan_stage(recipe, name, prints[recipe.start_of(name)], problems)
+        prints[name] = stage.manifest.fingerprint
+        stages.append(stage)
+    as_given = [stage for stage in stages if not removes_leaks(stage.settings)]
+    refuse_leaks((problem for stage in as_given for problem in stage.problems), asked)
+    return Plan(recipe, base, prints[BASE], sees, tuple(stages), questions)
+
+
+def stage_data(
+    recipe: Recipe, names: Sequence[str], say: Callable[[str], None]
+) -> Iterator[tuple[str, Sequence[Problem]]]:
+    """What a run would train these stages on; the data of the others are not prepared for it."""
+    for name in names:
+        recipe.stage(name)  # says so if there is none
+    base = resolve_model(recipe.model)
+    questions = make_questions(recipe.evaluation, recipe.instruction)
+    asked = {question.benchmark.name: question.benchmark.problems for question in questions}
+    for name in names:
+        yield name, stage_problems(recipe, name, base, asked, say)
+
+
+def plan_stage(
+    recipe: Recipe, name: str, start_fingerprint: str, problems: Sequence[Problem]
+) -> PlannedStage:
+    settings = recipe.stages[name]
+    made_from = {
+        "version": __version__,
+        "start": start_fingerprint,
+        "seed": recipe.seed,
+        "instruction": recipe.instruction,
+        "settings": settings.model_dump(mode="json", by_alias=True, exclude=WITHOUT_EFFECT),
+        "data": problems_fingerprint(problems),
+    }
+    folder = stage_folder(recipe, name)
+    found, manifest = read_manifest(folder), Manifest(made_from)
+    standing, why = standing_of(found, manifest)
+    if found is not None and standing in ("done", "resumed"):
+        manifest = found
+    return PlannedStage(name, settings, recipe.start_of(name), folder, problems, manifest, standing, why)
+
+
+def standing_of(found: Manifest | None, wanted: Manifest) -> tuple[Standing, str]:
+    if found is None:
+        return "new", ""
+    if found.fingerprint != wanted.fingerprint:
+        return "changed", first_difference(found.made_from, wanted.made_from) or ""
+    return ("done" if found.state == "done" else "resumed"), ""
+
+
+def make_questions(evaluation: Evaluation, instruction: str | None) -> tuple[Question, ...]:
+    asked = [
+        Question(benchmark, instruction if manner == "instructed" else None)
+        for benchmark, manner in asked_benchmarks(evaluation.benchmarks, evaluation.seed)
+    ]
+    if evaluation.blind:
+        asked += [
+            Question(blind(question.benchmark), question.instruction)
+            for question in asked
+            if question.benchmark.modality == "image" and question.benchmark.role == "skill"
+        ]
+    return tuple(asked)
+
+
+def refuse_unseeable(questions: Sequence[Question], checkpoint: Path) -> None:
+    images = [q.benchmark.name for q in questions if q.benchmark.modality == "image"]
+    if images and not has_vision(checkpoint):
+        raise ValueError(
+            f"{checkpoint} reads text only, but the benchmark {images[0]} shows images; remove it"
+        )
+
+
+def stage_folder(recipe: Recipe, name: str) -> Path:
+    number = [BASE, *recipe.stages].index(name)
+    return recipe.run_dir / "stages" / f"{number}-{name}"
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    recipe = plan.recipe
+    console.print(
+        f"{recipe.name}: {recipe.model}, seed {recipe.seed}, in {plan.run_dir}", style="bold", highlight=False
+    )
+    console.print(stage_table(plan))
+    for benchmark in (question.benchmark for question in plan.questions):
+        console.print(
+            f"  asks {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}"
+            + (f", {len(benchmark.broken):,} more are broken" if benchmark.broken else ""),
+            highlight=False,
+        )
+    if recipe.about_minutes is not None:
+        console.print(f"This takes about {recipe.about_minutes:g} minutes.", highlight=False)
+
+
+def stage_table(plan: Plan) -> Table:
+    table = Table("stage", "from", "training", "problems", "evaluated", "now", box=None)
+    table.add_row(BASE, "", "", "", _yes(plan.is_evaluated(BASE)), "")
+    for stage in plan.stages:
+        table.add_row(
+            stage.name,
+            stage.start,
+            f"{stage.settings.kind}, {length_of(stage.settings)}",
+            f"{len(stage.problems):,}",
+            _yes(plan.is_evaluated(stage.name)),
+            f"again, for {stage.why}" if stage.standing == "changed" else stage.standing,
+        )
+    return table
+
+
+def _yes(answer: bool) -> str:
+    return "yes" if answer else "no"
+
+
+def length_of(settings: Stage) -> str:
+    return f"{settings.steps:,} steps" if settings.steps is not None else f"{settings.epochs:g} epochs"

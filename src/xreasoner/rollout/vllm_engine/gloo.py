@@ -1,0 +1,127 @@
+"""vLLM's weight transfer over gloo, for where there is no NCCL: trainer and server on CPUs.
+
+A plugin of vLLM: installed beside it, `--weight-transfer-config '{"backend": "gloo"}'` is understood.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.distributed import BroadcastOptions
+from vllm.config.weight_transfer import WeightTransferConfig
+from vllm.distributed.utils import stateless_init_torch_distributed_process_group
+from vllm.distributed.weight_transfer.base import (
+    TrainerInitInfo,
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+)
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory, WeightTransferTrainerFactory
+from vllm.distributed.weight_transfer.nccl_engine import (
+    NCCLTrainerWeightTransferEngine,
+    NCCLWeightTransferUpdateInfo,
+)
+
+from xreasoner.rollout.vllm_engine.weights import renew_packed_head
+
+BACKEND = "gloo"
+
+
+@dataclass
+class GlooInitInfo(WeightTransferInitInfo):
+    master_address: str
+    master_port: int
+    world_size: int
+
+
+@dataclass
+class GlooTrainerInitInfo(TrainerInitInfo):
+    backend: ClassVar[str] = BACKEND
+
+    master_address: str
+    master_port: int
+    world_size: int
+
+
+class GlooReceiver(WeightTransferEngine[GlooInitInfo, NCCLWeightTransferUpdateInfo]):
+    """The server's end."""
+
+    init_info_cls = GlooInitInfo
+    update_info_cls = NCCLWeightTransferUpdateInfo
+
+    def __init__(self, config: WeightTransferConfig, vllm_config: Any, device: Any, model: Any) -> None:
+        super().__init__(config, vllm_config, device, model)
+        self._group: Any = None
+
+    def init_transfer_engine(self, init_info: GlooInitInfo) -> None:
+        self._group = join(init_info, rank=1 + self.parallel_config.rank)
+
+    def start_weight_update(self) -> None:
+        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+        initialize_layerwise_reload(self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        # The one of the base class waits for an accelerator.
+        self.receive_weights(self.parse_update_info(update_info))
+
+    def receive_weights(self, update_info: NCCLWeightTransferUpdateInfo) -> None:
+        described = zip(update_info.names, update_info.dtype_names, update_info.shapes, strict=True)
+        for name, dtype, shape in described:
+            weight = torch.empty(shape, dtype=getattr(torch, dtype))
+            broadcast(self._group, weight)
+            self.model.load_weights([(name, weight)])
+
+    def finish_weight_update(self) -> None:
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+        finalize_layerwise_reload(self.model, self.model_config)
+        renew_packed_head(self.model)
+
+    def shutdown(self) -> None:
+        self._group = None
+
+
+class GlooSender(NCCLTrainerWeightTransferEngine):
+    """The trainer's end: the round trip is that of NCCL, the wire another."""
+
+    init_info_cls = GlooTrainerInitInfo
+
+    @classmethod
+    def trainer_init(cls, init_info: GlooTrainerInitInfo, *, client: Any, source: Any = None) -> Self:
+        sender = cls(client=client, source=source, packed=False)
+        meeting = GlooInitInfo(init_info.master_address, init_info.master_port, init_info.world_size)
+        # Both ends wait for each other, so the server is told from a thread.
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(client.init_weight_transfer_engine, asdict(meeting))
+            sender.model_update_group = join(meeting, rank=0)
+            told.result()
+        return sender
+
+    def _broadcast(self, source: Any, meta: Any) -> None:
+        for _, weight in self._checked_iter(source, meta):
+            broadcast(self.model_update_group, weight.detach().contiguous())
+
+    def shutdown(self) -> None:
+        self.model_update_group = None
+
+
+def join(meeting: GlooInitInfo, rank: int) -> Any:
+    return stateless_init_torch_distributed_process_group(
+        meeting.master_address, meeting.master_port, rank, meeting.world_size, backend=BACKEND
+    )
+
+
+def broadcast(group: Any, weight: Tensor) -> None:
+    """From the trainer, which has rank 0."""
+    options = BroadcastOptions()
+    options.rootRank, options.rootTensor = 0, 0
+    group.broadcast([weight], options).wait()
+
+
+def register() -> None:
+    """Called by vLLM when it loads its plugins; in the same process perhaps more than once."""
+    if BACKEND not in WeightTransferEngineFactory._registry:
+        WeightTransferEngineFactory.register_engine(BACKEND, GlooReceiver)
+        WeightTransferTrainerFactory.register_engine(BACKEND, GlooSender)

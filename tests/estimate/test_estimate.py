@@ -1,0 +1,151 @@
+"""Plans of the shipped recipes and of those that cannot work."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from xreasoner.estimate.estimate import Outlook, outlooks
+from xreasoner.estimate.gpus import Gpus, read_gpus
+from xreasoner.estimate.shapes import KNOWN, read_shape, shape_of
+from xreasoner.estimate.show import print_outlooks
+from xreasoner.estimate.time import TYPICAL, Amount, attention_flops, forward_flops, sft_cost
+from xreasoner.recipe.file import read_recipe
+from xreasoner.recipe.schema import SftStage
+
+RECIPES = Path(__file__).parent.parent.parent / "recipes"
+SEVEN = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
+
+
+def look(name: str, gpus: str, *overrides: str, model: str = "7B") -> dict[str, Outlook]:
+    recipe = read_recipe(RECIPES / f"{name}.yaml", overrides)
+    shape = KNOWN[f"Qwen/Qwen2.5-VL-{model}-Instruct"]
+    return {one.stage: one for one in outlooks(recipe, shape, read_gpus(gpus), {})}
+
+
+def test_gpus_are_read() -> None:
+    assert read_gpus("8xH100-80") == Gpus(8, "H100", 80e9)
+    assert read_gpus("rtx4090-24") == Gpus(1, "RTX4090", 24e9)
+    for text, said in {
+        "H100": "it has the form 8xH100-80",
+        "8xH1000-80": "the card H1000 is not known; known are B200",
+        "0xH100-80": "at least one card is needed",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            read_gpus(text)
+
+
+def test_sft_of_7b_fits_on_eight_large_cards_and_not_on_one() -> None:
+    eight, one = look("x-reasoner-7b", "8xH100-80")["sft"], look("x-reasoner-7b", "1xH100-80")["sft"]
+    assert eight.fits(read_gpus("8xH100-80"))
+    assert not eight.advice
+    assert not one.fits(read_gpus("1xH100-80"))
+    assert one.advice[-1].startswith("sft: lora={rank: 64}: ")
+
+
+def test_gradients_checkpointed_and_rows_cut_are_advised_first() -> None:
+    outlook = look("x-reasoner-7b", "8xH100-80", "sft.gradient_checkpointing=false")["sft"]
+    assert not outlook.fits(read_gpus("8xH100-80"))
+    assert outlook.advice[0].startswith("sft: gradient_checkpointing=true: ")
+    assert outlook.advice[0].endswith("GB, fits")
+    assert len(outlook.advice) == 1
+
+
+def test_short_rows_are_the_last_thing_advised() -> None:
+    advice = look("x-reasoner-7b", "1xRTX4090-24")["sft"].advice
+    assert [line.split("=")[0] for line in advice[:3]] == ["sft: lora", "sft: max_length", "sft: max_length"]
+    assert advice[1].startswith("sft: max_length=8192, tokens_per_microbatch=8192: ")
+
+
+def test_unknown_amounts_are_no_zeros() -> None:
+    med = look("x-reasoner-med-7b", "8xH100-80")
+    assert med["sft"].cost is None
+    assert med["sft"].advice == ("sft: how much data it has is not known yet; `xreasoner data stats` tells",)
+    recipe, gpus = read_recipe(RECIPES / "x-reasoner-med-7b.yaml"), read_gpus("8xH100-80")
+    known = outlooks(recipe, SEVEN, gpus, {"sft": Amount(9000, 900.0, True)})[0]
+    assert known.cost is not None
+    assert known.cost.trained_tokens == 4 * 9000 * 900
+    console = Console(record=True, width=160)
+    print_outlooks(recipe.name, SEVEN, gpus, [med["sft"]], console)
+    assert console.export_text().count("?") == 7
+
+
+def test_stages_that_one_process_trains_say_so() -> None:
+    rl = look("x-reasoner-3b-lora", "8xH100-80", model="3B")["rl"]
+    assert rl.gpus == 1
+    assert rl.advice == ("rl: adapters are trained by one process so far; 7 of the GPUs stay idle",)
+
+
+def test_vllm_gets_what_training_leaves() -> None:
+    """A 3B on a card of 24 GB: 6.2 GB of weights, 6.3 with one answer, are 27% of it; training keeps 41%."""
+
+    def advice(*changes: str, model: str = "3B") -> tuple[str, ...]:
+        return look("x-reasoner-3b-lora", "1xRTX4090-24", *changes, model=model)["rl"].advice
+
+    by_choice = "rl: vLLM, which rollout=auto takes where it is installed, fits with rollout_memory=0.58"
+    assert advice() == advice("rl.rollout_memory=0.5") == ()
+    assert advice("rl.rollout_memory=0.2") == (by_choice,)
+    assert advice("rl.rollout_memory=0.2", "rl.rollout=torch") == ()
+    # 15.2 GB of weights twice are more than there is.
+    seven = advice("rl.rollout=vllm", "rl.rows=16", model="7B")
+    assert seven == ("rl: vLLM does not fit beside the training: rollout=torch",)
+
+
+def test_reinforcement_uses_all_cards_each_with_a_copy_to_sample_from() -> None:
+    rl = look("x-reasoner-7b", "8xH100-80")["rl"]
+    assert (rl.gpus, rl.advice) == (8, ())
+    assert rl.fits(read_gpus("8xH100-80"))
+    answers = {phase.name: phase.memory for phase in rl.phases}["answers"]
+    # An eighth of the float32 weights, as much of the reference's, and a whole copy in bfloat16.
+    assert answers.weights == pytest.approx(SEVEN.parameters * (4 / 8 + 4 / 8 + 2))
+
+
+def test_the_small_recipe_fits_a_gamers_card() -> None:
+    found = look("x-reasoner-3b-lora", "1xRTX4090-24", model="3B")
+    assert [one.stage for one in found.values() if not one.fits(read_gpus("1xRTX4090-24"))] == []
+
+
+def test_operations_by_hand() -> None:
+    # Twice the multiplied weights for each token: 7.6 billion less the embedding that is only looked up.
+    tokens = 1e6
+    matrices = SEVEN.parameters - SEVEN.embedding
+    assert forward_flops(SEVEN, tokens, 0) == pytest.approx(2 * matrices * tokens, rel=1e-3)
+    # 4 * layers * width * half the length, for each token.
+    assert attention_flops(SEVEN, 1, 6000) == 4 * 28 * 3584 * 3000
+
+
+def test_epochs_become_steps_and_hours() -> None:
+    stage = read_recipe(RECIPES / "x-reasoner-7b.yaml").stages["sft"]
+    assert isinstance(stage, SftStage)
+    cost = sft_cost(stage, SEVEN, Amount(1000, 5000.0, True), Gpus(8, "H100", 80e9))
+    assert cost.trained_tokens == 4 * 1000 * 5000
+    assert cost.steps == -(-4 * 1000 * 5000 // stage.tokens_per_step)
+    assert cost.hours == pytest.approx(cost.flops / (8 * 0.4 * 989e12) / 3600)
+
+
+def test_the_sizes_of_corpora_are_those_the_design_knows() -> None:
+    assert TYPICAL["medqa"][0] == 10178
+    amount = look("x-reasoner-7b", "8xH100-80")["sft"].amount
+    assert amount is not None
+    assert (amount.problems, amount.mean_tokens, amount.is_measured) == (113_957, 6000.0, False)
+
+
+def test_shapes_of_checkpoints_are_read(tiny_base: Path) -> None:
+    from xreasoner.models.load import load
+
+    shape = shape_of(str(tiny_base))
+    tower = load(tiny_base).model.model.language_model
+    assert shape.parameters == sum(p.numel() for p in tower.parameters())
+    with pytest.raises(ValueError, match="no hidden_size"):
+        read_shape({"model_type": "x"})
+
+
+def test_a_plan_is_printed_for_every_shipped_recipe() -> None:
+    for path in sorted(RECIPES.glob("x-reasoner*.yaml")):
+        recipe, gpus, console = read_recipe(path), read_gpus("8xH100-80"), Console(record=True, width=160)
+        print_outlooks(recipe.name, SEVEN, gpus, outlooks(recipe, SEVEN, gpus, {}), console)
+        said = console.export_text()
+        for stage in recipe.stages:
+            assert f" {stage} " in said
+        assert "optimizer" in said
+        assert "Assumed: 40%" in said

@@ -1,0 +1,117 @@
+"""The formulas against what a real step keeps, and against what is known of real models."""
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from xreasoner.chat.template import Example
+from xreasoner.estimate import memory
+from xreasoner.estimate.memory import Trained
+from xreasoner.estimate.shapes import KNOWN, Shape, read_shape
+from xreasoner.models.packed_attention import packed_attention
+from xreasoner.train.loss import NegativeLogLikelihood, pack
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [("3B", 3_085_938_688), ("7B", 7_615_616_512), ("32B", 32_763_876_352), ("72B", 72_706_203_648)],
+)
+def test_language_towers_have_the_published_sizes(model: str, parameters: int) -> None:
+    assert KNOWN[f"Qwen/Qwen2.5-VL-{model}-Instruct"].parameters == parameters
+
+
+def small(hidden: int, mlp: int, layers: int, kv_heads: int) -> tuple[Qwen2ForCausalLM, Shape]:
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        hidden_size=hidden,
+        intermediate_size=mlp,
+        num_hidden_layers=layers,
+        num_attention_heads=8,
+        num_key_value_heads=kv_heads,
+        vocab_size=500,
+        tie_word_embeddings=False,
+    )
+    return Qwen2ForCausalLM(config), read_shape(config.to_dict())
+
+
+def kept_bytes(model: Qwen2ForCausalLM, tokens: int, dtype: torch.dtype) -> int:
+    """Of all tensors that a forward pass keeps for the backward pass, weights apart."""
+    example = Example(tuple(torch.randint(0, 500, (tokens // 2,)).tolist()), (True,) * (tokens // 2))
+    row = pack([example, example], torch.device("cpu"))
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    autocast = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with packed_attention(model), autocast, hooks:
+        model.base_model(
+            input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, segments=row.segments
+        )
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("sizes", [(256, 704, 4, 2), (256, 704, 2, 8), (512, 1024, 3, 2)])
+def test_what_a_layer_keeps_is_within_3_percent(sizes: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+    model, shape = small(*sizes)
+    trained = Trained(shape, dtype.itemsize, on_cpu=True)
+    last_norm = 2 * shape.hidden * 4
+    wanted = 256 * (shape.layers * memory.kept_by_layer(trained) + last_norm)
+    if dtype == torch.bfloat16:  # the casts of the matrices, which the formulas count as weights
+        wanted += 2 * shape.layers * shape.layer_matrices
+    assert kept_bytes(model, 256, dtype) == pytest.approx(wanted, rel=0.03)
+
+
+def test_weights_gradients_and_moments_are_those_of_a_real_step() -> None:
+    model, shape = small(64, 128, 2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    NegativeLogLikelihood(model)(
+        pack([Example(tuple(range(40)), (True,) * 40)], torch.device("cpu")), reduction="sum"
+    ).backward()
+    optimizer.step()
+    trained = Trained(shape, 4)
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    assert memory.weights(trained) == sum(p.nbytes for p in model.parameters())
+    assert memory.gradients(trained) == sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+    moments = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    assert memory.optimizer(trained) == sum(moment.nbytes for moment in moments)
+
+
+def test_adapters_are_counted_as_peft_makes_them() -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model, shape = small(64, 128, 2, 2)
+    targets = ("q_proj", "v_proj", "down_proj")
+    inject_adapter_in_model(LoraConfig(r=4, target_modules=list(targets)), model)
+    made = sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
+    assert shape.adapters(4, targets) == made
+
+
+def test_what_is_divided_and_what_is_not() -> None:
+    shape = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
+    one, eight = (Trained(shape, 2, gpus) for gpus in (1, 8))
+    assert memory.optimizer(one) == 8 * memory.optimizer(eight) == 8 * shape.parameters
+    assert memory.activations(eight, 1000, False) == 1000 / 2000 * memory.activations(eight, 2000, False)
+    assert memory.activations(eight, 1000, True) < memory.activations(eight, 1000, False) / 4
+
+
+def test_the_cache_of_one_token_by_hand() -> None:
+    # 28 layers, 4 heads of 128, keys and values, two bytes each.
+    assert memory.kv_cache(KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"], 1, 1, 2) == 28 * 4 * 128 * 2 * 2
+
+
+def test_loss_and_the_backward_pass_of_a_layer_peak_one_after_the_other() -> None:
+    tiny = Trained(Shape(4, 8, 2, 2, 1, 2, vocabulary=10, tied=False), compute=4)
+    # A layer keeps 272 bytes a token: norms 96, attention 48, MLP 128. The last norm keeps 48.
+    assert memory.kept_by_layer(tiny) == 272
+    # A chunk of 80 logits three times, 10 tokens of 4 twice, and the head's gradient of 40.
+    assert memory.logits(tiny, 10) == 4 * (3 * 80 + 2 * 40 + 40)
+    # The backward pass needs 128 bytes a token, 1280, and the loss 1440 before it.
+    assert memory.activations(tiny, 10, checkpointing=False) == 10 * (2 * 272 + 48)
+    # With checkpoints 16 bytes a layer are kept, and a layer is computed again: 400 bytes a token.
+    assert memory.activations(tiny, 10, checkpointing=True) == 10 * (2 * 16 + 48) + 4000 - 1440

@@ -1,0 +1,80 @@
+"""Segments that continue a shared prompt, against each sequence alone."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
+
+from xreasoner.chat.template import Example
+from xreasoner.models.packed_attention import packed_attention
+from xreasoner.train.loss import Family, NegativeLogLikelihood, pack, pack_families
+
+CPU = torch.device("cpu")
+
+
+def small_lm(window: int | None) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=window,
+        initializer_range=0.2,
+    )
+    return MistralForCausalLM(config)
+
+
+def families() -> list[Family]:
+    generator = torch.Generator().manual_seed(3)
+
+    def tokens(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(3, 90, (count,), generator=generator).tolist())
+
+    def reply(count: int) -> Example:
+        return Example(tokens(count), tuple(i % 3 != 1 for i in range(count)))
+
+    return [
+        Family(tokens(9), tuple(reply(n) for n in (12, 5, 1))),
+        Family(tokens(4), (reply(8),)),
+        Family(tokens(15), (reply(2), reply(7))),
+    ]
+
+
+def repeated(groups: Sequence[Family]) -> list[Example]:
+    return [
+        Example(family.prompt + reply.ids, (False,) * len(family.prompt) + reply.is_target)
+        for family in groups
+        for reply in family.replies
+    ]
+
+
+@pytest.mark.parametrize("window", [None, 6])
+def test_sharing_a_prompt_changes_nothing(window: int | None) -> None:
+    lm = small_lm(window)
+    nll = NegativeLogLikelihood(lm)
+    gradients = []
+    with packed_attention(lm):
+        shared, alone = nll(pack_families(families(), CPU)), nll(pack(repeated(families()), CPU))
+        torch.testing.assert_close(shared, alone, rtol=1e-5, atol=1e-5)
+        for values in (shared, alone):
+            (values * torch.linspace(-1, 1, len(values))).sum().backward()
+            gradients.append([p.grad.clone() for p in lm.parameters() if p.grad is not None])
+            lm.zero_grad()
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("window", [None, 6])
+def test_the_kernel_for_gpus_agrees_in_bfloat16(window: int | None) -> None:
+    lm, device = small_lm(window), torch.device("cuda")
+    with packed_attention(lm):
+        expected = NegativeLogLikelihood(lm)(pack_families(families(), CPU))
+        lm.to(device)
+        with torch.autocast("cuda", torch.bfloat16):
+            found = NegativeLogLikelihood(lm)(pack_families(families(), device))
+    torch.testing.assert_close(found.cpu().float(), expected, rtol=0.05, atol=0.2)

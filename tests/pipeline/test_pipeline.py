@@ -1,0 +1,227 @@
+"""Stages in order, skipped when done, made again when changed; the training itself is a stand-in here."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from xreasoner.models.surgery import detach
+from xreasoner.pipeline import run as pipeline
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.pipeline.stages import make_plan
+from xreasoner.recipe.file import check
+from xreasoner.recipe.schema import Recipe
+from xreasoner.rollout import choose
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
+    """Instead of training, add the learning rate to every weight; returns what was trained, from where."""
+    calls: list[tuple[str, Path]] = []
+
+    def stand_in(settings, start, problems, out, seed, progress, instruction) -> None:
+        calls.append((out.name, start))
+        shutil.copytree(start, out / "model", dirs_exist_ok=True)
+        weights = load_file(start / "model.safetensors")
+        changed = {name: weight + settings.lr for name, weight in weights.items()}
+        save_file(changed, out / "model" / "model.safetensors", metadata={"format": "pt"})
+        (out / "state").mkdir(exist_ok=True)
+
+    monkeypatch.setattr(pipeline, "train_sft", stand_in)
+    return calls
+
+
+def recipe(model: Path, out: Path, **stages: dict | None) -> Recipe:
+    data = [{"source": "miniworld", "families": ["sums"], "steps": [1, 2], "count": 10}]
+    sft = {"kind": "sft", "steps": 2, "lr": 0.5, "data": data}
+    full = {name: {**sft, **changes} for name, changes in stages.items() if changes is not None}
+    return check({"name": "t", "model": str(model), "out": str(out), "stages": full}, "test")
+
+
+def evaluated(recipe_: Recipe, views: tuple[str, ...] = ("text", "image")) -> Recipe:
+    entry = {"source": "miniworld", "families": ["sums"], "steps": [1, 2], "count": 3, "views": list(views)}
+    raw = json.loads(recipe_.model_dump_json(by_alias=True))
+    raw["evaluation"] |= {"think_budget": 4, "answer_budget": 2, "benchmarks": [entry]}
+    return check(raw, "test")
+
+
+def test_each_stage_starts_from_the_one_before_and_keeps_the_eyes(
+    trained, tiny_base: Path, tmp_path: Path
+) -> None:
+    run_recipe(recipe(tiny_base, tmp_path, one={}, two={"lr": 0.25}), QUIET)
+    stages = tmp_path / "stages"
+    assert trained == [("1-one", tmp_path / "base" / "model"), ("2-two", stages / "1-one" / "model")]
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (tiny_base, stages / "2-two" / "checkpoint")
+    )
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        grown = 0.0 if "visual" in name else 0.75
+        assert (after[name] - weight).sub(grown).abs().max() < 1e-6, name
+    assert not (stages / "2-two" / "state").exists()
+
+
+def test_a_done_run_does_nothing(trained, tiny_base: Path, tmp_path: Path) -> None:
+    wanted = recipe(tiny_base, tmp_path, one={}, two={})
+    run_recipe(wanted, QUIET)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "stages").rglob("*") if path.is_file()}
+    run_recipe(wanted, QUIET)
+    assert len(trained) == 2
+    assert files == {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "stages").rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({"two": {"lr": 0.1}}, ["2-two"]),
+        ({"one": {"lr": 0.1}}, ["1-one", "2-two", "3-three"]),
+        ({"one": {"checkpoint_every": 7}}, []),
+        ({"two": {"from": "one"}}, []),
+        ({"two": {"from": "base"}}, ["2-two"]),
+        (
+            {
+                "three": {
+                    "data": [{"source": "miniworld", "families": ["bars"], "steps": [1, 2], "count": 10}]
+                }
+            },
+            ["3-three"],
+        ),
+        ({"one": None, "three": {}}, ["1-two", "2-three"]),
+        ({"three": None}, []),
+        ({"four": {"from": "two"}}, ["4-four"]),
+    ],
+)
+def test_what_changed_and_what_depends_on_it_is_made_again(
+    trained, tiny_base: Path, tmp_path: Path, changes: dict, again: list[str]
+) -> None:
+    first = {"one": {}, "two": {}, "three": {"from": "one"}}
+    run_recipe(recipe(tiny_base, tmp_path, **first), QUIET)
+    del trained[:]
+    run_recipe(recipe(tiny_base, tmp_path, **(first | changes)), QUIET)
+    assert [name for name, _ in trained] == again
+
+
+def test_another_seed_or_instruction_or_base_makes_everything_again(
+    trained, tiny_base: Path, tmp_path: Path
+) -> None:
+    wanted = recipe(tiny_base, tmp_path / "run", one={})
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    (other / "generation_config.json").write_text("{}")
+    for changed in (
+        wanted,
+        wanted.model_copy(update={"seed": 1}),
+        wanted.model_copy(update={"instruction": "think"}),
+        wanted.model_copy(update={"model": str(other)}),
+    ):
+        del trained[:]
+        run_recipe(changed, QUIET)
+        assert len(trained) == 1
+
+
+def test_a_changed_stage_is_kept_aside_with_its_answers(trained, tiny_base: Path, tmp_path: Path) -> None:
+    run_recipe(evaluated(recipe(tiny_base, tmp_path, one={})), QUIET)
+    old = (tmp_path / "stages" / "1-one" / "model" / "model.safetensors").read_bytes()
+    run_recipe(evaluated(recipe(tiny_base, tmp_path, one={"lr": 0.1})), QUIET)
+    names = {path.name.partition("-")[2] for path in (tmp_path / "stale").iterdir()}
+    assert names == {"evals-one", "stages-1-one"}
+    (kept,) = (tmp_path / "stale").glob("*-stages-1-one/model/model.safetensors")
+    assert kept.read_bytes() == old
+
+
+def test_a_stage_broken_off_after_training_is_not_trained_again(
+    trained, tiny_base: Path, tmp_path: Path
+) -> None:
+    wanted = recipe(tiny_base, tmp_path, one={})
+    run_recipe(wanted, QUIET)
+    folder = tmp_path / "stages" / "1-one"
+    whole = (folder / "checkpoint" / "model.safetensors").read_bytes()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"state": "trained"}))
+    (folder / "checkpoint" / "model.safetensors").unlink()
+    assert make_plan(wanted).stages[0].standing == "resumed"
+    run_recipe(wanted, QUIET)
+    assert len(trained) == 1
+    assert (folder / "checkpoint" / "model.safetensors").read_bytes() == whole
+    assert make_plan(wanted).stages[0].standing == "done"
+
+
+def test_every_checkpoint_is_asked_and_only_once(
+    trained, tiny_base: Path, tmp_path: Path, monkeypatch
+) -> None:
+    wanted = evaluated(recipe(tiny_base, tmp_path, one={}))
+    run_recipe(wanted, QUIET)
+    answers = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.glob("evals/*/*.jsonl")}
+    assert {str(path) for path in answers} == {
+        f"evals/{stage}/sums-{view}.jsonl" for stage in ("base", "one") for view in ("text", "image")
+    }
+    assert all(len(text.splitlines()) == 3 for text in answers.values())
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {(row["stage"], row["benchmark"]) for row in results["results"]} == {
+        (stage, f"sums-{view}") for stage in ("base", "one") for view in ("text", "image")
+    }
+
+    def no_model(*_: object) -> None:
+        raise AssertionError("a finished evaluation opened a model")
+
+    monkeypatch.setattr("xreasoner.pipeline.evaluate.open_engine", no_model)
+    run_recipe(wanted, QUIET)
+
+
+def test_benchmarks_no_longer_asked_leave_the_report(trained, tiny_base: Path, tmp_path: Path) -> None:
+    run_recipe(evaluated(recipe(tiny_base, tmp_path, one={})), QUIET)
+    run_recipe(evaluated(recipe(tiny_base, tmp_path, one={}), views=("text",)), QUIET)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {row["benchmark"] for row in results["results"]} == {"sums-text"}
+
+
+def test_a_missing_engine_is_missed_before_anything_is_trained(
+    trained, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "why_not_vllm", lambda: "it is not here")
+    monkeypatch.setattr(choose, "VLLM_FROM", {"cpu": 0})
+    raw = json.loads(evaluated(recipe(tiny_base, tmp_path, one={})).model_dump_json(by_alias=True))
+    raw["evaluation"]["engine"] = "vllm"
+    with pytest.raises(ValueError, match=r"^engine vllm: it is not here$"):
+        run_recipe(check(raw, "test"), QUIET)
+    assert trained == []
+    raw["evaluation"] |= {"engine": "auto", "after": ["one"]}
+    run_recipe(check(raw, "test"), QUIET)
+    assert "evaluation: auto takes the torch engine: it is not here" in (tmp_path / "log").read_text()
+
+
+def test_a_text_only_model_needs_no_surgery(trained, tiny_base: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    detach(tiny_base, text)
+    run_recipe(evaluated(recipe(text, tmp_path / "run", one={}), views=("text",)), QUIET)
+    assert trained == [("1-one", text)]
+    folder = tmp_path / "run" / "stages" / "1-one"
+    assert (folder / "model").is_dir()
+    assert not (folder / "checkpoint").exists()
+    assert (tmp_path / "run" / "evals" / "one" / "sums-text.json").is_file()
+    with pytest.raises(ValueError, match="reads text only, but the benchmark sums-image shows images"):
+        make_plan(evaluated(recipe(text, tmp_path / "run", one={})))
+
+
+def test_only_the_named_checkpoints_are_evaluated(trained, tiny_base: Path, tmp_path: Path) -> None:
+    wanted = evaluated(recipe(tiny_base, tmp_path, one={}, two={}), views=("text",))
+    few = wanted.model_copy(update={"evaluation": wanted.evaluation.model_copy(update={"after": ("two",)})})
+    run_recipe(few, QUIET)
+    assert [path.name for path in sorted((tmp_path / "evals").glob("*/"))] == ["two"]
+
+
+def test_a_plan_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:
+    plan = make_plan(evaluated(recipe(tiny_base, tmp_path / "run", one={}, two={"from": "base"})))
+    assert [(stage.name, stage.start, stage.standing) for stage in plan.stages] == [
+        ("one", "base", "new"),
+        ("two", "base", "new"),
+    ]
+    assert [len(stage.problems) for stage in plan.stages] == [10, 10]
+    assert not (tmp_path / "run").exists()

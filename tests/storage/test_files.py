@@ -1,0 +1,54 @@
+"""Files that appear whole, leftovers that are found, torn lines that are cut off."""
+
+from pathlib import Path
+
+import pytest
+
+from xreasoner.storage.files import (
+    BLOCK,
+    discard,
+    drop_torn_line,
+    sweep,
+    unfinished,
+    write_atomically,
+    write_json,
+    written_atomically,
+)
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    with written_atomically(path) as file:
+        file.write(b"some")
+        assert not path.exists()
+    assert path.read_bytes() == b"some"
+    write_json(path, {"a": [1]})
+    assert path.read_text() == '{\n "a": [\n  1\n ]\n}\n'
+
+
+def test_a_failed_write_leaves_the_old_file_and_sweep_takes_the_new(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    with pytest.raises(KeyboardInterrupt), written_atomically(path) as file:
+        file.write(b"half of the ne")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert set(tmp_path.iterdir()) == {path, unfinished(path)}
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_discard_removes_a_folder(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "state" / "file", b"x")
+    discard(tmp_path / "state")
+    discard(tmp_path / "state")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("torn", [0, 1, BLOCK - 2, BLOCK, 2 * BLOCK + 7])
+def test_what_follows_the_last_newline_is_cut_off(tmp_path: Path, torn: int) -> None:
+    path = tmp_path / "lines"
+    for whole in (b"", b"one\n", b"one\ntwo\n"):
+        path.write_bytes(whole + b"x" * torn)
+        drop_torn_line(path)
+        assert path.read_bytes() == whole
