@@ -1,6 +1,7 @@
-"""The shape of the code: layers point down, no cycles, light modules stay light, all files stay small."""
+"""The shape of the code: a fixed map, layers that point down, one name for one thing, small files."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "xreasoner"
 FILES = sorted(PACKAGE.rglob("*.py"))
-OURS = [path for folder in ("src", "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
+FOLDERS = ("src", "tests", "benchmarks", "docs", "recipes")
+OURS = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+TEXTS = sorted(
+    path
+    for pattern in ("*.py", "*.md", "*.yaml", "*.toml", "Makefile")
+    for path in [*ROOT.glob(pattern), *(p for f in FOLDERS for p in (ROOT / f).rglob(pattern))]
+)
+DOTTED = re.compile(r"\bxreasoner(?:\.\w+)+")
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
@@ -53,6 +62,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 MODULES = {module_of(path) for path in FILES}
+PACKAGES = {module_of(path) for path in FILES if path.name == "__init__.py"}
 IMPORTS = {module_of(path): imports_of(path) for path in FILES}
 
 
@@ -72,6 +82,50 @@ def edges() -> Iterator[tuple[str, str]]:
 def test_every_part_has_a_layer() -> None:
     parts = {part_of(module) for module in MODULES} - {""}
     assert parts == {part for layer in LAYERS for part in layer}
+
+
+def test_the_top_level_holds_folders_and_two_modules() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == {
+        "__init__.py",
+        "__main__.py",
+        "records.py",
+        "parallel.py",
+    }
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_that_is_named_exists(path: Path) -> None:
+    """An import path in a text, a string or a patch: no old one is left behind."""
+    missing = [name for name in DOTTED.findall(path.read_text()) if not is_ours(name)]
+    assert missing == []
+
+
+def is_ours(dotted: str) -> bool:
+    """A module, or a name that a module defines."""
+    module, _, name = dotted.rpartition(".")
+    return dotted in MODULES or (module in MODULES and name in names_of(module)) or is_ours_inside(module)
+
+
+def is_ours_inside(dotted: str) -> bool:
+    """The name of a class and of something in it, which is not checked."""
+    module, _, name = dotted.rpartition(".")
+    return module in MODULES and module not in PACKAGES and name in names_of(module)
+
+
+def names_of(module: str) -> set[str]:
+    """What a module defines or imports at its top level."""
+    (path,) = [path for path in FILES if module_of(path) == module]
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                found.add(node.name)
+            case ast.ImportFrom() | ast.Import():
+                found |= {alias.asname or alias.name for alias in node.names}
+            case ast.Assign() | ast.AnnAssign():
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
 
 
 def test_imports_point_down() -> None:
@@ -96,7 +150,7 @@ LIGHT = sorted(
     if module.startswith("xreasoner.rewards.")
     or module
     in ("xreasoner.records", "xreasoner.chat.think", "xreasoner.pipeline.stages", "xreasoner.cli.main")
-    or part_of(module) in ("recipe", "recipe_file", "recipe_errors", "run")
+    or part_of(module) in ("recipe", "storage")
 )
 
 
