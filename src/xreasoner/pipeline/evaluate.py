@@ -8,11 +8,11 @@ from pathlib import Path
 from xreasoner.evals.budgets import answer_shorter
 from xreasoner.evals.display import shown, silent
 from xreasoner.evals.progress import Show
+from xreasoner.evals.prompted import PromptedBenchmark
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.summary import SHARES, Result
 from xreasoner.evals.task import BUDGET_FOLDER, Share, Task, budget_folder
 from xreasoner.parallel import World, gather, joining_again, wait_for_all
-from xreasoner.pipeline.stages import Question
 from xreasoner.recipe.schema import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
@@ -55,7 +55,7 @@ def measure(
     name: str,
     checkpoint: Path,
     fingerprint: str,
-    questions: Sequence[Question],
+    benchmarks: Sequence[PromptedBenchmark],
     evaluation: Evaluation,
     run_dir: Path,
     world: World,
@@ -67,7 +67,7 @@ def measure(
         prepare_answers(out, fingerprint, run_dir)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
-    tasks, share = tasks_of(questions, evaluation, out), Share(world.rank, world.size)
+    tasks, share = tasks_of(benchmarks, evaluation, out), Share(world.rank, world.size)
     if world.size > 1 and anyone_asks(tasks, evaluation, share, world):
         engine.open()  # engines of several processes meet
     with Grader() as grader:
@@ -113,10 +113,10 @@ def shorter_tasks(task: Task, evaluation: Evaluation) -> list[Task]:
     return [task.with_budget(budget) for budget in evaluation.budgets if task.benchmark.role == "skill"]
 
 
-def tasks_of(questions: Sequence[Question], evaluation: Evaluation, out: Path) -> list[Task]:
+def tasks_of(benchmarks: Sequence[PromptedBenchmark], evaluation: Evaluation, out: Path) -> list[Task]:
     sampling, pictures = sampling_of(evaluation), out.parent / "pictures"
     keeps_tokens = bool(evaluation.budgets)
-    return [Task(one.benchmark, one.instruction, sampling, out, pictures, keeps_tokens) for one in questions]
+    return [Task(one.benchmark, one.instruction, sampling, out, pictures, keeps_tokens) for one in benchmarks]
 
 
 def sampling_of(evaluation: Evaluation) -> Sampling:
@@ -146,7 +146,7 @@ def sweep_answers(out: Path) -> None:
 
 
 def set_aside_unasked(
-    out: Path, questions: Sequence[Question], evaluation: Evaluation, run_dir: Path
+    out: Path, benchmarks: Sequence[PromptedBenchmark], evaluation: Evaluation, run_dir: Path
 ) -> None:
     """What a recipe does not ask any more is no result of its run."""
     sweep_answers(out)  # what a kill left half written is no answer, and nothing to keep
@@ -154,7 +154,7 @@ def set_aside_unasked(
     for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
         if folder.name not in kept:
             set_aside(folder, run_dir)
-    names = {question.benchmark.name for question in questions}
+    names = {one.benchmark.name for one in benchmarks}
     for path in sorted((*out.glob("*.json*"), *out.glob(f"{BUDGET_FOLDER}*/*.json*"))):
         if path.name != "manifest.json" and path.stem not in names:
             set_aside(path, run_dir)

@@ -8,6 +8,7 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.data.sources import split_held_out
+from xreasoner.evals.prompted import prompted_benchmarks
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, join_world, wait_for_all
 from xreasoner.pipeline.evaluate import measure, set_aside_unasked
@@ -15,7 +16,6 @@ from xreasoner.pipeline.stages import (
     Plan,
     PlannedStage,
     make_plan,
-    make_questions,
     print_plan,
     refuse_unseeable,
 )
@@ -56,7 +56,7 @@ def run_recipe(recipe: Recipe, console: Console) -> None:
             if stage.standing != "done":
                 make_stage(stage, plan, world, journal)
             evaluate_checkpoint(stage.name, plan, world, journal)
-        if world.is_first and plan.questions:
+        if world.is_first and plan.benchmarks:
             show_report(plan.run_dir, console)
 
 
@@ -64,7 +64,7 @@ def check_engines(plan: Plan, world: World, journal: Journal) -> None:
     """One that is missing is missed now, not after hours; where `auto` has to do without vLLM, it is said."""
     open_stages = [stage for stage in plan.stages if stage.standing != "done"]
     asked = {s.name: s.settings.rollout for s in open_stages if isinstance(s.settings, GrpoStage)}
-    if open_stages and plan.questions:
+    if open_stages and plan.benchmarks:
         asked["evaluation"] = plan.recipe.evaluation.engine
     for name, engine in asked.items():
         choose_engine(engine, plan.base, world.device)
@@ -157,8 +157,8 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
         checkpoint, fingerprint = plan.checkpoint(name), plan.fingerprints()[name]
         evaluation, run_dir = plan.recipe.evaluation, plan.run_dir
         if world.is_first:
-            set_aside_unasked(run_dir / "evals" / name, plan.questions, evaluation, run_dir)
-        measure(name, checkpoint, fingerprint, plan.questions, evaluation, run_dir, world, journal)
+            set_aside_unasked(run_dir / "evals" / name, plan.benchmarks, evaluation, run_dir)
+        measure(name, checkpoint, fingerprint, plan.benchmarks, evaluation, run_dir, world, journal)
 
 
 def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console) -> None:
@@ -168,15 +168,15 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
     """
     disable_progress_bar()
     world = join_world()
-    questions = make_questions(recipe.evaluation, recipe.instruction)
+    benchmarks = prompted_benchmarks(recipe.evaluation, recipe.instruction)
     if checkpoint is not None:
-        refuse_unseeable(questions, checkpoint)
+        refuse_unseeable(benchmarks, checkpoint)
     with locked(out) if world.is_first else nullcontext():
         journal = Journal(console, out / "log")
         if world.is_first:
             write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())
         made_by = model_fingerprint(checkpoint, recipe)
-        measure(name, checkpoint or out, made_by, questions, recipe.evaluation, out, world, journal)
+        measure(name, checkpoint or out, made_by, benchmarks, recipe.evaluation, out, world, journal)
         if world.is_first:
             show_report(out, console)
 

@@ -11,12 +11,10 @@ from rich.table import Table
 from xreasoner import __version__
 from xreasoner.data.prepare import removes_leaks, stage_problems
 from xreasoner.data.sources import problems_fingerprint, refuse_leaks
-from xreasoner.evals.ablations import blind
-from xreasoner.evals.asked import asked_benchmarks
-from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.prompted import PromptedBenchmark, prompted_benchmarks
 from xreasoner.models.config import has_vision
 from xreasoner.models.resolve import resolve_model
-from xreasoner.recipe.schema import BASE, Evaluation, Recipe, Stage
+from xreasoner.recipe.schema import BASE, Recipe, Stage
 from xreasoner.records import Problem
 from xreasoner.storage.run_folder import Manifest, first_difference, folder_fingerprint, read_manifest
 
@@ -42,14 +40,6 @@ class PlannedStage:
 
 
 @dataclass(frozen=True)
-class Question:
-    """A benchmark and how it is put."""
-
-    benchmark: Benchmark
-    instruction: str | None
-
-
-@dataclass(frozen=True)
 class Plan:
     recipe: Recipe
     base: Path
@@ -57,7 +47,7 @@ class Plan:
     sees: bool
     """The model has a vision tower, which training leaves alone."""
     stages: tuple[PlannedStage, ...]
-    questions: tuple[Question, ...]
+    benchmarks: tuple[PromptedBenchmark, ...]
 
     @property
     def run_dir(self) -> Path:
@@ -91,9 +81,9 @@ def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) ->
     base = resolve_model(recipe.model)
     sees = has_vision(base)
     prints = {BASE: folder_fingerprint(base)}
-    questions = make_questions(recipe.evaluation, recipe.instruction)
-    refuse_unseeable(questions, base)
-    asked = {question.benchmark.name: question.benchmark.problems for question in questions}
+    benchmarks = prompted_benchmarks(recipe.evaluation, recipe.instruction)
+    refuse_unseeable(benchmarks, base)
+    asked = {one.benchmark.name: one.benchmark.problems for one in benchmarks}
     stages = []
     for name in recipe.stages:
         problems = stage_problems(recipe, name, base, asked, say)
@@ -102,7 +92,7 @@ def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) ->
         stages.append(stage)
     as_given = [stage for stage in stages if not removes_leaks(stage.settings)]
     refuse_leaks((problem for stage in as_given for problem in stage.problems), asked)
-    return Plan(recipe, base, prints[BASE], sees, tuple(stages), questions)
+    return Plan(recipe, base, prints[BASE], sees, tuple(stages), benchmarks)
 
 
 def stage_data(
@@ -112,8 +102,8 @@ def stage_data(
     for name in names:
         recipe.stage(name)  # says so if there is none
     base = resolve_model(recipe.model)
-    questions = make_questions(recipe.evaluation, recipe.instruction)
-    asked = {question.benchmark.name: question.benchmark.problems for question in questions}
+    benchmarks = prompted_benchmarks(recipe.evaluation, recipe.instruction)
+    asked = {one.benchmark.name: one.benchmark.problems for one in benchmarks}
     for name in names:
         yield name, stage_problems(recipe, name, base, asked, say)
 
@@ -146,22 +136,8 @@ def standing_of(found: Manifest | None, wanted: Manifest) -> tuple[Standing, str
     return ("done" if found.state == "done" else "resumed"), ""
 
 
-def make_questions(evaluation: Evaluation, instruction: str | None) -> tuple[Question, ...]:
-    asked = [
-        Question(benchmark, instruction if manner == "instructed" else None)
-        for benchmark, manner in asked_benchmarks(evaluation.benchmarks, evaluation.seed)
-    ]
-    if evaluation.blind:
-        asked += [
-            Question(blind(question.benchmark), question.instruction)
-            for question in asked
-            if question.benchmark.modality == "image" and question.benchmark.role == "skill"
-        ]
-    return tuple(asked)
-
-
-def refuse_unseeable(questions: Sequence[Question], checkpoint: Path) -> None:
-    images = [q.benchmark.name for q in questions if q.benchmark.modality == "image"]
+def refuse_unseeable(benchmarks: Sequence[PromptedBenchmark], checkpoint: Path) -> None:
+    images = [one.benchmark.name for one in benchmarks if one.benchmark.modality == "image"]
     if images and not has_vision(checkpoint):
         raise ValueError(
             f"{checkpoint} reads text only, but the benchmark {images[0]} shows images; remove it"
@@ -179,7 +155,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"{recipe.name}: {recipe.model}, seed {recipe.seed}, in {plan.run_dir}", style="bold", highlight=False
     )
     console.print(stage_table(plan))
-    for benchmark in (question.benchmark for question in plan.questions):
+    for benchmark in (one.benchmark for one in plan.benchmarks):
         console.print(
             f"  asks {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}"
             + (f", {len(benchmark.broken):,} more are broken" if benchmark.broken else ""),

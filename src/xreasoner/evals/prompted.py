@@ -1,18 +1,19 @@
-"""From the entries under a recipe's `evaluation.benchmarks` to benchmarks, and how each is put."""
+"""The benchmarks of a recipe, each with the system prompt it is asked with."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from xreasoner.data.jsonl import read_table
 from xreasoner.data.probe import make_probe
+from xreasoner.evals.ablations import blind
 from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.benchmarks.load import load_benchmark
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
 from xreasoner.recipe.schema import (
     BenchmarkSource,
+    Evaluation,
     JsonlBenchmark,
-    Manner,
     MiniworldBenchmark,
     ProbeBenchmark,
     PublishedBenchmark,
@@ -21,22 +22,38 @@ from xreasoner.recipe.schema import (
 from xreasoner.records import Problem
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True)
+class PromptedBenchmark:
     benchmark: Benchmark
-    manner: Manner
+    instruction: str | None
+    """The system prompt; None asks without one."""
 
 
-def asked_benchmarks(entries: Sequence[BenchmarkSource], seed: int) -> list[Asked]:
-    asked = [
-        Asked(benchmark, entry.asked)
-        for entry in entries
-        for benchmark in BENCHMARKS_OF[entry.source](entry, seed)
+def prompted_benchmarks(evaluation: Evaluation, instruction: str | None) -> tuple[PromptedBenchmark, ...]:
+    """All benchmarks of `evaluation`; with `blind`, each image benchmark once more without its images."""
+    found = [
+        PromptedBenchmark(benchmark, instruction if entry.asked == "instructed" else None)
+        for entry in evaluation.benchmarks
+        for benchmark in load_entry(entry, evaluation.seed)
     ]
-    names = [one.benchmark.name for one in asked]
+    refuse_equal_names([one.benchmark.name for one in found])
+    if evaluation.blind:
+        found += [
+            PromptedBenchmark(blind(one.benchmark), one.instruction)
+            for one in found
+            if one.benchmark.modality == "image" and one.benchmark.role == "skill"
+        ]
+    return tuple(found)
+
+
+def load_entry(entry: BenchmarkSource, seed: int) -> Iterator[Benchmark]:
+    return BENCHMARKS_OF[entry.source](entry, seed)
+
+
+def refuse_equal_names(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"evaluation.benchmarks: two are called {name}; tell them apart by `name`")
-    return asked
 
 
 def _miniworld(entry: MiniworldBenchmark, seed: int) -> Iterator[Benchmark]:
