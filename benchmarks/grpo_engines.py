@@ -32,7 +32,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train import grpo
 from xreasoner.train.groups import Rewarder
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
 FIRST, LAST = 5, 10
@@ -71,7 +71,7 @@ class Comparison:
     def train(self, engine: str, seed: int, out: Path) -> Outcome:
         settings = self._settings.model_copy(update={"rollout": engine})
         instruction = self._recipe.instruction
-        grpo.train_grpo(settings, self._start, self._problems, [], out, seed, Silent(), instruction)
+        grpo.train_grpo(settings, self._start, self._problems, [], out, seed, NoDisplay(), instruction)
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         rewards = [line["reward"] for line in lines]
         return Outcome(

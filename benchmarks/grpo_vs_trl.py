@@ -33,7 +33,7 @@ from trl_peer import grpo_config, prompt_texts
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem, Score
 from xreasoner.train import grpo
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 
 LEARNING_RATE = 1e-9
 
@@ -104,7 +104,7 @@ class Bench:
         )
         out = self.folder / "ours"
         shutil.rmtree(out, ignore_errors=True)
-        grpo.train_grpo(settings, self.folder / "start", self.problems, [], out, self.turn, Silent())
+        grpo.train_grpo(settings, self.folder / "start", self.problems, [], out, self.turn, NoDisplay())
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         self.lengths.setdefault("ours", []).extend(line["answer_length"] for line in lines)
         if not skip:

@@ -30,7 +30,7 @@ from xreasoner.chat.template import Example, training_example
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.train import sft
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 
 TOKENS_PER_STEP = 8192
 WORKLOADS: dict[str, Callable[[random.Random], int]] = {
@@ -72,7 +72,7 @@ def measure_ours(problems: Sequence[Problem], tokens: int, start: Path, out: Pat
             "dtype": "float32",
         }
     )
-    sft.train_sft(settings, start, problems, out, seed=0, progress=Silent())
+    sft.train_sft(settings, start, problems, out, seed=0, display=NoDisplay())
     lines = (out / "metrics.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["tokens"] for line in lines) == tokens
     return tokens / sum(json.loads(line)["seconds"] for line in lines)

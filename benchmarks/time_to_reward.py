@@ -34,7 +34,7 @@ from xreasoner.models.load import load_tokenizer
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.rewards.grade import Grader
 from xreasoner.train import grpo
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 
 FAMILY, STEPS = "sums", (5, 6)
 """Where reinforcement lifts the quickstart's SFT model far above what a batch scatters by."""
@@ -51,7 +51,7 @@ class Reached(Exception):  # noqa: N818 - it is no error
     """Our loop has no early stop, so its progress display raises it."""
 
 
-class Watch(Silent):
+class Watch(NoDisplay):
     def __init__(self, target: float, now: Callable[[], float]) -> None:
         self.target, self.now = target, now
         self.began, self.rewards = now(), list[float]()

@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=6)
+TIMEOUT = timedelta(hours=6)
 """How long a rank waits for another: one may graft or evaluate alone while the others have nothing to do."""
 
 
@@ -43,7 +43,7 @@ def join_world() -> World:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group(backend_of(device), timeout=PATIENCE)
+        dist.init_process_group(backend_of(device), timeout=TIMEOUT)
     return World(rank, size, device)
 
 
@@ -52,14 +52,14 @@ def backend_of(device: torch.device) -> str:
 
 
 @contextmanager
-def joining_again(world: World) -> Iterator[None]:
+def rejoining(world: World) -> Iterator[None]:
     """Around what ends all process groups of this process: all ranks meet again, at a door nobody used."""
-    (door, *_) = gather([free_port()], world)
+    (door, *_) = gather_shares([free_port()], world)
     yield
     if world.size > 1:
         host = os.environ["MASTER_ADDR"]
-        store = dist.TCPStore(host, door, world.size, world.is_first, PATIENCE)  # type: ignore[attr-defined]
-        dist.init_process_group(backend_of(world.device), None, PATIENCE, world.size, world.rank, store)
+        store = dist.TCPStore(host, door, world.size, world.is_first, TIMEOUT)  # type: ignore[attr-defined]
+        dist.init_process_group(backend_of(world.device), None, TIMEOUT, world.size, world.rank, store)
 
 
 def free_port() -> int:
@@ -73,19 +73,19 @@ def seed_step(seed: int, step: int, rank: int = 0) -> None:
     torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
 
 
-def total(value: Tensor, world: World) -> Tensor:
+def sum_over_ranks(value: Tensor, world: World) -> Tensor:
     """The sum over all ranks, on each of them."""
     if world.size > 1:
         dist.all_reduce(value)
     return value
 
 
-def share(items: Sequence[T], world: World) -> Sequence[T]:
+def own_share(items: Sequence[T], world: World) -> Sequence[T]:
     """What of some work that all ranks know is this one's."""
     return items[world.rank :: world.size]
 
 
-def gather(own: Sequence[T], world: World) -> list[T]:
+def gather_shares(own: Sequence[T], world: World) -> list[T]:
     """What became of everybody's share, in the order of the whole, on each rank."""
     if world.size == 1:
         return list(own)
@@ -97,7 +97,7 @@ def gather(own: Sequence[T], world: World) -> list[T]:
     return [found[place] for place in range(len(found))]
 
 
-def whole(weight: Tensor) -> Tensor:
+def full_weight(weight: Tensor) -> Tensor:
     """A weight that is divided among the ranks, put together on each; all of them ask in the same order."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 

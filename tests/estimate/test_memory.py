@@ -50,7 +50,7 @@ def kept_bytes(model: Qwen2ForCausalLM, tokens: int, dtype: torch.dtype) -> int:
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with packed_attention(model), autocast, hooks:
         model.base_model(
-            input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, segments=row.segments
+            input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, sequences=row.sequences
         )
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 

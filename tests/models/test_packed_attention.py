@@ -1,4 +1,4 @@
-"""Segments that continue a shared prompt, against each sequence alone."""
+"""PackedSequences that continue a shared prompt, against each sequence alone."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from xreasoner.chat.template import Example
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import Family, NegativeLogLikelihood, pack, pack_families
+from xreasoner.train.loss import NegativeLogLikelihood, SharedPrompt, pack, pack_shared
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ def small_lm(window: int | None) -> PreTrainedModel:
     return MistralForCausalLM(config)
 
 
-def families() -> list[Family]:
+def shared_prompts() -> list[SharedPrompt]:
     generator = torch.Generator().manual_seed(3)
 
     def tokens(count: int) -> tuple[int, ...]:
@@ -38,17 +38,17 @@ def families() -> list[Family]:
         return Example(tokens(count), tuple(i % 3 != 1 for i in range(count)))
 
     return [
-        Family(tokens(9), tuple(reply(n) for n in (12, 5, 1))),
-        Family(tokens(4), (reply(8),)),
-        Family(tokens(15), (reply(2), reply(7))),
+        SharedPrompt(tokens(9), tuple(reply(n) for n in (12, 5, 1))),
+        SharedPrompt(tokens(4), (reply(8),)),
+        SharedPrompt(tokens(15), (reply(2), reply(7))),
     ]
 
 
-def repeated(groups: Sequence[Family]) -> list[Example]:
+def repeated(groups: Sequence[SharedPrompt]) -> list[Example]:
     return [
-        Example(family.prompt + reply.ids, (False,) * len(family.prompt) + reply.is_target)
-        for family in groups
-        for reply in family.replies
+        Example(shared.prompt + reply.ids, (False,) * len(shared.prompt) + reply.is_target)
+        for shared in groups
+        for reply in shared.replies
     ]
 
 
@@ -58,7 +58,7 @@ def test_sharing_a_prompt_changes_nothing(window: int | None) -> None:
     nll = NegativeLogLikelihood(lm)
     gradients = []
     with packed_attention(lm):
-        shared, alone = nll(pack_families(families(), CPU)), nll(pack(repeated(families()), CPU))
+        shared, alone = nll(pack_shared(shared_prompts(), CPU)), nll(pack(repeated(shared_prompts()), CPU))
         torch.testing.assert_close(shared, alone, rtol=1e-5, atol=1e-5)
         for values in (shared, alone):
             (values * torch.linspace(-1, 1, len(values))).sum().backward()
@@ -73,8 +73,8 @@ def test_sharing_a_prompt_changes_nothing(window: int | None) -> None:
 def test_the_kernel_for_gpus_agrees_in_bfloat16(window: int | None) -> None:
     lm, device = small_lm(window), torch.device("cuda")
     with packed_attention(lm):
-        expected = NegativeLogLikelihood(lm)(pack_families(families(), CPU))
+        expected = NegativeLogLikelihood(lm)(pack_shared(shared_prompts(), CPU))
         lm.to(device)
         with torch.autocast("cuda", torch.bfloat16):
-            found = NegativeLogLikelihood(lm)(pack_families(families(), device))
+            found = NegativeLogLikelihood(lm)(pack_shared(shared_prompts(), device))
     torch.testing.assert_close(found.cpu().float(), expected, rtol=0.05, atol=0.2)

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, 
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.checkpoint import save_model
 from xreasoner.records import Problem
-from xreasoner.train.progress import Silent
 from xreasoner.train.sft import train_sft
+from xreasoner.train.step_display import NoDisplay
 
 
 @pytest.fixture(scope="session")
@@ -68,5 +68,5 @@ def arms() -> list[Problem]:
 @pytest.fixture
 def gambler(start: Path, arms: list[Problem], tmp_path: Path) -> Path:
     """A model that thinks briefly and answers 0 to 4 at random."""
-    train_sft(settings(steps=60, tokens_per_step=80), start, arms, tmp_path / "sft", 0, Silent())
+    train_sft(settings(steps=60, tokens_per_step=80), start, arms, tmp_path / "sft", 0, NoDisplay())
     return tmp_path / "sft" / "model"

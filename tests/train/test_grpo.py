@@ -12,7 +12,7 @@ from xreasoner.records import Problem
 from xreasoner.train import grpo
 from xreasoner.train.groups import draw
 from xreasoner.train.grpo import train_grpo
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def test_a_bandit_converges_to_its_best_arm(gambler: Path, arms: list[Problem], 
     chosen = settings(
         steps=25, samples_per_prompt=16, prompts_per_step=2, eval_every=25, lr=3e-3, samples_every=5
     )
-    train_grpo(chosen, gambler, [arms[3]], [arms[3]], tmp_path / "out", 0, Silent())
+    train_grpo(chosen, gambler, [arms[3]], [arms[3]], tmp_path / "out", 0, NoDisplay())
     lines = metrics(tmp_path / "out")
     rewards = [line["reward"] for line in lines if "reward" in line]
     assert rewards[0] < 0.5
@@ -51,7 +51,7 @@ def test_a_resumed_run_ends_bit_identical(
     kill_at: int,
 ) -> None:
     chosen = settings(**changes)
-    train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "whole", 3, Silent())
+    train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "whole", 3, NoDisplay())
     unbroken = grpo.learn
 
     def killed(*args: Any) -> dict[str, float]:
@@ -61,8 +61,8 @@ def test_a_resumed_run_ends_bit_identical(
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(grpo, "learn", killed)
-        train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, Silent())
-    train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, Silent())
+        train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, NoDisplay())
+    train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, NoDisplay())
 
     whole, resumed = weights(tmp_path / "whole" / "model"), weights(tmp_path / "broken" / "model")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -78,21 +78,21 @@ def test_a_batch_without_signal_leaves_the_weights_alone(
     start: Path, arms: list[Problem], tmp_path: Path
 ) -> None:
     """The untaught model never answers: every reward is 0, and momentum must not move anything either."""
-    train_grpo(settings(steps=2), start, arms, [], tmp_path / "out", 0, Silent())
+    train_grpo(settings(steps=2), start, arms, [], tmp_path / "out", 0, NoDisplay())
     before, after = weights(start), weights(tmp_path / "out" / "model")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert [line["skipped"] for line in metrics(tmp_path / "out")] == [1.0, 1.0]
 
 
 def test_the_sampler_and_the_trainer_agree(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
-    train_grpo(settings(steps=3), gambler, arms, [], tmp_path / "out", 0, Silent())
+    train_grpo(settings(steps=3), gambler, arms, [], tmp_path / "out", 0, NoDisplay())
     assert all(line["mismatch"] < 1e-3 for line in metrics(tmp_path / "out"))
     assert any(line["mismatch"] > 0 for line in metrics(tmp_path / "out"))
 
 
 def test_refilling_leaves_no_group_without_spread(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
     chosen = settings(steps=2, refill=True, max_refills=30, samples_every=1)
-    train_grpo(chosen, gambler, arms, [], tmp_path / "out", 0, Silent())
+    train_grpo(chosen, gambler, arms, [], tmp_path / "out", 0, NoDisplay())
     for step in (1, 2):
         lines = (tmp_path / "out" / "samples" / f"step-{step:06}.jsonl").read_text().splitlines()
         groups = [[json.loads(line) for line in lines[i : i + 4]] for i in range(0, len(lines), 4)]
@@ -105,8 +105,8 @@ def test_the_best_checkpoint_is_the_result(
 ) -> None:
     course = iter([0.1, 0.9, 0.5])
     monkeypatch.setattr(grpo.Rewarder, "accuracy", lambda *_: next(course))
-    train_grpo(settings(steps=4, eval_every=2), gambler, arms, arms, tmp_path / "out", 0, Silent())
-    train_grpo(settings(steps=4), gambler, arms, arms, tmp_path / "last", 0, Silent())
+    train_grpo(settings(steps=4, eval_every=2), gambler, arms, arms, tmp_path / "out", 0, NoDisplay())
+    train_grpo(settings(steps=4), gambler, arms, arms, tmp_path / "last", 0, NoDisplay())
     result, best = weights(tmp_path / "out" / "model"), weights(tmp_path / "out" / "best")
     last = weights(tmp_path / "last" / "model")
     assert all(torch.equal(result[name], best[name]) for name in best)
@@ -120,5 +120,5 @@ def test_every_epoch_draws_every_problem_once(problems: list[Problem]) -> None:
 
 
 def test_the_result_is_a_plain_checkpoint(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
-    train_grpo(settings(steps=1), gambler, arms, [], tmp_path / "out", 0, Silent())
+    train_grpo(settings(steps=1), gambler, arms, [], tmp_path / "out", 0, NoDisplay())
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model").dtype == torch.float32

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from xreasoner.parallel import join_world
 from xreasoner.train.groups import Group, learned_tokens
+from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.policy_update import add_reference, backward, policy_rows
-from xreasoner.train.trainee import Trainee, open_trainee
 
 trl = pytest.importorskip("trl", reason="the benchmark environment has TRL")
 pytestmark = pytest.mark.peer
@@ -86,30 +86,30 @@ def test_loss_and_gradients_equal_trls(
     # Prompts of unequal lengths; a sampler so unlikely that every importance weight is cut to exactly 1.
     groups = [_unlikely(made_up_group(seed, r, prompt=5 + seed)) for seed, r in enumerate(rewards)]
     chosen = settings(kl=kl, importance_cap=1.0)
-    trainee = open_trainee(start, chosen, 0, join_world())
+    policy = open_policy(start, chosen, 0, join_world())
     peer = AutoModelForCausalLM.from_pretrained(start)
     reference = _moved(AutoModelForCausalLM.from_pretrained(start), seed=2)
 
-    rows, tokens = policy_rows(groups, chosen, trainee), learned_tokens(groups, "score")
+    rows, tokens = policy_rows(groups, chosen, policy), learned_tokens(groups, "score")
     batch: dict[str, Any] = as_trl_batch(groups)
     if kl:
-        reference_trainee = open_trainee(start, chosen, 0, join_world())
-        reference_trainee.lm.load_state_dict(reference.state_dict())
-        add_reference(reference_trainee, rows, 1.0)
+        reference_policy = open_policy(start, chosen, 0, join_world())
+        reference_policy.lm.load_state_dict(reference.state_dict())
+        add_reference(reference_policy, rows, 1.0)
         batch["ref_per_token_logps"] = padded_logprobs(reference, groups)
-    gradient = backward(trainee, rows, tokens, chosen)
+    gradient = backward(policy, rows, tokens, chosen)
     if updates == 2:
         batch["old_per_token_logps"] = padded_logprobs(peer, groups)
         _moved(peer, seed=1)
-        _moved(trainee.lm, seed=1)
-        trainee.lm.zero_grad()
-        gradient = backward(trainee, rows, tokens, chosen)
+        _moved(policy.lm, seed=1)
+        policy.lm.zero_grad()
+        gradient = backward(policy, rows, tokens, chosen)
         assert gradient.clip_fraction > 0
 
     loss = trl_loss(peer, tokenizer, batch, kl, tmp_path)
     loss.backward()
     assert gradient.loss == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
-    torch.testing.assert_close(_gradients(trainee), _gradients(peer), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(_gradients(policy), _gradients(peer), rtol=1e-4, atol=1e-5)
 
 
 def _unlikely(group: Group) -> Group:
@@ -125,8 +125,8 @@ def _moved(lm: PreTrainedModel, seed: int) -> PreTrainedModel:
     return lm
 
 
-def _gradients(model: Trainee | PreTrainedModel) -> dict[str, Tensor]:
-    lm = model.lm if isinstance(model, Trainee) else model
+def _gradients(model: Policy | PreTrainedModel) -> dict[str, Tensor]:
+    lm = model.lm if isinstance(model, Policy) else model
     found = {name: p.grad for name, p in lm.named_parameters() if p.grad is not None}
     assert found
     return found

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from xreasoner.parallel import join_world
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.groups import Group, learned_tokens
+from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.policy_update import Gradient, add_reference, backward, policy_rows
-from xreasoner.train.trainee import Trainee, open_trainee
 
 # The importance weights have their own test: here they are made exactly 1.
 UNWEIGHTED = {"importance_cap": 1.0}
@@ -34,13 +34,13 @@ def as_sampled_exactly(group: Group) -> Group:
 
 
 def ours(
-    trainee: Trainee, groups: list[Group], chosen: GrpoStage, reference: Trainee | None = None
+    policy: Policy, groups: list[Group], chosen: GrpoStage, reference: Policy | None = None
 ) -> tuple[Gradient, dict[str, Tensor]]:
-    rows = policy_rows(groups, chosen, trainee)
+    rows = policy_rows(groups, chosen, policy)
     if reference:
         add_reference(reference, rows, chosen.temperature)
-    gradient = backward(trainee, rows, learned_tokens(groups, chosen.overlong), chosen)
-    return gradient, taken(trainee.lm)
+    gradient = backward(policy, rows, learned_tokens(groups, chosen.overlong), chosen)
+    return gradient, taken(policy.lm)
 
 
 def taken(lm: PreTrainedModel) -> dict[str, Tensor]:
@@ -53,11 +53,11 @@ def taken(lm: PreTrainedModel) -> dict[str, Tensor]:
 @pytest.mark.parametrize("skip", [True, False])
 def test_loss_and_gradient(start: Path, groups: list[Group], temperature: float, skip: bool) -> None:
     chosen = settings(temperature=temperature, skip_zero_spread=skip, **UNWEIGHTED)
-    trainee = open_trainee(start, chosen, 0, join_world())
-    loss = dapo_loss(trainee.lm, groups, temperature)
+    policy = open_policy(start, chosen, 0, join_world())
+    loss = dapo_loss(policy.lm, groups, temperature)
     loss.backward()
-    expected = taken(trainee.lm)
-    gradient, found = ours(trainee, groups, chosen)
+    expected = taken(policy.lm)
+    gradient, found = ours(policy, groups, chosen)
     assert gradient.loss == pytest.approx(loss.item(), rel=1e-5, abs=1e-6)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
@@ -66,14 +66,14 @@ def test_with_a_reference(
     start: Path, groups: list[Group], new_lm: Callable[..., PreTrainedModel], tmp_path: Path
 ) -> None:
     chosen = settings(kl=0.3, **UNWEIGHTED)
-    trainee = open_trainee(start, chosen, 0, join_world())
+    policy = open_policy(start, chosen, 0, join_world())
     other = new_lm(seed=1)
-    reference = dataclasses.replace(open_trainee(start, chosen, 0, join_world()))
+    reference = dataclasses.replace(open_policy(start, chosen, 0, join_world()))
     reference.lm.load_state_dict(other.state_dict())
-    loss = dapo_loss(trainee.lm, groups, reference=other, kl=0.3)
+    loss = dapo_loss(policy.lm, groups, reference=other, kl=0.3)
     loss.backward()
-    expected = taken(trainee.lm)
-    gradient, found = ours(trainee, groups, chosen, reference)
+    expected = taken(policy.lm)
+    gradient, found = ours(policy, groups, chosen, reference)
     assert gradient.kl > 0
     assert gradient.loss == pytest.approx(loss.item(), rel=1e-5, abs=1e-6)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -81,52 +81,52 @@ def test_with_a_reference(
 
 def test_a_second_update_is_clipped_against_the_first_policy(start: Path, groups: list[Group]) -> None:
     chosen = settings(**UNWEIGHTED)
-    trainee = open_trainee(start, chosen, 0, join_world())
+    policy = open_policy(start, chosen, 0, join_world())
     plain = AutoModelForCausalLM.from_pretrained(start)
     answers = [rollout for group in groups for rollout in group.rollouts]
     old = [token_logprobs(plain, rollout, 1.0).detach() for rollout in answers]
 
-    rows, tokens = policy_rows(groups, chosen, trainee), learned_tokens(groups, "score")
-    backward(trainee, rows, tokens, chosen)
-    taken(trainee.lm)
+    rows, tokens = policy_rows(groups, chosen, policy), learned_tokens(groups, "score")
+    backward(policy, rows, tokens, chosen)
+    taken(policy.lm)
     with torch.no_grad():
-        for parameter in trainee.lm.parameters():
+        for parameter in policy.lm.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    gradient = backward(trainee, rows, tokens, chosen)
-    found = taken(trainee.lm)
+    gradient = backward(policy, rows, tokens, chosen)
+    found = taken(policy.lm)
 
-    loss = dapo_loss(trainee.lm, groups, old=old)
+    loss = dapo_loss(policy.lm, groups, old=old)
     loss.backward()
     assert 0 < gradient.clip_fraction < 1
     assert gradient.loss == pytest.approx(loss.item(), rel=1e-4)
-    torch.testing.assert_close(found, taken(trainee.lm), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, taken(policy.lm), rtol=1e-4, atol=1e-5)
 
 
 def test_importance_weights_correct_the_sampler_by_hand(start: Path, groups: list[Group]) -> None:
     """A sampler that gave every token half the trainer's probability: each weight is 2, below the cap."""
     chosen = settings(importance_cap=5.0)
-    trainee = open_trainee(start, chosen, 0, join_world())
+    policy = open_policy(start, chosen, 0, join_world())
 
     def halved(group: Group) -> Group:
         rollouts = tuple(
-            dataclasses.replace(r, logprobs=tuple((token_logprobs(trainee.lm, r, 1.0) - 0.6931472).tolist()))
+            dataclasses.replace(r, logprobs=tuple((token_logprobs(policy.lm, r, 1.0) - 0.6931472).tolist()))
             for r in group.rollouts
         )
         return dataclasses.replace(group, rollouts=rollouts)
 
-    loss = dapo_loss(trainee.lm, groups)
+    loss = dapo_loss(policy.lm, groups)
     loss.backward()
-    expected = {name: 2 * gradient for name, gradient in taken(trainee.lm).items()}
-    gradient, found = ours(trainee, [halved(group) for group in groups], chosen)
+    expected = {name: 2 * gradient for name, gradient in taken(policy.lm).items()}
+    gradient, found = ours(policy, [halved(group) for group in groups], chosen)
     assert gradient.mismatch == pytest.approx(0.6931472, rel=1e-4)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_groups_without_spread_are_not_computed_and_still_counted(start: Path, groups: list[Group]) -> None:
-    trainee = open_trainee(start, settings(), 0, join_world())
+    policy = open_policy(start, settings(), 0, join_world())
 
     def size(**changes: Any) -> int:
-        return sum(row.row.targets for row in policy_rows(groups, settings(**changes), trainee))
+        return sum(row.row.targets for row in policy_rows(groups, settings(**changes), policy))
 
     with_spread = learned_tokens([groups[0], groups[2]], "score")
     everything = learned_tokens(groups, "score")
@@ -146,6 +146,6 @@ def test_injected_overlong_and_unscored_tokens_get_no_gradient() -> None:
 
 def test_a_prompt_shared_by_its_answers_is_computed_once(start: Path) -> None:
     group = made_up_group(0, [1, 0, 0, 1], prompt=30)
-    trainee = open_trainee(start, settings(), 0, join_world())
-    (row,) = policy_rows([group], settings(tokens_per_microbatch=1000), trainee)
+    policy = open_policy(start, settings(), 0, join_world())
+    (row,) = policy_rows([group], settings(tokens_per_microbatch=1000), policy)
     assert row.row.ids_1T.numel() == 30 + sum(len(rollout.token_ids) for rollout in group.rollouts)

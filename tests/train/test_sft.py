@@ -12,9 +12,9 @@ from xreasoner.parallel import join_world
 from xreasoner.recipe.schema import Lora, SftStage
 from xreasoner.records import Problem
 from xreasoner.train import sft
-from xreasoner.train.progress import Silent
+from xreasoner.train.policy import open_policy
 from xreasoner.train.sft import accumulate, train_sft
-from xreasoner.train.trainee import open_trainee
+from xreasoner.train.step_display import NoDisplay
 
 
 def settings(**changes: Any) -> SftStage:
@@ -40,19 +40,19 @@ def losses(out: Path) -> list[float]:
 
 
 def test_accumulated_rows_equal_one_big_row(start: Path, problems: list[Problem], tmp_path: Path) -> None:
-    trainee = open_trainee(start, settings(), 0, join_world())
-    store = token_store(problems, None, trainee.tokenizer, tmp_path / "tokens", print)
+    policy = open_policy(start, settings(), 0, join_world())
+    store = token_store(problems, None, policy.tokenizer, tmp_path / "tokens", print)
     found = []
     for tokens_per_row in (100_000, 120):
-        loss = accumulate(trainee, store, range(len(store)), tokens_per_row)
-        found.append((loss, {name: p.grad.clone() for name, p in trainee.nll.named_parameters()}))
-        trainee.nll.zero_grad()
+        loss = accumulate(policy, store, range(len(store)), tokens_per_row)
+        found.append((loss, {name: p.grad.clone() for name, p in policy.nll.named_parameters()}))
+        policy.nll.zero_grad()
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
 
 
 def test_it_learns_and_says_so(start: Path, problems: list[Problem], tmp_path: Path) -> None:
-    train_sft(settings(steps=40), start, problems, tmp_path / "out", 0, Silent())
+    train_sft(settings(steps=40), start, problems, tmp_path / "out", 0, NoDisplay())
     found = losses(tmp_path / "out")
     assert len(found) == 40
     assert found[-1] < 0.4 * found[0]
@@ -73,7 +73,7 @@ def test_a_resumed_run_ends_bit_identical(
     changes: dict[str, Any],
     kill_at: int,
 ) -> None:
-    train_sft(settings(**changes), start, problems, tmp_path / "whole", 3, Silent())
+    train_sft(settings(**changes), start, problems, tmp_path / "whole", 3, NoDisplay())
 
     calls = 0
     unbroken = sft.accumulate
@@ -87,8 +87,8 @@ def test_a_resumed_run_ends_bit_identical(
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(sft, "accumulate", killed)
-        train_sft(settings(**changes), start, problems, tmp_path / "broken", 3, Silent())
-    train_sft(settings(**changes), start, problems, tmp_path / "broken", 3, Silent())
+        train_sft(settings(**changes), start, problems, tmp_path / "broken", 3, NoDisplay())
+    train_sft(settings(**changes), start, problems, tmp_path / "broken", 3, NoDisplay())
 
     whole, resumed = weights(tmp_path / "whole" / "model"), weights(tmp_path / "broken" / "model")
     assert whole.keys() == resumed.keys()
@@ -99,7 +99,7 @@ def test_a_resumed_run_ends_bit_identical(
 
 
 def test_frozen_embeddings_stay(start: Path, problems: list[Problem], tmp_path: Path) -> None:
-    train_sft(settings(freeze=["embeddings"]), start, problems, tmp_path / "out", 0, Silent())
+    train_sft(settings(freeze=["embeddings"]), start, problems, tmp_path / "out", 0, NoDisplay())
     before, after = weights(start), weights(tmp_path / "out" / "model")
     assert torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
     assert not torch.equal(
@@ -111,7 +111,7 @@ def test_adapters_are_merged_into_a_plain_checkpoint(
     start: Path, problems: list[Problem], tmp_path: Path
 ) -> None:
     train_sft(
-        settings(lora={"rank": 2, "targets": ["q_proj"]}), start, problems, tmp_path / "out", 0, Silent()
+        settings(lora={"rank": 2, "targets": ["q_proj"]}), start, problems, tmp_path / "out", 0, NoDisplay()
     )
     before, after = weights(start), weights(tmp_path / "out" / "model")
     assert before.keys() == after.keys()
@@ -127,13 +127,13 @@ def test_the_checkpoint_keeps_the_precision_it_came_with(
     start: Path, problems: list[Problem], tmp_path: Path
 ) -> None:
     AutoModelForCausalLM.from_pretrained(start, dtype=torch.bfloat16).save_pretrained(start)
-    train_sft(settings(), start, problems, tmp_path / "out", 0, Silent())
+    train_sft(settings(), start, problems, tmp_path / "out", 0, NoDisplay())
     assert {weight.dtype for weight in weights(tmp_path / "out" / "model").values()} == {torch.bfloat16}
 
 
 def test_gradient_checkpointing_changes_nothing(start: Path, problems: list[Problem], tmp_path: Path) -> None:
-    train_sft(settings(), start, problems, tmp_path / "plain", 0, Silent())
-    train_sft(settings(gradient_checkpointing=True), start, problems, tmp_path / "saving", 0, Silent())
+    train_sft(settings(), start, problems, tmp_path / "plain", 0, NoDisplay())
+    train_sft(settings(gradient_checkpointing=True), start, problems, tmp_path / "saving", 0, NoDisplay())
     assert losses(tmp_path / "plain") == pytest.approx(losses(tmp_path / "saving"), rel=1e-4)
 
 
@@ -142,6 +142,6 @@ def test_examples_beyond_max_length_are_left_out_and_counted(
 ) -> None:
     lengths = [len(training_example(problem, None, tokenizer).ids) for problem in problems]
     bound = sorted(lengths)[len(lengths) // 2]
-    train_sft(settings(max_length=bound), start, problems, tmp_path / "out", 0, Silent())
+    train_sft(settings(max_length=bound), start, problems, tmp_path / "out", 0, NoDisplay())
     summary = json.loads((tmp_path / "out" / "data.json").read_text())
     assert summary["left_out"] == sum(length > bound for length in lengths) > 0

@@ -11,15 +11,15 @@ from transformers import AutoModelForCausalLM
 
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
-from xreasoner.train.progress import Silent
 from xreasoner.train.sft import train_sft
+from xreasoner.train.step_display import NoDisplay
 
 pytestmark = pytest.mark.slow
 
 
 def test_two_processes_train_as_one_and_resume(start: Path, problems: list[Problem], tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    train_sft(settings(steps=5, lr=1e-3), start, problems, one, 0, Silent())
+    train_sft(settings(steps=5, lr=1e-3), start, problems, one, 0, NoDisplay())
     train_on_two(start, tmp_path, {"two": settings(steps=5, lr=1e-3)}, problems)
     first = read_metrics(two)
     for key in ("loss", "grad_norm"):
@@ -53,7 +53,7 @@ def test_two_processes_reinforce_as_one(gambler: Path, arms: list[Problem], tmp_
     train_on_two(gambler, tmp_path / "two", stages, arms, held_out=3)
     for name, chosen in stages.items():
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
-        train_grpo(chosen, gambler, arms, arms[:3], one, 0, Silent())
+        train_grpo(chosen, gambler, arms, arms[:3], one, 0, NoDisplay())
         for mine, theirs in zip(read_metrics(one), read_metrics(two), strict=True):
             untimed = {key for key in mine if not key.endswith("seconds")}
             assert [theirs[key] for key in untimed] == pytest.approx(

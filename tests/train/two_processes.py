@@ -18,16 +18,17 @@ from pydantic import TypeAdapter
 from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 from xreasoner.train.sft import train_sft
 
 start, out, stages, problems, held_out = sys.argv[1:]
 problems = [Problem(i, (q,), a, "exact", reasoning=r) for i, q, a, r in json.loads(problems)]
 for name, settings in TypeAdapter(dict[str, SftStage | GrpoStage]).validate_json(stages).items():
     if isinstance(settings, SftStage):
-        train_sft(settings, Path(start), problems, Path(out, name), 0, Silent())
+        train_sft(settings, Path(start), problems, Path(out, name), 0, NoDisplay())
     else:
-        train_grpo(settings, Path(start), problems, problems[: int(held_out)], Path(out, name), 0, Silent())
+        held = problems[: int(held_out)]
+        train_grpo(settings, Path(start), problems, held, Path(out, name), 0, NoDisplay())
 """
 
 

@@ -21,8 +21,8 @@ from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Message, Part, Picture, Problem, Prompt
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.engine import VllmEngine
-from xreasoner.train.progress import Silent
 from xreasoner.train.sft import train_sft
+from xreasoner.train.step_display import NoDisplay
 
 collect_ignore_glob = [] if find_spec("vllm") else ["test_*.py"]
 
@@ -117,7 +117,9 @@ def gambler(lm: Path, arms: list[Problem], tmp_path_factory: pytest.TempPathFact
     config.initializer_range = 0.15
     torch.manual_seed(0)
     save_model(AutoModelForCausalLM.from_config(config), build_tokenizer(), folder / "start")
-    train_sft(sft_settings(steps=60, tokens_per_step=80), folder / "start", arms, folder / "sft", 0, Silent())
+    train_sft(
+        sft_settings(steps=60, tokens_per_step=80), folder / "start", arms, folder / "sft", 0, NoDisplay()
+    )
     return folder / "sft" / "model"
 
 

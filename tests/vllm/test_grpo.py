@@ -10,12 +10,12 @@ from tests.train.rollouts import settings
 from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 
 
 def learned(gambler: Path, arm: Problem, out: Path, **changes: Any) -> list[dict[str, float]]:
     sizes = {"steps": 20, "samples_per_prompt": 16, "prompts_per_step": 2, "lr": 3e-3, "eval_every": 20}
-    train_grpo(settings(**sizes | changes), gambler, [arm], [arm], out, 0, Silent())
+    train_grpo(settings(**sizes | changes), gambler, [arm], [arm], out, 0, NoDisplay())
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 

@@ -14,22 +14,22 @@ from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Prompt, Sampling
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.server import VllmServer
+from xreasoner.train.policy import open_policy
 from xreasoner.train.samplers import TrainedWeights
-from xreasoner.train.trainee import open_trainee
 
 
 def test_rollouts_and_new_weights(
     server: ServerAddress, lm: Path, lm_torch: TorchEngine, text_prompts: list[Prompt]
 ) -> None:
     engine = VllmServer(server, lm, join_world())
-    trainee = open_trainee(lm, settings(), 0, join_world())
-    engine.take_weights(TrainedWeights(trainee))
+    policy = open_policy(lm, settings(), 0, join_world())
+    engine.take_weights(TrainedWeights(policy))
     for sampling in (Sampling(think_budget=7, answer_budget=9), Sampling(think_budget=0, answer_budget=4)):
         assert_same(run(engine, text_prompts, sampling), run(lm_torch, text_prompts, sampling))
-    trained = TorchEngine(Loaded(trainee.lm, trainee.tokenizer, None))
+    trained = TorchEngine(Loaded(policy.lm, policy.tokenizer, None))
     for _ in range(2):
-        learn_something(trainee)
-        engine.take_weights(TrainedWeights(trainee))
+        learn_something(policy)
+        engine.take_weights(TrainedWeights(policy))
         assert_close(logprobs_of(engine, text_prompts), logprobs_of(trained, text_prompts))
 
 

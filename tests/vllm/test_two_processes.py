@@ -11,7 +11,7 @@ from tests.train.two_processes import read_metrics, train_on_two
 from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
-from xreasoner.train.progress import Silent
+from xreasoner.train.step_display import NoDisplay
 
 SIZES = {"steps": 6, "samples_per_prompt": 16, "prompts_per_step": 4, "lr": 3e-3, "eval_every": 6}
 
@@ -24,7 +24,7 @@ def test_two_processes_learn_what_one_does(
         "server": settings(**SIZES, rollout="server", server=server),
     }
     train_on_two(gambler, tmp_path, stages, arms, held_out=1)
-    train_grpo(settings(**SIZES), gambler, arms, arms[:1], tmp_path / "torch", 0, Silent())
+    train_grpo(settings(**SIZES), gambler, arms, arms[:1], tmp_path / "torch", 0, NoDisplay())
     expected = read_metrics(tmp_path / "torch")
     for name in stages:
         found = read_metrics(tmp_path / name)

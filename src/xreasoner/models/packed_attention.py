@@ -1,4 +1,4 @@
-"""Attention over packed sequences: each segment attends to itself alone, and no mask is ever built."""
+"""Attention over packed sequences: each sequence attends to itself alone, and no mask is ever built."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -15,25 +15,25 @@ PACKED = "packed"
 
 
 @dataclass(frozen=True)
-class Segments:
+class PackedSequences:
     """Where the sequences of one packed row begin and end, and which of them continue an earlier one."""
 
     lengths: tuple[int, ...]
     parents: tuple[int | None, ...]
-    """The segment whose tokens come before this one's: samples share their prompt instead of repeating it."""
+    """The sequence each continues: samples share their prompt instead of repeating it. None: a whole one."""
     query_bounds: Tensor
     """0 and the running sums of the lengths, int32, on the device of the tokens."""
     key_bounds: Tensor
-    """The same for what each segment may look at: its parent's tokens and its own."""
+    """The same for what each sequence may look at: its parent's tokens and its own."""
     keys_at: Tensor | None
-    """Where those keys are in the row; None where no segment has a parent."""
+    """Where those keys are in the row; None where no sequence has a parent."""
     after_LK: Tensor | None
     """May query i see key j, for the longest continuation of the longest parent; others are cut from it."""
 
     @classmethod
     def of(
         cls, lengths: Sequence[int], device: torch.device, parents: Sequence[int | None] | None = None
-    ) -> "Segments":
+    ) -> "PackedSequences":
         parents = parents or (None,) * len(lengths)
         starts = [0, *itertools.accumulate(lengths)]
         own = [torch.arange(start, start + length) for start, length in zip(starts, lengths, strict=False)]
@@ -50,8 +50,8 @@ class Segments:
             after_LK=_after([lengths[i] for i in continued], [len(seen[i]) for i in continued], device),
         )
 
-    def prefix(self, segment: int) -> int:
-        parent = self.parents[segment]
+    def prefix(self, sequence: int) -> int:
+        parent = self.parents[sequence]
         return 0 if parent is None else self.lengths[parent]
 
 
@@ -68,7 +68,7 @@ def _after(lengths: Sequence[int], seen: Sequence[int], device: torch.device) ->
 
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model attends segment by segment; outside, as before (the rollout engine shares it)."""
+    """Inside, the model attends sequence by sequence; outside, as before (the rollout engine shares it)."""
     before = model.config._attn_implementation
     model.config._attn_implementation = PACKED
     try:
@@ -84,20 +84,20 @@ def packed_forward(
     value_1KTD: Tensor,
     attention_mask: Tensor | None,
     *,
-    segments: Segments,
+    sequences: PackedSequences,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    assert query_1HTD.shape[0] == 1 and sum(segments.lengths) == query_1HTD.shape[2]
+    assert query_1HTD.shape[0] == 1 and sum(sequences.lengths) == query_1HTD.shape[2]
     # Under autocast the rotary embedding lifts queries and keys to float32; values tell the true precision.
     query_1HTD, key_1KTD = query_1HTD.to(value_1KTD.dtype), key_1KTD.to(value_1KTD.dtype)
     if value_1KTD.is_cuda and value_1KTD.dtype in (torch.bfloat16, torch.float16):
-        return _varlen(query_1HTD, key_1KTD, value_1KTD, segments, scaling, sliding_window), None
+        return _varlen(query_1HTD, key_1KTD, value_1KTD, sequences, scaling, sliding_window), None
     with torch.autocast(value_1KTD.device.type, enabled=False):
         # A CPU differentiates attention several times slower in bfloat16 than in float32.
         out_1THD = _looped(
-            query_1HTD.float(), key_1KTD.float(), value_1KTD.float(), segments, scaling, sliding_window
+            query_1HTD.float(), key_1KTD.float(), value_1KTD.float(), sequences, scaling, sliding_window
         )
     return out_1THD.to(value_1KTD.dtype), None
 
@@ -106,23 +106,23 @@ def _varlen(
     query_1HTD: Tensor,
     key_1KTD: Tensor,
     value_1KTD: Tensor,
-    segments: Segments,
+    sequences: PackedSequences,
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     query_THD, key_SKD, value_SKD = (x[0].transpose(0, 1) for x in (query_1HTD, key_1KTD, value_1KTD))
-    if segments.keys_at is not None:
-        key_SKD, value_SKD = (x.index_select(0, segments.keys_at) for x in (key_SKD, value_SKD))
+    if sequences.keys_at is not None:
+        key_SKD, value_SKD = (x.index_select(0, sequences.keys_at) for x in (key_SKD, value_SKD))
     out_THD = varlen_attn(
         query_THD,
         key_SKD,
         value_SKD,
-        segments.query_bounds,
-        segments.key_bounds,
-        max(segments.lengths),
-        max(length + segments.prefix(i) for i, length in enumerate(segments.lengths)),
+        sequences.query_bounds,
+        sequences.key_bounds,
+        max(sequences.lengths),
+        max(length + sequences.prefix(i) for i, length in enumerate(sequences.lengths)),
         scale=scaling,
         window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
         enable_gqa=True,
@@ -135,26 +135,26 @@ def _looped(
     query_1HTD: Tensor,
     key_1KTD: Tensor,
     value_1KTD: Tensor,
-    segments: Segments,
+    sequences: PackedSequences,
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
-    """One call a segment. On a CPU this beat padding to common lengths, whatever the number of buckets."""
-    queries, keys, values = (x.split(segments.lengths, dim=2) for x in (query_1HTD, key_1KTD, value_1KTD))
+    """One call a sequence. On a CPU this beat padding to common lengths, whatever the number of buckets."""
+    queries, keys, values = (x.split(sequences.lengths, dim=2) for x in (query_1HTD, key_1KTD, value_1KTD))
     outputs = []
-    for i, parent in enumerate(segments.parents):
+    for i, parent in enumerate(sequences.parents):
         key, value, mask_LK = keys[i], values[i], None
         if parent is not None:
             key, value = torch.cat([keys[parent], key], dim=2), torch.cat([values[parent], value], dim=2)
-            mask_LK = _cut(segments, i)
+            mask_LK = _cut(sequences, i)
         outputs.append(_attend(queries[i], key, value, mask_LK, scaling, sliding_window))
     return torch.cat(outputs, dim=2).transpose(1, 2)
 
 
-def _cut(segments: Segments, i: int) -> Tensor:
-    assert segments.after_LK is not None
-    length, own_from = segments.lengths[i], segments.after_LK.shape[1] - segments.after_LK.shape[0]
-    return segments.after_LK[:length, own_from - segments.prefix(i) : own_from + length]
+def _cut(sequences: PackedSequences, i: int) -> Tensor:
+    assert sequences.after_LK is not None
+    length, own_from = sequences.lengths[i], sequences.after_LK.shape[1] - sequences.after_LK.shape[0]
+    return sequences.after_LK[:length, own_from - sequences.prefix(i) : own_from + length]
 
 
 def _attend(

@@ -12,7 +12,7 @@ from xreasoner.evals.prompted import PromptedBenchmark
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.summary import SHARES, Result
 from xreasoner.evals.task import BUDGET_FOLDER, Share, Task, budget_folder
-from xreasoner.parallel import World, gather, joining_again, wait_for_all
+from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
 from xreasoner.recipe.schema import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
@@ -47,7 +47,7 @@ class LazyEngine:
 
     def close(self) -> None:
         if isinstance(self._engine, ClosingEngine):
-            with joining_again(self._world):
+            with rejoining(self._world):
                 self._engine.close()
 
 
@@ -94,7 +94,7 @@ def measure(
 
 def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, share: Share, world: World) -> bool:
     every = [one for task in tasks for one in (task, *shorter_tasks(task, evaluation))]
-    return any(gather([any(task.open_keys(share) for task in every)], world))
+    return any(gather_shares([any(task.open_keys(share) for task in every)], world))
 
 
 def display(title: str, world: World, journal: Journal) -> AbstractContextManager[Show]:

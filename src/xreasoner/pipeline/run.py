@@ -36,8 +36,8 @@ from xreasoner.storage.run_folder import (
     set_aside,
 )
 from xreasoner.train.grpo import train_grpo
-from xreasoner.train.progress import progress_on
 from xreasoner.train.sft import train_sft
+from xreasoner.train.step_display import display_on
 
 
 def run_recipe(recipe: Recipe, console: Console) -> None:
@@ -140,7 +140,7 @@ def detach_base(plan: Plan) -> None:
 
 def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) -> None:
     """Each trainer goes on by itself from the last state in the folder."""
-    settings, out, progress = stage.settings, stage.folder, progress_on(journal.console)
+    settings, out, progress = stage.settings, stage.folder, display_on(journal.console)
     match settings:
         case SftStage():
             train_sft(settings, start, stage.problems, out, recipe.seed, progress, recipe.instruction)

@@ -6,13 +6,13 @@ from functools import lru_cache
 
 from xreasoner.chat.template import Example, problem_prompt
 from xreasoner.data.packing import shuffled
-from xreasoner.parallel import World, gather, share
+from xreasoner.parallel import World, gather_shares, own_share
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem, Prompt, Rollout, Sampling, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 from xreasoner.train.advantages import group_advantages
-from xreasoner.train.loss import Family
+from xreasoner.train.loss import SharedPrompt
 
 Graded = tuple[list[Rollout], list[Score]]
 """The answers to one prompt."""
@@ -72,14 +72,16 @@ class Rewarder:
     def accuracy(self, held_out: Sequence[Problem]) -> float:
         """Greedy, as evaluation asks; answers the grader failed on are left out."""
         sampling = replace(self._sampling(step=0), n=1, temperature=0.0)
-        graded = gather(self._graded(share(list(enumerate(held_out)), self.world), sampling), self.world)
+        graded = gather_shares(
+            self._graded(own_share(list(enumerate(held_out)), self.world), sampling), self.world
+        )
         verdicts = [scores[0].correct for _, scores in graded if scores[0].correct is not None]
         return sum(verdicts) / max(1, len(verdicts))
 
     def _answer(self, problems: Sequence[Problem], step: int, cursor: int, count: int) -> list[Group]:
         """Each rank has its share of the prompts answered; then all ranks know all groups."""
         drawn = [(place, draw(problems, self.seed, place)) for place in range(cursor, cursor + count)]
-        graded = gather(self._graded(share(drawn, self.world), self._sampling(step)), self.world)
+        graded = gather_shares(self._graded(own_share(drawn, self.world), self._sampling(step)), self.world)
         return [
             _group(problem, rollouts, scores, self.settings.std_scaling)
             for (_, problem), (rollouts, scores) in zip(drawn, graded, strict=True)
@@ -113,9 +115,9 @@ def draw(problems: Sequence[Problem], seed: int, position: int) -> Problem:
     return problems[_order(len(problems), seed, epoch)[place]]
 
 
-def families(
+def shared_prompts(
     groups: Sequence[Group], overlong: str, tokens_per_row: int
-) -> Iterator[tuple[Family, list[int]]]:
+) -> Iterator[tuple[SharedPrompt, list[int]]]:
     """Prompts with their replies, cut where a group is longer than a row, and the samples in each."""
     for group in groups:
         prompt = group.rollouts[0].prompt_ids
@@ -146,12 +148,12 @@ def learned_tokens(groups: Sequence[Group], overlong: str) -> int:
     )
 
 
-def _family(group: Group, samples: Sequence[int], overlong: str) -> Family:
+def _family(group: Group, samples: Sequence[int], overlong: str) -> SharedPrompt:
     replies = tuple(
         Example(group.rollouts[i].token_ids, is_learned(group.rollouts[i], group.scores[i], overlong))
         for i in samples
     )
-    return Family(group.rollouts[0].prompt_ids, replies)
+    return SharedPrompt(group.rollouts[0].prompt_ids, replies)
 
 
 def _group(

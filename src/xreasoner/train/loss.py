@@ -10,16 +10,16 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from xreasoner.chat.template import Example
-from xreasoner.models.packed_attention import Segments
+from xreasoner.models.packed_attention import PackedSequences
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedRow:
     """Sequences side by side, positions restarting at each. Token t+1 is predicted at position t."""
 
     ids_1T: Tensor
     positions_1T: Tensor
-    segments: Segments
+    sequences: PackedSequences
     predicting_N: Tensor
     """Where, in the row, a target token is predicted."""
     target_N: Tensor
@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Family:
+class SharedPrompt:
     """A prompt and some of the replies sampled from it; in a row the prompt appears once."""
 
     prompt: tuple[int, ...]
@@ -45,49 +45,49 @@ class Family:
         return sum(sum(reply.is_target) for reply in self.replies)
 
 
-def pack(examples: Sequence[Example], device: torch.device) -> Row:
+def pack(examples: Sequence[Example], device: torch.device) -> PackedRow:
     lengths = tuple(len(example.ids) for example in examples)
     ids_T = torch.tensor([token for example in examples for token in example.ids])
     is_target_T = torch.tensor([flag for example in examples for flag in example.is_target])
     positions_T = torch.cat([torch.arange(length) for length in lengths])
     # A sequence's first token has nothing before it to be predicted from.
     target_at_N = torch.nonzero(is_target_T & (positions_T > 0)).squeeze(1)
-    return Row(
+    return PackedRow(
         ids_1T=ids_T[None].to(device),
         positions_1T=positions_T[None].to(device),
-        segments=Segments.of(lengths, device),
+        sequences=PackedSequences.of(lengths, device),
         predicting_N=(target_at_N - 1).to(device),
         target_N=ids_T[target_at_N].to(device),
     )
 
 
-def pack_families(families: Sequence[Family], device: torch.device) -> Row:
-    """Targets come in the order of the families, their replies, and the tokens of these."""
+def pack_shared(prompts: Sequence[SharedPrompt], device: torch.device) -> PackedRow:
+    """Targets come in the order of the prompts, their replies, and the tokens of these."""
     ids: list[int] = []
     lengths: list[int] = []
     parents: list[int | None] = []
     positions: list[int] = []
     predicting: list[int] = []
     targets: list[int] = []
-    for family in families:
-        prompt_segment, prompt_end = len(lengths), len(ids) + len(family.prompt)
-        ids += family.prompt
-        lengths.append(len(family.prompt))
+    for shared in prompts:
+        prompt_sequence, prompt_end = len(lengths), len(ids) + len(shared.prompt)
+        ids += shared.prompt
+        lengths.append(len(shared.prompt))
         parents.append(None)
-        positions += range(len(family.prompt))
-        for reply in family.replies:
+        positions += range(len(shared.prompt))
+        for reply in shared.replies:
             # The prompt's last token predicts the first of every reply.
             before = [prompt_end - 1, *range(len(ids), len(ids) + len(reply.ids) - 1)]
             predicting += itertools.compress(before, reply.is_target)
             targets += itertools.compress(reply.ids, reply.is_target)
             ids += reply.ids
             lengths.append(len(reply.ids))
-            parents.append(prompt_segment)
-            positions += range(len(family.prompt), len(family.prompt) + len(reply.ids))
-    return Row(
+            parents.append(prompt_sequence)
+            positions += range(len(shared.prompt), len(shared.prompt) + len(reply.ids))
+    return PackedRow(
         ids_1T=torch.tensor([ids], device=device),
         positions_1T=torch.tensor([positions], device=device),
-        segments=Segments.of(lengths, device, parents),
+        sequences=PackedSequences.of(lengths, device, parents),
         predicting_N=torch.tensor(predicting, device=device),
         target_N=torch.tensor(targets, device=device),
     )
@@ -103,9 +103,9 @@ class NegativeLogLikelihood(nn.Module):
         self.lm = lm
         self.chunks = torch.nn.LinearCrossEntropyOptions()
 
-    def forward(self, row: Row, reduction: str = "none", temperature: float = 1.0) -> Tensor:
+    def forward(self, row: PackedRow, reduction: str = "none", temperature: float = 1.0) -> Tensor:
         hidden_1TE = self.lm.base_model(
-            input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, segments=row.segments
+            input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, sequences=row.sequences
         ).last_hidden_state
         hidden_NE = hidden_1TE[0].index_select(0, row.predicting_N)
         return F.linear_cross_entropy(

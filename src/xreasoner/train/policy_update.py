@@ -8,19 +8,19 @@ from torch import Tensor
 
 from xreasoner.data.packing import cut_rows
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.parallel import share, total
+from xreasoner.parallel import own_share, sum_over_ranks
 from xreasoner.recipe.schema import GrpoStage
-from xreasoner.train.groups import Group, families, is_learned
-from xreasoner.train.loss import Family, Row, pack_families
+from xreasoner.train.groups import Group, is_learned, shared_prompts
+from xreasoner.train.loss import PackedRow, SharedPrompt, pack_shared
+from xreasoner.train.policy import Policy
 from xreasoner.train.policy_loss import divergence, importance, is_clipped, surrogate
-from xreasoner.train.trainee import Trainee
 
 
 @dataclass
 class PolicyRow:
     """A packed row and what the loss knows about each of its target tokens."""
 
-    row: Row
+    row: PackedRow
     advantage_N: Tensor
     sampled_logprob_N: Tensor
     reference_logprob_N: Tensor | None = None
@@ -41,42 +41,42 @@ class Gradient:
     kl: float
 
 
-def policy_rows(groups: Sequence[Group], settings: GrpoStage, trainee: Trainee) -> list[PolicyRow]:
+def policy_rows(groups: Sequence[Group], settings: GrpoStage, policy: Policy) -> list[PolicyRow]:
     """This rank's rows of all groups that can have a gradient, longest first; each rank has equally many."""
     everything = settings.kl > 0 or not settings.skip_zero_spread
     computed = [group for group in groups if everything or group.has_signal]
     parts = [
-        (group, family, samples)
+        (group, shared, samples)
         for group in computed
-        for family, samples in families([group], settings.overlong, settings.tokens_per_microbatch)
-        if family.targets
+        for shared, samples in shared_prompts([group], settings.overlong, settings.tokens_per_microbatch)
+        if shared.targets
     ]
     if not parts:
         return []
-    ranks = trainee.world.size
-    lengths = [family.tokens for _, family, _ in parts]
+    ranks = policy.world.size
+    lengths = [shared.tokens for _, shared, _ in parts]
     cut = cut_rows(lengths, settings.tokens_per_microbatch, ranks if len(parts) >= ranks else 1)
-    own = share(cut, trainee.world)
+    own = own_share(cut, policy.world)
     rows = [
-        _policy_row([parts[index] for index in row], settings.overlong, trainee) for row in own or cut[-1:]
+        _policy_row([parts[index] for index in row], settings.overlong, policy) for row in own or cut[-1:]
     ]
     return rows if own else [replace(row, counts=False) for row in rows]
 
 
-def backward(trainee: Trainee, rows: Sequence[PolicyRow], tokens: int, settings: GrpoStage) -> Gradient:
+def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: GrpoStage) -> Gradient:
     """Leave the gradient of the batch's loss in `.grad`; `tokens` are all that count, skipped ones too."""
-    world = trainee.world
+    world = policy.world
     sums = torch.zeros(5, device=world.device)
-    with packed_attention(trainee.lm), trainee.precision():
+    with packed_attention(policy.lm), policy.precision():
         for item in rows:
-            logprob_N = -trainee.nll(item.row, temperature=settings.temperature)
+            logprob_N = -policy.nll(item.row, temperature=settings.temperature)
             if item.old_logprob_N is None:
                 item.old_logprob_N = logprob_N.detach()
             loss, measured = row_loss(item, logprob_N, settings)
             # Sharded gradients are averaged over the ranks: the world's size makes a sum of it.
             (loss * (item.counts * world.size / tokens)).backward()
             sums += item.counts * measured
-    loss_sum, clipped, distance, kl, computed = total(sums, world).tolist()
+    loss_sum, clipped, distance, kl, computed = sum_over_ranks(sums, world).tolist()
     return Gradient(loss_sum / tokens, clipped / computed, distance / computed, kl / computed)
 
 
@@ -100,14 +100,14 @@ def row_loss(item: PolicyRow, logprob_N: Tensor, settings: GrpoStage) -> tuple[T
 
 
 @torch.no_grad()
-def add_reference(reference: Trainee, rows: Sequence[PolicyRow], temperature: float) -> None:
+def add_reference(reference: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
     with packed_attention(reference.lm), reference.precision():
         for item in rows:
             item.reference_logprob_N = -reference.nll(item.row, temperature=temperature)
 
 
 def _policy_row(
-    parts: Sequence[tuple[Group, Family, list[int]]], overlong: str, trainee: Trainee
+    parts: Sequence[tuple[Group, SharedPrompt, list[int]]], overlong: str, policy: Policy
 ) -> PolicyRow:
     advantages: list[float] = []
     sampled: list[float] = []
@@ -117,9 +117,9 @@ def _policy_row(
             learned = is_learned(rollout, group.scores[sample], overlong)
             advantages += [group.advantages[sample]] * sum(learned)
             sampled += [logprob for logprob, kept in zip(rollout.logprobs, learned, strict=True) if kept]
-    device = trainee.world.device
+    device = policy.world.device
     return PolicyRow(
-        row=pack_families([family for _, family, _ in parts], device),
+        row=pack_shared([shared for _, shared, _ in parts], device),
         advantage_N=torch.tensor(advantages, device=device),
         sampled_logprob_N=torch.tensor(sampled, device=device),
     )

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from xreasoner.models.load import Loaded, load
-from xreasoner.parallel import joining_again, whole
+from xreasoner.parallel import full_weight, rejoining
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.choose import choose_engine
 from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.train.trainee import Trainee
+from xreasoner.train.policy import Policy
 
 
 class FollowingEngine(Engine, Protocol):
@@ -31,14 +31,14 @@ class FollowingEngine(Engine, Protocol):
 class Sampler:
     """The torch engine samples from the very model that is trained; others are sent the new weights first."""
 
-    def __init__(self, engine: Engine, trainee: Trainee, follower: FollowingEngine | None = None) -> None:
-        self._engine, self._trainee, self._follower = engine, trainee, follower
+    def __init__(self, engine: Engine, policy: Policy, follower: FollowingEngine | None = None) -> None:
+        self._engine, self._policy, self._follower = engine, policy, follower
         # Adapters that learned nothing yet change nothing, but after a resume they have.
         self._is_behind = True
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
         if self._follower and self._is_behind:
-            self._follower.take_weights(TrainedWeights(self._trainee))
+            self._follower.take_weights(TrainedWeights(self._policy))
         self._is_behind = False
         yield from self._engine.generate(prompts, sampling)
 
@@ -52,29 +52,29 @@ class Sampler:
 
 
 @contextmanager
-def open_sampler(settings: GrpoStage, start: Path, trainee: Trainee) -> Iterator[Sampler]:
+def open_sampler(settings: GrpoStage, start: Path, policy: Policy) -> Iterator[Sampler]:
     """Each process samples its share of the answers."""
-    world = trainee.world
+    world = policy.world
     match choose_engine(settings.rollout, start, world.device):
         case "torch" if world.size > 1:
-            copied = CopiedEngine(load(start, world.device, trainee.compute_dtype), settings.rows)
-            yield Sampler(copied, trainee, copied)
+            copied = CopiedEngine(load(start, world.device, policy.compute_dtype), settings.rows)
+            yield Sampler(copied, policy, copied)
         case "torch":
-            loaded = Loaded(trainee.lm, trainee.tokenizer, None)
-            yield Sampler(TorchEngine(loaded, max_rows=settings.rows), trainee)
+            loaded = Loaded(policy.lm, policy.tokenizer, None)
+            yield Sampler(TorchEngine(loaded, max_rows=settings.rows), policy)
         case "vllm":
             from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
-            engine = VllmEngine(start, trainee.compute_dtype, settings.rows, settings.rollout_memory)
-            yield Sampler(engine, trainee, engine)
-            with joining_again(world):
+            engine = VllmEngine(start, policy.compute_dtype, settings.rows, settings.rollout_memory)
+            yield Sampler(engine, policy, engine)
+            with rejoining(world):
                 engine.close()
         case "server":
             from xreasoner.rollout.vllm_engine.server import VllmServer
 
             assert settings.server is not None
             server = VllmServer(settings.server, start, world)
-            yield Sampler(server, trainee, server)
+            yield Sampler(server, policy, server)
 
 
 class CopiedEngine(TorchEngine):
@@ -84,7 +84,7 @@ class CopiedEngine(TorchEngine):
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         own = self.loaded.model.state_dict()
         for name, weight in weights:
-            own[name].copy_(whole(weight))
+            own[name].copy_(full_weight(weight))
 
     def rest(self) -> None:
         """The copy stays where it is: it is small beside the states of the training."""
@@ -93,32 +93,32 @@ class CopiedEngine(TorchEngine):
 class TrainedWeights:
     """As a checkpoint would hold them now; can be gone through more than once."""
 
-    def __init__(self, trainee: Trainee) -> None:
-        self._trainee = trainee
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        return trained_weights(self._trainee)
+        return trained_weights(self._policy)
 
 
-def trained_weights(trainee: Trainee) -> Iterator[tuple[str, Tensor]]:
+def trained_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
     """Adapters merged one weight at a time; tied weights once; still divided among the processes."""
-    tied = trainee.lm.all_tied_weights_keys
-    for name, weight in trainee.lm.state_dict().items():
+    tied = policy.lm.all_tied_weights_keys
+    for name, weight in policy.lm.state_dict().items():
         if name in tied or ".lora_" in name:
             continue
         owner, is_adapted, leaf = name.rpartition(".base_layer.")
         if not is_adapted:
-            yield name, weight.to(trainee.compute_dtype)
+            yield name, weight.to(policy.compute_dtype)
             continue
         if leaf == "weight":
-            weight = weight + _adapter(trainee, owner, weight)
-        yield f"{owner}.{leaf}", weight.to(trainee.compute_dtype)
+            weight = weight + _adapter(policy, owner, weight)
+        yield f"{owner}.{leaf}", weight.to(policy.compute_dtype)
 
 
-def _adapter(trainee: Trainee, owner: str, weight: Tensor) -> Tensor:
+def _adapter(policy: Policy, owner: str, weight: Tensor) -> Tensor:
     from peft.tuners.lora import LoraLayer
 
-    layer = trainee.lm.get_submodule(owner)
+    layer = policy.lm.get_submodule(owner)
     assert isinstance(layer, LoraLayer)
     (adapter,) = layer.active_adapters
     delta: Tensor = layer.get_delta_weight(adapter)  # type: ignore[operator]

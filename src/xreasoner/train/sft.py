@@ -10,15 +10,15 @@ from xreasoner.data.packing import cut_rows, plan_steps
 from xreasoner.data.tokens import TokenStore, open_tokens, token_store
 from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.parallel import join_world, seed_step, total, wait_for_all
+from xreasoner.parallel import join_world, seed_step, sum_over_ranks, wait_for_all
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
 from xreasoner.train.loss import pack
 from xreasoner.train.metrics import metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
-from xreasoner.train.progress import Progress, Silent, running
-from xreasoner.train.trainee import Trainee, open_trainee, save_trainee
+from xreasoner.train.policy import Policy, open_policy, save_policy
+from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 
 
 def train_sft(
@@ -27,14 +27,14 @@ def train_sft(
     problems: Sequence[Problem],
     out: Path,
     seed: int,
-    progress: Progress,
+    display: StepDisplay,
     instruction: str | None = None,
 ) -> None:
     """From the checkpoint `start` to `out/model`; killed, it goes on from the last state in `out/state`."""
     world = join_world()
-    progress = progress if world.is_first else Silent()
-    trainee = open_trainee(start, settings, seed, world)
-    examples = read_examples(problems, settings, instruction, seed, trainee, out, progress)
+    display = display if world.is_first else NoDisplay()
+    policy = open_policy(start, settings, seed, world)
+    examples = read_examples(problems, settings, instruction, seed, policy, out, display)
     plan = plan_steps(
         examples.lengths,
         settings.tokens_per_step,
@@ -43,20 +43,20 @@ def train_sft(
         epochs=settings.epochs,
         at_least=world.size,
     )
-    optimizer = adamw(trainee.nll, settings.lr, settings.betas, settings.weight_decay)
-    done, _ = load_state(out / "state", trainee.nll, optimizer, world)
+    optimizer = adamw(policy.nll, settings.lr, settings.betas, settings.weight_decay)
+    done, _ = load_state(out / "state", policy.nll, optimizer, world)
     lr_at = cosine(settings.lr, len(plan), settings.warmup, settings.min_lr_ratio)
 
     with (
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
-        running(progress, "sft", len(plan), done),
+        displaying(display, "sft", len(plan), done),
     ):
         for step in range(done, len(plan)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
-            loss = accumulate(trainee, examples, plan[step], settings.tokens_per_microbatch)
-            grad_norm = guarded_clip(trainable(trainee.nll), settings.clip_norm, loss, step)
+            loss = accumulate(policy, examples, plan[step], settings.tokens_per_microbatch)
+            grad_norm = guarded_clip(trainable(policy.nll), settings.clip_norm, loss, step)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -70,26 +70,26 @@ def train_sft(
                 "seconds": seconds,
             }
             metrics.write(step + 1, measured)
-            progress.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
+            display.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(plan):
-                save_state(out / "state", trainee.nll, optimizer, step + 1, {}, world)
-    save_trainee(trainee, out / "model")
+                save_state(out / "state", policy.nll, optimizer, step + 1, {}, world)
+    save_policy(policy, out / "model")
 
 
-def accumulate(trainee: Trainee, examples: TokenStore, step: Sequence[int], tokens_per_row: int) -> float:
+def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], tokens_per_row: int) -> float:
     """Leave in `.grad` the gradient of the mean over all target tokens of all ranks; return that mean."""
-    world = trainee.world
+    world = policy.world
     rows = cut_rows([examples.lengths[index] for index in step], tokens_per_row, world.size)
     targets = sum(examples.targets[index] for index in step)
     loss_sum = torch.zeros((), device=world.device)
-    with packed_attention(trainee.lm), trainee.precision():
+    with packed_attention(policy.lm), policy.precision():
         for row in rows[world.rank :: world.size]:
             packed = pack([examples[step[place]] for place in row], world.device)
-            nll = trainee.nll(packed, reduction="sum")
+            nll = policy.nll(packed, reduction="sum")
             # Sharded gradients are averaged over the ranks: the world's size makes a sum of it.
             (nll * (world.size / targets)).backward()
             loss_sum += nll.detach()
-    return total(loss_sum, world).item() / targets
+    return sum_over_ranks(loss_sum, world).item() / targets
 
 
 def read_examples(
@@ -97,23 +97,23 @@ def read_examples(
     settings: SftStage,
     instruction: str | None,
     seed: int,
-    trainee: Trainee,
+    policy: Policy,
     out: Path,
-    progress: Progress,
+    display: StepDisplay,
 ) -> TokenStore:
     """Tokenised by the first rank; kept with the training state, which goes when the stage is done."""
     folder = out / "state" / "tokens"
-    if trainee.world.is_first:
-        token_store(problems, instruction, trainee.tokenizer, folder, progress.note)
-    wait_for_all(trainee.world)
+    if policy.world.is_first:
+        token_store(problems, instruction, policy.tokenizer, folder, display.note)
+    wait_for_all(policy.world)
     every = open_tokens(folder)
     if settings.answers == "shuffled":
         every = every.with_swapped_replies(seed)
     kept = every.up_to(settings.max_length)
-    if trainee.world.is_first:
+    if policy.world.is_first:
         write_json(out / "data.json", summary(every, kept))
     if len(kept) < len(every):
-        progress.note(
+        display.note(
             f"{len(every) - len(kept)} of {len(every)} examples are longer than "
             f"{settings.max_length} tokens and left out"
         )

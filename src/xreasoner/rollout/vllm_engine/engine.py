@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xreasoner.chat.template import PromptError, encode_plainly, open_picture
-from xreasoner.parallel import whole
+from xreasoner.parallel import full_weight
 from xreasoner.records import Picture, Prompt, Rollout, Sampling
 from xreasoner.rollout.engine import Begun
 from xreasoner.rollout.segments import Journey
@@ -50,7 +50,7 @@ class VllmEngine:
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """By the names of a Hugging Face checkpoint; tied ones once."""
         self._wake()
-        take_weights(self._engine, ((name, whole(weight)) for name, weight in weights))
+        take_weights(self._engine, ((name, full_weight(weight)) for name, weight in weights))
 
     def rest(self) -> None:
         """Give the GPU's memory to the trainer until asked again; on a CPU there is nothing to give."""

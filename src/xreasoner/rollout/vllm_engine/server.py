@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from xreasoner.chat.template import encode_plainly
-from xreasoner.parallel import World, wait_for_all, whole
+from xreasoner.parallel import World, full_weight, wait_for_all
 from xreasoner.recipe.settings import ServerAddress
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.segments import Journey
@@ -56,7 +56,7 @@ class VllmServer:
             self._transfer.send(weights)
         else:
             for _, weight in weights:
-                whole(weight)
+                full_weight(weight)
         wait_for_all(self._world)
 
     def rest(self) -> None:

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import torch
 from torch import Tensor
 
-from xreasoner.parallel import free_port, whole
+from xreasoner.parallel import free_port, full_weight
 
 SECONDS = 600
 
@@ -75,7 +75,7 @@ def new_source() -> Any:
             return [ParamMeta(name, weight.dtype, tuple(weight.shape)) for name, weight in self.weights]
 
         def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-            return ((name, whole(weight)) for name, weight in self.weights)
+            return ((name, full_weight(weight)) for name, weight in self.weights)
 
     return Source()
 

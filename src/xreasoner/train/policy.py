@@ -19,7 +19,7 @@ from xreasoner.train.loss import NegativeLogLikelihood
 
 
 @dataclass(frozen=True)
-class Trainee:
+class Policy:
     lm: PreTrainedModel
     nll: NegativeLogLikelihood
     """The same weights, as the losses ask them; its forward pass is what ranks share."""
@@ -35,7 +35,7 @@ class Trainee:
         return torch.autocast(self.world.device.type, self.compute_dtype)
 
 
-def open_trainee(start: Path, settings: Optimization, seed: int, world: World) -> Trainee:
+def open_policy(start: Path, settings: Optimization, seed: int, world: World) -> Policy:
     if has_vision(start):
         raise ValueError(
             f"{start} has a vision tower: training is text-only, detach the language model first"
@@ -58,22 +58,22 @@ def open_trainee(start: Path, settings: Optimization, seed: int, world: World) -
         lm.gradient_checkpointing_enable({"use_reentrant": False})
     nll = NegativeLogLikelihood(lm)
     shard(nll, lm.base_model.layers, dtype, world)
-    return Trainee(lm, nll, loaded.tokenizer, world, dtype, _dtype_of(start), settings.lora)
+    return Policy(lm, nll, loaded.tokenizer, world, dtype, _dtype_of(start), settings.lora)
 
 
-def save_trainee(trainee: Trainee, out: Path) -> None:
+def save_policy(policy: Policy, out: Path) -> None:
     """A plain checkpoint in the precision of the one we started from, adapters merged."""
-    gathered = trainee.world.size > 1
-    weights = _gather(trainee) if gathered else None
-    if trainee.world.is_first:
-        finished = _merged(copy.deepcopy(trainee.lm)) if trainee.lora else trainee.lm
-        _save(finished, trainee, weights or finished.state_dict(), out)
-    wait_for_all(trainee.world)
+    gathered = policy.world.size > 1
+    weights = _gather(policy) if gathered else None
+    if policy.world.is_first:
+        finished = _merged(copy.deepcopy(policy.lm)) if policy.lora else policy.lm
+        _save(finished, policy, weights or finished.state_dict(), out)
+    wait_for_all(policy.world)
 
 
-def _gather(trainee: Trainee) -> dict[str, torch.Tensor]:
+def _gather(policy: Policy) -> dict[str, torch.Tensor]:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    everything = get_model_state_dict(trainee.nll, options=options)
+    everything = get_model_state_dict(policy.nll, options=options)
     return {
         name.removeprefix("lm."): weight
         for name, weight in everything.items()
@@ -81,10 +81,10 @@ def _gather(trainee: Trainee) -> dict[str, torch.Tensor]:
     }
 
 
-def _save(finished: PreTrainedModel, trainee: Trainee, weights: dict[str, torch.Tensor], out: Path) -> None:
+def _save(finished: PreTrainedModel, policy: Policy, weights: dict[str, torch.Tensor], out: Path) -> None:
     tied = finished.all_tied_weights_keys
-    converted = {name: w.to(trainee.saved_dtype) for name, w in weights.items() if name not in tied}
-    save_model(finished, trainee.tokenizer, out, converted)
+    converted = {name: w.to(policy.saved_dtype) for name, w in weights.items() if name not in tied}
+    save_model(finished, policy.tokenizer, out, converted)
 
 
 def _add_adapters(lm: PreTrainedModel, lora: Lora) -> None:

@@ -12,7 +12,7 @@ from rich.progress import Progress as RichProgress
 LINES_PER_STAGE = 20
 
 
-class Progress(Protocol):
+class StepDisplay(Protocol):
     def begin(self, title: str, steps: int, done: int = 0) -> None: ...
 
     def step(self, done: int, shown: Mapping[str, float]) -> None:
@@ -25,20 +25,20 @@ class Progress(Protocol):
 
 
 @contextmanager
-def running(progress: Progress, title: str, steps: int, done: int) -> Iterator[None]:
+def displaying(display: StepDisplay, title: str, steps: int, done: int) -> Iterator[None]:
     """Ends the display also where the stage fails: a terminal must get its cursor back."""
-    progress.begin(title, steps, done)
+    display.begin(title, steps, done)
     try:
         yield
     finally:
-        progress.end()
+        display.end()
 
 
-def progress_on(console: Console) -> Progress:
-    return Bar(console) if console.is_terminal else Lines(console)
+def display_on(console: Console) -> StepDisplay:
+    return StepBar(console) if console.is_terminal else StepLines(console)
 
 
-class Bar:
+class StepBar:
     def __init__(self, console: Console) -> None:
         self._rich = RichProgress(
             TextColumn("[bold]{task.description}"),
@@ -65,7 +65,7 @@ class Bar:
         self._rich.stop()
 
 
-class Lines:
+class StepLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._title, self._steps, self._start, self._began = "", 0, 0, 0.0
@@ -88,7 +88,7 @@ class Lines:
         pass
 
 
-class Silent:
+class NoDisplay:
     """For ranks other than the first, and for tests."""
 
     def begin(self, title: str, steps: int, done: int = 0) -> None:
