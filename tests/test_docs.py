@@ -1,7 +1,9 @@
 """The documentation names only what is there: files, links, commands, folders."""
 
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import typer
@@ -83,3 +85,37 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
         if not any(place.exists() for place in (ROOT / named, PACKAGE / named, page.parent / named))
     ]
     assert missing == []
+
+
+def architecture() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("architecture", ROOT / "docs" / "architecture.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_and_the_list_of_folders_are_up_to_date() -> None:
+    made = architecture()
+    parts = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert set(made.PLACES) == parts - {"__init__", "__main__"}
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    assert contributing.count(made.BEGIN) == contributing.count(made.END) == 1
+    advice = "run `python docs/architecture.py`"
+    assert contributing == made.with_table(contributing), advice
+    assert made.OUT.read_text() == made.drawing(), advice
+
+
+def test_the_picture_leaves_out_only_what_other_arrows_imply() -> None:
+    made = architecture()
+    chain = {("a", "b"), ("b", "c"), ("a", "c"), ("a", "d"), ("d", "c")}
+    assert made.reduced(chain) == chain - {("a", "c")}
+
+
+def test_the_life_of_a_problem_names_a_file_at_each_step() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    steps = re.findall(r"^\d+\. (.+)$", page, flags=re.MULTILINE)
+    assert len(steps) == 15
+    assert [step for step in steps if not FILE.search(step)] == []

@@ -1,4 +1,4 @@
-"""Ranks, seeds and reductions. One process is the same code with a world of size 1."""
+"""Ranks, seeds, reductions and sharding."""
 
 import os
 import socket

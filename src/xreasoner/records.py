@@ -1,4 +1,4 @@
-"""The nouns every part of X-Reasoner passes around: frozen, and free of any dependency."""
+"""The types that every part exchanges: Problem, Prompt, Sampling, Rollout, Score; without dependencies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,0 +1,1 @@
+"""The chat template, and the tags around a thought."""

@@ -1,0 +1,1 @@
+"""Sources of problems, filters, decontamination, tokens on disk, packing."""

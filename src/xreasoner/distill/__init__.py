@@ -1,1 +1,1 @@
-"""Ask a teacher for thoughts and keep those that lead to the known answer."""
+"""A teacher's chains of thought, verified."""

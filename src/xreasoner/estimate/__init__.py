@@ -1,1 +1,1 @@
-"""What a recipe will need before anyone burns a night: memory, tokens, time."""
+"""Memory, tokens and hours, before a recipe runs."""

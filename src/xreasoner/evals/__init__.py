@@ -1,0 +1,1 @@
+"""Benchmarks, the runner, statistics and ablations."""

@@ -1,0 +1,1 @@
+"""The small synthetic world that the quickstart trains and evaluates in."""

@@ -1,0 +1,1 @@
+"""Loading, detaching and grafting the language model, packed attention, checkpoints."""

@@ -1,0 +1,1 @@
+"""Finds the answer in a text and grades it; every score keeps its reason."""

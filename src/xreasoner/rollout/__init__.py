@@ -1,0 +1,1 @@
+"""Engines: prompts in, rollouts out, with thinking budgets and forced exit."""

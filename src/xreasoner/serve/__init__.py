@@ -1,1 +1,1 @@
-"""A trained model behind OpenAI's chat protocol: through vLLM, or on the torch engine of our own."""
+"""OpenAI's protocol over an engine; terminal chat."""

@@ -1,0 +1,1 @@
+"""Two training loops, SFT and GRPO, over pure functions."""

@@ -1,1 +1,1 @@
-"""One file for each form that a corpus comes in: from a row to a candidate."""
+"""One file for each format of a corpus: from a row to a candidate problem."""

@@ -1,4 +1,4 @@
-"""The published benchmarks: `BENCHMARKS` says which there are, `load_benchmark` gives their problems."""
+"""The published benchmarks: `BENCHMARKS` lists them, `load_benchmark` reads one."""
 
 from xreasoner.evals.benchmarks.catalogue import BENCHMARKS
 from xreasoner.evals.benchmarks.load import load_benchmark

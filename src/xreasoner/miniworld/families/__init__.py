@@ -1,1 +1,1 @@
-"""The families of the mini-world: three general ones and a clinical one, each with a layout of its own."""
+"""The problem families of the mini-world, one file each: three general, one clinical."""

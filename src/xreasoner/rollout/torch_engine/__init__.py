@@ -1,0 +1,1 @@
+"""The in-process engine: continuous batching in plain PyTorch, on any CPU or GPU."""
