@@ -9,7 +9,7 @@ from typing import cast
 
 from xreasoner.records import Kind, Problem
 
-WRITTEN = Path(__file__).with_name("grader_cases.tsv")
+WRITTEN = Path(__file__).parents[1] / "tests" / "rewards" / "cases.tsv"
 LINE = "⏎"
 """Stands for a line break in the table."""
 

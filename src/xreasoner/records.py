@@ -96,11 +96,13 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Score:
-    """A graded answer that keeps its reason. `correct is None`: the grader failed, nobody was wrong."""
+    """A graded answer that keeps its reason. `correct is None`: it could not be judged."""
 
     correct: bool | None
     extracted: str | None
     why: str
+    rule: str = ""
+    """Where the answer was found (`tag`, `box`, `lead`, ...); empty where none was."""
 
     @property
     def missing(self) -> bool:

@@ -17,7 +17,7 @@ START_SECONDS = 120.0
 MOST_FAILED_STARTS = 3
 
 
-class Verdict(NamedTuple):
+class Equivalence(NamedTuple):
     correct: bool | None
     """None: the grader failed, and `why` says how."""
     why: str
@@ -81,9 +81,9 @@ class Pool:
         """In a row."""
         self.workers: list[Worker] = []
 
-    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Equivalence]:
         """One verdict a pair, in order."""
-        verdicts: dict[int, Verdict] = {}
+        verdicts: dict[int, Equivalence] = {}
         waiting = deque(range(len(pairs)))
         while len(verdicts) < len(pairs):
             self._staff(len(pairs) - len(verdicts))
@@ -111,7 +111,7 @@ class Pool:
             waiting.appendleft(task)
             self._dismiss(worker)
 
-    def _listen(self, verdicts: dict[int, Verdict]) -> None:
+    def _listen(self, verdicts: dict[int, Equivalence]) -> None:
         """Wait for a reply, a death or the next deadline."""
         busy = [worker for worker in self.workers if worker.task is not None or not worker.ready]
         if not busy:
@@ -126,7 +126,7 @@ class Pool:
             if (worker.task is not None or not worker.ready) and time.monotonic() > worker.deadline:
                 self._give_up(worker, f"the grader took more than {self.seconds:g} seconds", verdicts)
 
-    def _hear(self, worker: Worker, verdicts: dict[int, Verdict]) -> None:
+    def _hear(self, worker: Worker, verdicts: dict[int, Equivalence]) -> None:
         heard = os.read(worker.ears, 1 << 16)
         if not heard:
             self._give_up(worker, "the grader's process died", verdicts)
@@ -138,12 +138,12 @@ class Pool:
         worker.heard.clear()
         if worker.ready:
             assert worker.task is not None
-            verdicts[worker.task] = Verdict(reply["correct"], reply["why"])
+            verdicts[worker.task] = Equivalence(reply["correct"], reply["why"])
         else:
             self.failed_starts = 0
         worker.ready, worker.task = True, None
 
-    def _give_up(self, worker: Worker, why: str, verdicts: dict[int, Verdict]) -> None:
+    def _give_up(self, worker: Worker, why: str, verdicts: dict[int, Equivalence]) -> None:
         if not worker.ready:
             self.failed_starts += 1
             if self.failed_starts == MOST_FAILED_STARTS:
@@ -152,7 +152,7 @@ class Pool:
                     "the math grader does not start: `python -m xreasoner.rewards.worker` says why"
                 )
         if worker.task is not None:
-            verdicts[worker.task] = Verdict(None, why)
+            verdicts[worker.task] = Equivalence(None, why)
         self._dismiss(worker)
 
     def _dismiss(self, worker: Worker) -> None:
