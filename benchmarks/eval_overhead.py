@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from side_by_side import CLOCKS, alternate, entry, record
-from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.runner import evaluate
-from xreasoner.evals.task import Task
+from xreasoner.evals.task import Benchmark, Task
 from xreasoner.records import Problem, Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 
@@ -50,9 +49,7 @@ def ours(items: list[dict[str, object]], clock: str) -> float:
     )
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
         out = Path(folder) / "evals" / "model"
-        task = Task(
-            Benchmark("q", "text", "general", problems), None, Sampling(), out, out.parent / "pictures"
-        )
+        task = Task(Benchmark("q", "text", "general", problems), Sampling(), out, out.parent / "pictures")
         began = CLOCKS[clock]()
         result = evaluate(task, Answers(), grader, lambda progress: None)
         took = CLOCKS[clock]() - began

@@ -7,8 +7,10 @@ from typing import Literal
 
 Kind = Literal["math", "choice", "exact", "number", "open"]
 """How answers are compared; `rewards/` has a file for each."""
+Modality = Literal["text", "image"]
 Role = Literal["system", "user", "assistant"]
 Stop = Literal["eos", "length"]
+OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)

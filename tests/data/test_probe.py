@@ -6,7 +6,7 @@ from collections import Counter, deque
 import pytest
 from PIL import Image
 
-from xreasoner.data.probe import COLOURS, LETTERS, SHAPES, make_probe
+from xreasoner.data.probe import CODE_CHARACTERS, COLOURS, SHAPES, make_probe
 from xreasoner.records import Problem
 
 PROBLEMS = list(make_probe(120, 0))
@@ -61,7 +61,7 @@ def test_neither_answers_nor_words_give_the_key_away() -> None:
     assert min(presence["yes"], presence["no"]) >= 12
     assert len({problem.answer for problem in of_family("counting")}) == 7
     codes = [problem.answer for problem in of_family("transcription")]
-    assert len(set(codes)) == len(codes) and set("".join(codes)) <= set(LETTERS)
+    assert len(set(codes)) == len(codes) and set("".join(codes)) <= set(CODE_CHARACTERS)
     shapes = Counter(asked_about(problem)[1] for problem in of_family("presence"))
     assert set(shapes) == set(SHAPES)
 

@@ -6,15 +6,14 @@ import pytest
 from rich.console import Console
 
 from xreasoner.evals import display
-from xreasoner.evals.display import numbers, shown, time_left
-from xreasoner.evals.progress import Progress
+from xreasoner.evals.display import Tally, numbers, shown, time_left
 
-HALF = Progress("sums", total=40, done=20, right=9, wrong=9, forced=5)
+HALF = Tally("sums", total=40, done=20, right=9, wrong=9, forced=5)
 
 
 def test_numbers_leave_out_what_has_no_verdict() -> None:
     assert numbers(HALF) == "right 50.0%  forced 25%  no verdict on 2"
-    assert numbers(Progress("sums", 40)) == "right 0.0%  forced 0%"
+    assert numbers(Tally("sums", 40)) == "right 0.0%  forced 0%"
 
 
 def test_time_left_counts_what_this_process_did() -> None:
@@ -27,7 +26,7 @@ def test_lines_come_now_and_then_and_not_for_what_was_there(monkeypatch: pytest.
     monkeypatch.setattr(display, "SECONDS_BETWEEN_LINES", 0.0)
     with shown(console, "base: sums") as show:
         for done in (20, 21, 40):
-            show(Progress("sums", 40, done=done, right=done))
+            show(Tally("sums", 40, done=done, right=done))
     said = console.export_text().splitlines()
     assert said[1].startswith("base: sums 21/40  right 100.0%  forced 0%  ") and said[1].endswith(" s left")
     assert len(said) == 2

@@ -8,9 +8,9 @@ import pytest
 from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, run, says
 
-from xreasoner.evals.benchmark import Benchmark, Broken
 from xreasoner.evals.regrade import regrade
 from xreasoner.evals.samples import read_samples, write_samples
+from xreasoner.evals.task import Benchmark, Broken
 from xreasoner.rewards.grade import Grader
 
 

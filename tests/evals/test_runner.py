@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from tests.evals.scripted import Killed, ScriptedEngine, problem
 
-from xreasoner.evals.benchmark import Benchmark, Broken
-from xreasoner.evals.progress import Progress
+from xreasoner.evals.display import Tally
 from xreasoner.evals.runner import answer, conclude, evaluate
 from xreasoner.evals.samples import read_samples
 from xreasoner.evals.summary import Result
-from xreasoner.evals.task import Share, Task
+from xreasoner.evals.task import Benchmark, Broken, Shard, Task
 from xreasoner.records import Sampling
 from xreasoner.rewards.grade import Grader
 
@@ -31,7 +30,7 @@ def run(
     out: Path,
     sampling: Sampling | None = None,
     benchmark: Benchmark = TEN,
-    seen: list[Progress] | None = None,
+    seen: list[Tally] | None = None,
 ) -> Result:
     with Grader() as grader:
         report = seen.append if seen is not None else lambda _: None
@@ -39,11 +38,11 @@ def run(
 
 
 def task(out: Path, sampling: Sampling, benchmark: Benchmark = TEN) -> Task:
-    return Task(benchmark, None, sampling, out, out.parent / "pictures")
+    return Task(benchmark, sampling, out, out.parent / "pictures")
 
 
 def test_the_result_counts_what_happened(tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[Tally] = []
     result = run(ScriptedEngine(says), tmp_path / "base", seen=seen)
     assert (result.n, result.scored, result.accuracy) == (10, 10, 0.7)
     assert (result.low, result.high) == pytest.approx((0.3968, 0.8922), abs=1e-4)
@@ -201,13 +200,13 @@ def test_ranks_answer_their_share_and_one_of_them_concludes(tmp_path: Path) -> N
     with Grader() as grader:
         for rank in (2, 0, 1):
             engine = ScriptedEngine(says)
-            answer(shared, engine, grader, lambda _: None, Share(rank, 3))
+            answer(shared, engine, grader, lambda _: None, Shard(rank, 3))
             asked.append(sorted(int(name[1:4]) for name in engine.asked))
         assert asked == [[2, 5, 8], [0, 3, 6, 9], [1, 4, 7]]
         # A kill before the end, and fewer processes the next time: nothing is asked again.
         for rank in (0, 1):
             again = ScriptedEngine(says)
-            answer(shared, again, grader, lambda _: None, Share(rank, 2))
+            answer(shared, again, grader, lambda _: None, Shard(rank, 2))
             assert again.asked == []
     conclude(shared)
     for name in ("sums.jsonl", "sums.json"):

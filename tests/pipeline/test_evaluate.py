@@ -5,7 +5,6 @@ from pathlib import Path
 from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, run, says
 
-from xreasoner.evals.prompted import PromptedBenchmark
 from xreasoner.pipeline.evaluate import in_words, prepare_answers, set_aside_unasked, shorter_tasks, tasks_of
 from xreasoner.recipe.schema import Evaluation
 from xreasoner.storage.files import unfinished
@@ -25,7 +24,7 @@ def test_what_a_recipe_does_not_ask_any_more_is_put_aside(tmp_path: Path) -> Non
     (out / "budget-7").mkdir()
     (out / "manifest.json").write_text("{}")
     unfinished(out / "sums.jsonl").write_text("half")
-    set_aside_unasked(out, [PromptedBenchmark(TEN, None)], EVALUATION, tmp_path)
+    set_aside_unasked(out, [TEN], EVALUATION, tmp_path)
     assert names(out) == ["budget-5/sums.json", "manifest.json", "sums.json"]
     assert len(list((tmp_path / "stale").iterdir())) == 3
 
@@ -41,7 +40,7 @@ def test_answers_of_another_checkpoint_are_put_aside_and_those_of_the_same_kept(
 
 
 def test_shorter_budgets_belong_to_what_wants_thinking(tmp_path: Path) -> None:
-    (task,) = tasks_of([PromptedBenchmark(TEN, "think")], EVALUATION, tmp_path / "base")
+    (task,) = tasks_of([TEN], EVALUATION, tmp_path / "base")
     assert task.keeps_tokens and task.sampling.think_budget == 10
     (shorter,) = shorter_tasks(task, EVALUATION)
     assert (shorter.sampling.think_budget, shorter.out.name, shorter.keeps_tokens) == (5, "budget-5", False)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from tests.evals.scripted import rollout
 
-from xreasoner.evals.ablations import blind
-from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.comparisons import blind
 from xreasoner.evals.runner import evaluate
-from xreasoner.evals.task import Task
+from xreasoner.evals.task import Benchmark, Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.records import Problem, Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
@@ -76,7 +75,7 @@ def make_run(run_dir: Path, count: int = 24, stages: tuple[str, ...] = ("base", 
             engine = Invented(benchmark.problems, stage, chance[stage])
             with Grader() as grader:
                 out = run_dir / "evals" / stage
-                task = Task(benchmark, None, Sampling(), out, run_dir / "evals" / "pictures")
+                task = Task(benchmark, Sampling(), out, run_dir / "evals" / "pictures")
                 evaluate(task, engine, grader, lambda _: None)
         if number:
             write_metrics(run_dir / "stages" / f"{number}-{stage}", stage)

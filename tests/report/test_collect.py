@@ -7,7 +7,7 @@ import pytest
 from tests.report.demo_run import make_run
 
 from xreasoner.evals.samples import read_samples
-from xreasoner.evals.stats import paired_difference, wilson_interval
+from xreasoner.evals.statistics import paired_difference, wilson_interval
 from xreasoner.report.collect import collect, stage_order, stage_parents, write_results
 
 ROW_KEYS = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.evals.test_ablations import sample
+from tests.evals.test_comparisons import sample
 from tests.report.demo_run import make_run
 
-from xreasoner.evals.stats import Difference
+from xreasoner.evals.statistics import Difference
 from xreasoner.report.cards import Card, choose, embedded
 from xreasoner.report.collect import Evaluated, Results, collect
 from xreasoner.report.curves import read_metrics, smoothed

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.runner import evaluate
 from xreasoner.evals.samples import read_samples
-from xreasoner.evals.task import Task
+from xreasoner.evals.task import Benchmark, Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import Loaded
 from xreasoner.records import Sampling
@@ -22,7 +21,7 @@ SAMPLING = Sampling(think_budget=24, answer_budget=12)
 
 def answers(engine: Engine, benchmark: Benchmark, out: Path) -> list[tuple[object, ...]]:
     with Grader() as grader:
-        task = Task(benchmark, None, SAMPLING, out, out / "pictures")
+        task = Task(benchmark, SAMPLING, out, out / "pictures")
         evaluate(task, engine, grader, lambda progress: None)
     return [
         (one.id, one.extracted, one.correct, one.forced, one.stop, one.think_tokens, one.text.split())

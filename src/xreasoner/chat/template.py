@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from string import ascii_uppercase
 from typing import Any
 
 from PIL import Image
@@ -12,7 +11,7 @@ from torch import Tensor
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
 from xreasoner.chat.think import THINK_CLOSE, write_answer, write_thought
-from xreasoner.records import Message, Part, Picture, Problem, Prompt
+from xreasoner.records import OPTION_LETTERS, Message, Part, Picture, Problem, Prompt
 
 IMAGE_PLACEHOLDER = "<|image_pad|>"
 _REPLY = "a reply"
@@ -135,7 +134,7 @@ def stated_answer(problem: Problem) -> str:
     if problem.kind != "choice":
         return problem.answer
     letter = problem.answer.strip().upper()
-    index = ascii_uppercase.find(letter) if len(letter) == 1 else -1
+    index = OPTION_LETTERS.find(letter) if len(letter) == 1 else -1
     if not 0 <= index < len(problem.choices):
         raise ValueError(f"problem {problem.id}: the answer {problem.answer!r} is no letter of its choices")
     return f"{letter}: {problem.choices[index]}"
@@ -158,7 +157,7 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
 def _option_lines(problem: Problem) -> tuple[str, ...]:
     if problem.choices_in_picture:
         return ()
-    if len(problem.choices) > len(ascii_uppercase):
+    if len(problem.choices) > len(OPTION_LETTERS):
         raise ValueError(
             f"problem {problem.id} has {len(problem.choices)} choices; at most 26 can be lettered"
         )
@@ -166,7 +165,7 @@ def _option_lines(problem: Problem) -> tuple[str, ...]:
 
 
 def option_lines(choices: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"\n{letter}: {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False))
+    return tuple(f"\n{letter}: {choice}" for letter, choice in zip(OPTION_LETTERS, choices, strict=False))
 
 
 def _render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, opens_reply: bool) -> str:

@@ -45,7 +45,7 @@ def judge(
     model: Annotated[str, typer.Option(help="The judge's name there.")],
 ) -> None:
     """Have a model look for the answers that the rules did not find in RUN; the rules compare them."""
-    from xreasoner.evals.judge import judge_run
+    from xreasoner.evals.missing_answers import judge_run
     from xreasoner.report.write import write_report
     from xreasoner.rewards.grade import Grader
     from xreasoner.rollout.server_engine.engine import ApiEngine, Server

@@ -28,11 +28,11 @@ def evaluate(
     name: Annotated[str | None, typer.Option(help="What the report calls it.")] = None,
 ) -> None:
     """Ask any model the benchmarks of --bench or of a recipe; what was answered is not asked again."""
-    from xreasoner.evals.quick import Wish, read_budgets, read_paths, wished_recipe
+    from xreasoner.evals.eval_options import EvalOptions, read_budgets, read_paths, recipe_from_options
     from xreasoner.models.resolve import resolve_model, short_name
     from xreasoner.pipeline.run import evaluate_model
 
-    wish = Wish(
+    wish = EvalOptions(
         benchmarks=[one.strip() for one in (bench or "").split(",") if one.strip()],
         paths=read_paths(path_of or []),
         count=count,
@@ -42,7 +42,7 @@ def evaluate(
         server=server,
         overrides=overrides or [],
     )
-    wanted, called = wished_recipe(model, wish, recipe), name or short_name(model)
+    wanted, called = recipe_from_options(model, wish, recipe), name or short_name(model)
     checkpoint = None if wanted.evaluation.engine == "server" else resolve_model(model)
     evaluate_model(checkpoint, called, wanted, out or Path("runs") / f"eval-{called}", console)
 

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
 from typing import Any
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from xreasoner.recipe.data import Columns
-from xreasoner.records import Kind, Problem
+from xreasoner.records import OPTION_LETTERS, Kind, Problem
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -84,12 +83,12 @@ def options_of(value: Any) -> dict[str, str]:
             (str(one["key"]), one.get("value"))
             if isinstance(one, Mapping) and "key" in one
             else (letter, one)
-            for letter, one in zip(ascii_uppercase, value, strict=False)
+            for letter, one in zip(OPTION_LETTERS, value, strict=False)
         ]
     else:
         raise BadRowError("options are neither a list nor a mapping")
     options = {letter.strip().upper(): str(option).strip() for letter, option in pairs}
-    if not 2 <= len(options) <= len(ascii_uppercase) or len(options) != len(pairs):
+    if not 2 <= len(options) <= len(OPTION_LETTERS) or len(options) != len(pairs):
         raise BadRowError("options are not 2 to 26 different ones", f"there are {len(options)}")
     if not all(options.values()):
         raise BadRowError("an option is empty")
@@ -98,7 +97,7 @@ def options_of(value: Any) -> dict[str, str]:
 
 def letter_of(answer: str, options: Mapping[str, str]) -> str:
     """Among A, B, ... in order, whether the row names the letter or the option's text."""
-    letters = dict(zip(options, ascii_uppercase, strict=False))
+    letters = dict(zip(options, OPTION_LETTERS, strict=False))
     if answer.strip().upper() in letters:
         return letters[answer.strip().upper()]
     meant = [letters[letter] for letter, option in options.items() if option == answer.strip()]

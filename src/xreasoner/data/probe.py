@@ -18,7 +18,7 @@ COLOURS = {
     "black": (20, 20, 20), "purple": (130, 60, 170),
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle")
-LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ23456789"
+CODE_CHARACTERS = "ABCDEFGHJKLMNPRSTUVWXYZ23456789"
 """Without those that look like another one."""
 ANSWER_ONLY = "Answer with {} only."
 
@@ -42,7 +42,7 @@ def make_probe(count: int, seed: int) -> Iterator[Problem]:
 
 def transcription(rng: random.Random) -> tuple[Image.Image, str, str]:
     """A code that no language model can guess, anywhere on the picture, in any size."""
-    code = "".join(rng.choices(LETTERS, k=rng.randint(3, 6)))
+    code = "".join(rng.choices(CODE_CHARACTERS, k=rng.randint(3, 6)))
     picture = Image.new("RGB", (SIDE, SIDE), shade(rng))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=rng.randint(32, 72))
     _, _, right, bottom = draw.textbbox((0, 0), code, font=font)

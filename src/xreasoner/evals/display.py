@@ -1,14 +1,53 @@
-"""A benchmark while it is answered: running accuracy, forced exits, and the time it will still take."""
+"""What is shown while a benchmark is answered: running accuracy, forced exits, and the time left."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from xreasoner.evals.progress import Progress, Show
+from xreasoner.evals.samples import Sample
+
+
+@dataclass(frozen=True)
+class Tally:
+    benchmark: str
+    total: int
+    done: int = 0
+    right: int = 0
+    wrong: int = 0
+    forced: int = 0
+    missing: int = 0
+    think_tokens: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / max(1, self.right + self.wrong)
+
+    @property
+    def unscored(self) -> int:
+        return self.done - self.right - self.wrong
+
+    @property
+    def mean_think_tokens(self) -> float:
+        return self.think_tokens / max(1, self.done)
+
+    def plus(self, sample: Sample) -> "Tally":
+        return replace(
+            self,
+            done=self.done + 1,
+            right=self.right + (sample.correct is True),
+            wrong=self.wrong + (sample.correct is False),
+            forced=self.forced + sample.forced,
+            missing=self.missing + sample.missing,
+            think_tokens=self.think_tokens + sample.think_tokens,
+        )
+
+
+Show = Callable[[Tally], None]
+
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -22,7 +61,7 @@ def shown(console: Console, title: str) -> Iterator[Show]:
 
 @contextmanager
 def bar(console: Console, title: str) -> Iterator[Show]:
-    drawn = Bar(
+    drawn = Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -33,7 +72,7 @@ def bar(console: Console, title: str) -> Iterator[Show]:
     )
     task = drawn.add_task(title, total=None, numbers="")
 
-    def show(progress: Progress) -> None:
+    def show(progress: Tally) -> None:
         if progress.done < progress.total and not drawn.live.is_started:
             drawn.start()
             drawn.reset(task, total=progress.total, completed=progress.done, numbers="")
@@ -49,7 +88,7 @@ def bar(console: Console, title: str) -> Iterator[Show]:
 def lines(console: Console, title: str) -> Iterator[Show]:
     began, last, before = time.monotonic(), time.monotonic(), -1
 
-    def show(progress: Progress) -> None:
+    def show(progress: Tally) -> None:
         nonlocal last, before
         now, before = time.monotonic(), progress.done if before < 0 else before
         if now - last < SECONDS_BETWEEN_LINES or progress.done == progress.total:
@@ -62,16 +101,16 @@ def lines(console: Console, title: str) -> Iterator[Show]:
     yield show
 
 
-def silent(progress: Progress) -> None:
+def silent(progress: Tally) -> None:
     """For ranks other than the first."""
 
 
-def numbers(progress: Progress) -> str:
+def numbers(progress: Tally) -> str:
     said = f"right {progress.accuracy:.1%}  forced {progress.forced / max(1, progress.done):.0%}"
     return said + (f"  no verdict on {progress.unscored:,}" if progress.unscored else "")
 
 
-def time_left(progress: Progress, before: int, seconds: float) -> str:
+def time_left(progress: Tally, before: int, seconds: float) -> str:
     """As fast as since this process began, which found `before` answers there."""
     each = seconds / max(1, progress.done - before)
     left = each * (progress.total - progress.done)

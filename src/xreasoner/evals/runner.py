@@ -6,11 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.evals.benchmark import Broken
-from xreasoner.evals.progress import Progress, Show
+from xreasoner.evals.display import Show, Tally
 from xreasoner.evals.samples import Key, Sample, to_line, write_samples
 from xreasoner.evals.summary import Result, result_of
-from xreasoner.evals.task import ALONE, Share, Task, picture_name
+from xreasoner.evals.task import ALONE, Broken, Shard, Task, picture_name
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Begun, Engine, go_on
@@ -26,22 +25,22 @@ def evaluate(task: Task, engine: Engine, grader: Grader, show: Show) -> Result:
     return conclude(task)
 
 
-def answer(task: Task, engine: Engine, grader: Grader, show: Show, share: Share = ALONE) -> None:
+def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: Shard = ALONE) -> None:
     def answers(open_keys: Sequence[Key]) -> Iterator[Sample]:
         for problem, rollout in ask(task, engine, open_keys):
             yield graded(task, grader, problem, rollout)
 
-    write_down(task, share, show, answers)
+    write_down(task, shard, show, answers)
 
 
-def write_down(task: Task, share: Share, show: Show, answers: Answers) -> None:
+def write_down(task: Task, shard: Shard, show: Show, answers: Answers) -> None:
     """Each answer is on its way to the disk before the next one is awaited."""
-    path = task.share_path(share)
+    path = task.shard_path(shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         drop_torn_line(path)
-    done, keys = {sample.key: sample for sample in task.answers()}, task.keys(share)
-    progress = Progress(task.benchmark.name, total=len(keys))
+    done, keys = {sample.key: sample for sample in task.answers()}, task.keys(shard)
+    progress = Tally(task.benchmark.name, total=len(keys))
     for key in keys:
         progress = progress.plus(done[key]) if key in done else progress
     show(progress)
@@ -61,7 +60,7 @@ def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[
         lacking[problem_id].append(sample)
 
     def prompt_of(problem_id: str) -> Prompt:
-        return problem_prompt(problems[problem_id], task.instruction)
+        return problem_prompt(problems[problem_id], task.benchmark.instruction)
 
     whole = [prompt_of(one) for one, samples in lacking.items() if len(samples) == task.sampling.n]
     parts = [
@@ -124,7 +123,7 @@ def conclude(task: Task) -> Result:
     samples = [done[key] for key in wanted]
     samples += map(unaskable, task.benchmark.broken)
     write_samples(task.samples_path, samples)
-    for path in task.other_shares():
+    for path in task.other_shards():
         path.unlink()
     result = result_of(task.benchmark, task.sampling, samples)
     write_json(task.result_path, asdict(result))

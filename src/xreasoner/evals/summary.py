@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 
-from xreasoner.evals.benchmark import Benchmark, Modality, Role
-from xreasoner.evals.clusters import clustered_interval, clusters_of
 from xreasoner.evals.samples import Sample
-from xreasoner.evals.votes import majority, mean_pass_at
-from xreasoner.records import Sampling
+from xreasoner.evals.statistics import clustered_interval, clusters_of, majority, mean_pass_at
+from xreasoner.evals.task import Benchmark, ResultRole
+from xreasoner.records import Modality, Sampling
 
 SHARES = ("forced", "missing", "unscored", "broken")
 """What stands beside every accuracy, where there is any of it."""
@@ -45,7 +44,7 @@ class Result(Summary):
     benchmark: str
     modality: Modality
     domain: str
-    role: Role
+    role: ResultRole
     chance: float
     """What guessing among the options gets."""
     sampling: Mapping[str, int | float | bool]

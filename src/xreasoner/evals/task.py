@@ -1,34 +1,80 @@
-"""One benchmark put to one model in one way: what is asked, and where the answers are kept."""
+"""A benchmark is problems with a name; a task asks one model one benchmark and keeps the answers."""
 
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
+from typing import Literal
 
-from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.samples import Key, Sample, read_samples
-from xreasoner.records import Picture, Problem, Sampling
+from xreasoner.records import Modality, Picture, Problem, Sampling
+
+ResultRole = Literal["skill", "perception", "blind"]
+"""perception: looking without reasoning; blind: an image benchmark asked without its images."""
+
+_NAME = re.compile(r"^[\w][\w.+-]*$")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An item that cannot be asked. It counts as unscored, never as wrong."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    name: str
+    modality: Modality
+    domain: str
+    problems: tuple[Problem, ...]
+    role: ResultRole = "skill"
+    broken: tuple[Broken, ...] = ()
+    instruction: str | None = None
+    """The system prompt before every problem."""
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing among the options; a question without options is never guessed right."""
+        return fmean(1 / len(p.choices) if p.kind == "choice" else 0.0 for p in self.problems)
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise ValueError(
+                f"benchmark {self.name!r}: a name is made of letters, digits, '-', '_', '+' and '.'"
+            )
+        if not self.problems:
+            why = f"; all of its items are broken, the first one: {self.broken[0].why}" if self.broken else ""
+            raise ValueError(f"benchmark {self.name} has no problems{why}")
+        ids = [problem.id for problem in self.problems] + [item.id for item in self.broken]
+        twice = [name for name, count in Counter(ids).items() if count > 1]
+        if twice:
+            raise ValueError(f"benchmark {self.name}: the id {twice[0]!r} belongs to more than one problem")
+
 
 BUDGET_FOLDER = "budget-"
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """This process asks every `size`-th problem, from number `rank` on."""
 
     rank: int = 0
     size: int = 1
 
 
-ALONE = Share()
+ALONE = Shard()
 
 
 @dataclass(frozen=True)
 class Task:
     benchmark: Benchmark
-    instruction: str | None
     sampling: Sampling
     out: Path
     """The folder of the model's answers."""
@@ -40,7 +86,10 @@ class Task:
     @cached_property
     def asked(self) -> dict[str, str]:
         how = {name: value for name, value in asdict(self.sampling).items() if name != "n"}
-        return {problem.id: digest(problem, self.instruction, how) for problem in self.benchmark.problems}
+        return {
+            problem.id: digest(problem, self.benchmark.instruction, how)
+            for problem in self.benchmark.problems
+        }
 
     @property
     def samples_path(self) -> Path:
@@ -50,29 +99,29 @@ class Task:
     def result_path(self) -> Path:
         return self.out / f"{self.benchmark.name}.json"
 
-    def share_path(self, share: Share) -> Path:
+    def shard_path(self, shard: Shard) -> Path:
         """The first process writes where all answers stand in the end."""
-        if share.rank == 0:
+        if shard.rank == 0:
             return self.samples_path
-        return self.out / "shares" / str(share.rank) / self.samples_path.name
+        return self.out / "shards" / str(shard.rank) / self.samples_path.name
 
-    def other_shares(self) -> list[Path]:
-        return sorted(self.out.glob(f"shares/*/{self.samples_path.name}"))
+    def other_shards(self) -> list[Path]:
+        return sorted(self.out.glob(f"shards/*/{self.samples_path.name}"))
 
     def answers(self) -> Iterator[Sample]:
         """What is written down and answers exactly what is asked now, whichever process wrote it."""
-        for path in (self.samples_path, *self.other_shares()):
+        for path in (self.samples_path, *self.other_shards()):
             for sample in read_samples(path) if path.exists() else ():
                 if self.asked.get(sample.id) == sample.asked and sample.sample < self.sampling.n:
                     yield sample
 
-    def keys(self, share: Share) -> list[Key]:
-        mine = self.benchmark.problems[share.rank :: share.size]
+    def keys(self, shard: Shard) -> list[Key]:
+        mine = self.benchmark.problems[shard.rank :: shard.size]
         return [(problem.id, sample) for problem in mine for sample in range(self.sampling.n)]
 
-    def open_keys(self, share: Share) -> list[Key]:
+    def open_keys(self, shard: Shard) -> list[Key]:
         done = {sample.key for sample in self.answers()}
-        return [key for key in self.keys(share) if key not in done]
+        return [key for key in self.keys(shard) if key not in done]
 
     def with_budget(self, think_budget: int) -> "Task":
         return replace(

@@ -11,7 +11,7 @@ from xreasoner.miniworld.item import Item, arithmetic
 from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, choices_of, split_of, write_scene
 from xreasoner.miniworld.scene import Cell, Scene, alphabet
 from xreasoner.miniworld.teacher import write_thought as teach
-from xreasoner.miniworld.vocabulary import LARGEST, LETTERS, OPERATORS
+from xreasoner.miniworld.vocabulary import ANSWER_LETTERS, LARGEST, OPERATORS
 
 Piece = str | Scene
 """A scene in a prompt is a drawn one; what is written is a string."""
@@ -120,8 +120,8 @@ def judged(item: Item, cell: Cell) -> str:
 
 def options_lesson(rng: random.Random) -> Lesson:
     """Which letter stands for a number: several times in a breath, as a drill."""
-    numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(LETTERS))]
-    named = list(zip(LETTERS, numbers, strict=True))
+    numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(ANSWER_LETTERS))]
+    named = list(zip(ANSWER_LETTERS, numbers, strict=True))
     asked = rng.sample(named, len(named))
     prompt = f"options {''.join(option_lines(numbers))} say {' '.join(number for _, number in asked)}"
     said = " ; ".join(f"{letter}: {number}" for letter, number in asked)

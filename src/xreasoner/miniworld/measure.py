@@ -5,9 +5,9 @@ from pathlib import Path
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION
-from xreasoner.miniworld.problems import FAMILIES, View, make_items, phrase, read_problem
+from xreasoner.miniworld.problems import FAMILIES, make_items, phrase, read_problem
 from xreasoner.models.load import load
-from xreasoner.records import Problem, Sampling
+from xreasoner.records import Modality, Problem, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
@@ -19,7 +19,7 @@ ONE_STEP_SUMS = 60
 def probes(count: int) -> dict[str, tuple[list[Problem], str | None]]:
     """Name to problems and instruction: reading, one step (asked plainly) and many (asked to think)."""
     found: dict[str, tuple[list[Problem], str | None]] = {}
-    views: tuple[View, ...] = ("text", "image")
+    views: tuple[Modality, ...] = ("text", "image")
     for family in FAMILIES:
         one = min(count, ONE_STEP_SUMS) if family == "sums" else count
         for view in views:

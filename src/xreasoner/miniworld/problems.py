@@ -13,10 +13,9 @@ from xreasoner.miniworld.families.sums import make_sum
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.teacher import write_thought
-from xreasoner.miniworld.vocabulary import LETTERS, VERDICTS
-from xreasoner.records import Part, Problem
+from xreasoner.miniworld.vocabulary import ANSWER_LETTERS, VERDICTS
+from xreasoner.records import Modality, Part, Problem
 
-View = Literal["text", "image"]
 Split = Literal["train", "test"]
 
 FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
@@ -84,10 +83,10 @@ def choices_of(item: Item, rng: random.Random) -> tuple[tuple[str, ...], str]:
     """The shuffled options, and the letter of the right one."""
     options = [item.answer, *wrong_answers(item, rng)]
     rng.shuffle(options)
-    return tuple(options), LETTERS[options.index(item.answer)]
+    return tuple(options), ANSWER_LETTERS[options.index(item.answer)]
 
 
-def question_parts(item: Item, view: View, rng: random.Random) -> tuple[Part, ...]:
+def question_parts(item: Item, view: Modality, rng: random.Random) -> tuple[Part, ...]:
     if view == "image":
         return (encode_picture(draw_scene(item.scene, rng)), item.question)
     return (f"{write_scene(item.scene)} {item.question}",)
@@ -98,7 +97,7 @@ def write_scene(scene: Scene) -> str:
     return f"[ {' '.join(scene.words())} ]"
 
 
-def phrase(item: Item, view: View, seed: int, choice_share: float = CHOICE_SHARE) -> Problem:
+def phrase(item: Item, view: Modality, seed: int, choice_share: float = CHOICE_SHARE) -> Problem:
     """The problem as it is asked. Two views differ in nothing else: options and thought are the same."""
     rng = random.Random(f"{item_key(item)} {seed}")
     as_choice = rng.random() < choice_share
@@ -120,12 +119,12 @@ def phrase(item: Item, view: View, seed: int, choice_share: float = CHOICE_SHARE
 
 
 def make_problems(
-    family: str, view: View, steps: tuple[int, int], count: int, split: Split, seed: int
+    family: str, view: Modality, steps: tuple[int, int], count: int, split: Split, seed: int
 ) -> list[Problem]:
     return [phrase(item, view, seed) for item in make_items(family, steps, count, split, seed)]
 
 
-def read_problem(item: Item, view: View, seed: int) -> Problem:
+def read_problem(item: Item, view: Modality, seed: int) -> Problem:
     """The perception probe: write down what is there."""
     rng = random.Random(f"read {item_key(item)} {seed}")
     words = " ".join(item.scene.words())

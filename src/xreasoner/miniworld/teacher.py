@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 from xreasoner.miniworld.item import Item, Step
-from xreasoner.miniworld.vocabulary import LETTERS
+from xreasoner.miniworld.vocabulary import ANSWER_LETTERS
 
 SLIPS, CHECKS = 0.02, 0.05
 
@@ -26,7 +26,7 @@ def _slip(step: Step, rng: random.Random) -> list[str]:
 def go_through(answer: str, choices: Sequence[str]) -> list[str]:
     """The options one after the other, until the answer is among them."""
     words: list[str] = []
-    for letter, choice in zip(LETTERS, choices, strict=False):
+    for letter, choice in zip(ANSWER_LETTERS, choices, strict=False):
         words += [letter, ":", choice, "yes" if choice == answer else "no", ";"]
         if choice == answer:
             break

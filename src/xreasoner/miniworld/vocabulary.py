@@ -1,5 +1,7 @@
 """Every word of the mini-world. A word is one token; what can be drawn is a cell of 28 x 28 pixels."""
 
+from xreasoner.records import OPTION_LETTERS
+
 NUMBERS = tuple(str(n) for n in range(60))
 LARGEST = 39
 """Sums stay within it."""
@@ -10,7 +12,7 @@ COLOURS = ("red", "green", "blue", "orange")
 SHAPES = ("circle", "square", "triangle", "star")
 ANALYTES = ("na", "k", "ca", "glu", "hb", "crp", "tsh", "alt")
 LEVELS = tuple(range(10))
-LETTERS = ("A", "B", "C", "D")
+ANSWER_LETTERS = tuple(OPTION_LETTERS[:4])
 VERDICTS = ("low", "ok", "high")
 
 OPERANDS = tuple(f"{operator}{n}" for operator in OPERATORS for n in range(1, 10))
@@ -28,7 +30,17 @@ PROSE = (
 WORDS = tuple(
     dict.fromkeys(
         (
-            *(*PROSE, *NUMBERS, *OPERATORS, *LABELS, *COLOURS, *SHAPES, *ANALYTES, *LETTERS, *VERDICTS),
+            *(
+                *PROSE,
+                *NUMBERS,
+                *OPERATORS,
+                *LABELS,
+                *COLOURS,
+                *SHAPES,
+                *ANALYTES,
+                *ANSWER_LETTERS,
+                *VERDICTS,
+            ),
             *(*OPERANDS, *BARS, *COLOURED, *READINGS),
         )
     )

@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from xreasoner.evals.budgets import answer_shorter
-from xreasoner.evals.display import shown, silent
-from xreasoner.evals.progress import Show
-from xreasoner.evals.prompted import PromptedBenchmark
+from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
+from xreasoner.evals.shorter_budgets import answer_shorter
 from xreasoner.evals.summary import SHARES, Result
-from xreasoner.evals.task import BUDGET_FOLDER, Share, Task, budget_folder
+from xreasoner.evals.task import BUDGET_FOLDER, Benchmark, Shard, Task, budget_folder
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
 from xreasoner.recipe.schema import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
@@ -55,7 +53,7 @@ def measure(
     name: str,
     checkpoint: Path,
     fingerprint: str,
-    benchmarks: Sequence[PromptedBenchmark],
+    benchmarks: Sequence[Benchmark],
     evaluation: Evaluation,
     run_dir: Path,
     world: World,
@@ -67,17 +65,17 @@ def measure(
         prepare_answers(out, fingerprint, run_dir)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
-    tasks, share = tasks_of(benchmarks, evaluation, out), Share(world.rank, world.size)
-    if world.size > 1 and anyone_asks(tasks, evaluation, share, world):
+    tasks, shard = tasks_of(benchmarks, evaluation, out), Shard(world.rank, world.size)
+    if world.size > 1 and anyone_asks(tasks, evaluation, shard, world):
         engine.open()  # engines of several processes meet
     with Grader() as grader:
         for task in tasks:
             title = f"{name}: {task.benchmark.name}"
             with display(title, world, journal) as show:
-                answer(task, engine, grader, show, share)
+                answer(task, engine, grader, show, shard)
             for shorter in shorter_tasks(task, evaluation):
                 with display(f"{title} within {shorter.sampling.think_budget:,}", world, journal) as show:
-                    answer_shorter(shorter, task, engine, grader, show, share)
+                    answer_shorter(shorter, task, engine, grader, show, shard)
             if world.size == 1:
                 conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
     wait_for_all(world)
@@ -92,9 +90,9 @@ def measure(
         Manifest(manifest.made_from, "done", seconds).write(out)
 
 
-def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, share: Share, world: World) -> bool:
+def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, shard: Shard, world: World) -> bool:
     every = [one for task in tasks for one in (task, *shorter_tasks(task, evaluation))]
-    return any(gather_shares([any(task.open_keys(share) for task in every)], world))
+    return any(gather_shares([any(task.open_keys(shard) for task in every)], world))
 
 
 def display(title: str, world: World, journal: Journal) -> AbstractContextManager[Show]:
@@ -113,10 +111,10 @@ def shorter_tasks(task: Task, evaluation: Evaluation) -> list[Task]:
     return [task.with_budget(budget) for budget in evaluation.budgets if task.benchmark.role == "skill"]
 
 
-def tasks_of(benchmarks: Sequence[PromptedBenchmark], evaluation: Evaluation, out: Path) -> list[Task]:
+def tasks_of(benchmarks: Sequence[Benchmark], evaluation: Evaluation, out: Path) -> list[Task]:
     sampling, pictures = sampling_of(evaluation), out.parent / "pictures"
     keeps_tokens = bool(evaluation.budgets)
-    return [Task(one.benchmark, one.instruction, sampling, out, pictures, keeps_tokens) for one in benchmarks]
+    return [Task(one, sampling, out, pictures, keeps_tokens) for one in benchmarks]
 
 
 def sampling_of(evaluation: Evaluation) -> Sampling:
@@ -146,7 +144,7 @@ def sweep_answers(out: Path) -> None:
 
 
 def set_aside_unasked(
-    out: Path, benchmarks: Sequence[PromptedBenchmark], evaluation: Evaluation, run_dir: Path
+    out: Path, benchmarks: Sequence[Benchmark], evaluation: Evaluation, run_dir: Path
 ) -> None:
     """What a recipe does not ask any more is no result of its run."""
     sweep_answers(out)  # what a kill left half written is no answer, and nothing to keep
@@ -154,7 +152,7 @@ def set_aside_unasked(
     for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
         if folder.name not in kept:
             set_aside(folder, run_dir)
-    names = {one.benchmark.name for one in benchmarks}
+    names = {one.name for one in benchmarks}
     for path in sorted((*out.glob("*.json*"), *out.glob(f"{BUDGET_FOLDER}*/*.json*"))):
         if path.name != "manifest.json" and path.stem not in names:
             set_aside(path, run_dir)

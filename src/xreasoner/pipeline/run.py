@@ -8,7 +8,7 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.data.sources import split_held_out
-from xreasoner.evals.prompted import prompted_benchmarks
+from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, join_world, wait_for_all
 from xreasoner.pipeline.evaluate import measure, set_aside_unasked
@@ -168,7 +168,7 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
     """
     disable_progress_bar()
     world = join_world()
-    benchmarks = prompted_benchmarks(recipe.evaluation, recipe.instruction)
+    benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     if checkpoint is not None:
         refuse_unseeable(benchmarks, checkpoint)
     with locked(out) if world.is_first else nullcontext():

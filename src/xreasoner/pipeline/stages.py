@@ -11,7 +11,8 @@ from rich.table import Table
 from xreasoner import __version__
 from xreasoner.data.prepare import removes_leaks, stage_problems
 from xreasoner.data.sources import problems_fingerprint, refuse_leaks
-from xreasoner.evals.prompted import PromptedBenchmark, prompted_benchmarks
+from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
+from xreasoner.evals.task import Benchmark
 from xreasoner.models.config import has_vision
 from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe.schema import BASE, Recipe, Stage
@@ -47,7 +48,7 @@ class Plan:
     sees: bool
     """The model has a vision tower, which training leaves alone."""
     stages: tuple[PlannedStage, ...]
-    benchmarks: tuple[PromptedBenchmark, ...]
+    benchmarks: tuple[Benchmark, ...]
 
     @property
     def run_dir(self) -> Path:
@@ -81,9 +82,9 @@ def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) ->
     base = resolve_model(recipe.model)
     sees = has_vision(base)
     prints = {BASE: folder_fingerprint(base)}
-    benchmarks = prompted_benchmarks(recipe.evaluation, recipe.instruction)
+    benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     refuse_unseeable(benchmarks, base)
-    asked = {one.benchmark.name: one.benchmark.problems for one in benchmarks}
+    asked = {one.name: one.problems for one in benchmarks}
     stages = []
     for name in recipe.stages:
         problems = stage_problems(recipe, name, base, asked, say)
@@ -102,8 +103,8 @@ def stage_data(
     for name in names:
         recipe.stage(name)  # says so if there is none
     base = resolve_model(recipe.model)
-    benchmarks = prompted_benchmarks(recipe.evaluation, recipe.instruction)
-    asked = {one.benchmark.name: one.benchmark.problems for one in benchmarks}
+    benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
+    asked = {one.name: one.problems for one in benchmarks}
     for name in names:
         yield name, stage_problems(recipe, name, base, asked, say)
 
@@ -136,8 +137,8 @@ def standing_of(found: Manifest | None, wanted: Manifest) -> tuple[Standing, str
     return ("done" if found.state == "done" else "resumed"), ""
 
 
-def refuse_unseeable(benchmarks: Sequence[PromptedBenchmark], checkpoint: Path) -> None:
-    images = [one.benchmark.name for one in benchmarks if one.benchmark.modality == "image"]
+def refuse_unseeable(benchmarks: Sequence[Benchmark], checkpoint: Path) -> None:
+    images = [one.name for one in benchmarks if one.modality == "image"]
     if images and not has_vision(checkpoint):
         raise ValueError(
             f"{checkpoint} reads text only, but the benchmark {images[0]} shows images; remove it"
@@ -155,7 +156,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"{recipe.name}: {recipe.model}, seed {recipe.seed}, in {plan.run_dir}", style="bold", highlight=False
     )
     console.print(stage_table(plan))
-    for benchmark in (one.benchmark for one in plan.benchmarks):
+    for benchmark in plan.benchmarks:
         console.print(
             f"  asks {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}"
             + (f", {len(benchmark.broken):,} more are broken" if benchmark.broken else ""),

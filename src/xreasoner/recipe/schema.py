@@ -21,12 +21,12 @@ from xreasoner.recipe.settings import (
     Share,
     refuse_half_a_server,
 )
+from xreasoner.records import Modality
 
 BASE = "base"
 """The name by which a recipe refers to the model it starts from."""
 
 Dtype = Literal["auto", "float32", "bfloat16"]
-View = Literal["text", "image"]
 BenchmarkRole = Literal["skill", "perception"]
 Manner = Literal["instructed", "plainly"]
 """With the recipe's instruction before the question, or without any."""
@@ -156,7 +156,7 @@ class MiniworldBenchmark(StepRange):
     """One benchmark for each family and view, from the test split; views of a family show the same items."""
 
     source: Literal["miniworld"]
-    views: Annotated[tuple[View, ...], Field(min_length=1)] = ("text", "image")
+    views: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("text", "image")
     name: str | None = None
     """Comes first in the names of these benchmarks."""
     role: BenchmarkRole = "skill"

@@ -12,12 +12,20 @@ from typing import Any
 
 import yaml
 
-from xreasoner.evals.ablations import BLIND, image_needed, text_solvable
-from xreasoner.evals.benchmark import Modality, Role
+from xreasoner.evals.comparisons import (
+    BLIND,
+    Comparison,
+    Subset,
+    compare_stages,
+    corrected,
+    image_needed,
+    text_solvable,
+)
 from xreasoner.evals.samples import Sample, read_samples
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.evals.transfer import Comparison, Subset, compare_stages, corrected
-from xreasoner.report.budgets import BudgetRow, read_budgets
+from xreasoner.evals.task import ResultRole
+from xreasoner.records import Modality
+from xreasoner.report.budget_curves import BudgetResult, read_budgets
 from xreasoner.storage.files import write_json
 
 BASE = "base"
@@ -26,14 +34,14 @@ PACKAGES = ("xreasoner", "torch", "transformers", "math-verify")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Summary):
+class StageResult(Summary):
     """One stage on one benchmark."""
 
     stage: str
     benchmark: str
     modality: Modality
     domain: str
-    role: Role
+    role: ResultRole
     subset: Subset
 
 
@@ -44,7 +52,7 @@ class Evaluated:
     name: str
     modality: Modality
     domain: str
-    role: Role
+    role: ResultRole
     by_stage: Mapping[str, Sequence[Sample]] = field(repr=False)
 
 
@@ -57,9 +65,9 @@ class Results:
     stages: tuple[str, ...]
     parents: Mapping[str, str]
     """What each stage was made from."""
-    rows: tuple[Row, ...]
+    rows: tuple[StageResult, ...]
     comparisons: tuple[Comparison, ...]
-    budgets: tuple[BudgetRow, ...]
+    budgets: tuple[BudgetResult, ...]
     """Where shorter thinking budgets were measured too."""
     solvable: Mapping[str, frozenset[str]] = field(repr=False)
     """By benchmark the items that text alone solves, for those that were also asked without their images."""
@@ -196,8 +204,8 @@ def subsets_of(
     return [("all", one.by_stage), ("image-needed", needed)]
 
 
-def row_of(one: Evaluated, stage: str, subset: Subset, samples: Sequence[Sample]) -> Row:
-    return Row(
+def row_of(one: Evaluated, stage: str, subset: Subset, samples: Sequence[Sample]) -> StageResult:
+    return StageResult(
         **vars(summarise(samples)),
         stage=stage,
         benchmark=one.name,

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from xreasoner.evals.comparisons import change_between
 from xreasoner.evals.samples import Sample, read_samples
-from xreasoner.evals.stats import Difference, holm
+from xreasoner.evals.statistics import Difference, holm
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.evals.transfer import change_between
 from xreasoner.report.collect import PICTURES
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from xreasoner.evals.comparisons import Subset, change_between, stage_before
 from xreasoner.evals.samples import Sample
-from xreasoner.evals.stats import Difference
+from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.evals.transfer import Subset, change_between, stage_before
 from xreasoner.report.collect import Evaluated, Results, subsets_of
 
 

@@ -5,7 +5,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from xreasoner.report.budgets import budget_plot
+from xreasoner.report.budget_curves import budget_plot
 from xreasoner.report.cards import Card, choose
 from xreasoner.report.collect import PICTURES, Results
 from xreasoner.report.curves import training_curves

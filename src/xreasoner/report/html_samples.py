@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from string import ascii_uppercase
 
 from xreasoner.chat.think import split_thought
 from xreasoner.evals.samples import Sample
+from xreasoner.records import OPTION_LETTERS
 from xreasoner.report.cards import Card, embedded
 
 MOST_PICTURES = 400
@@ -49,7 +49,7 @@ def card_html(card: Card, pictures: dict[str, str]) -> str:
     )
     options = "".join(
         f"<li><b>{letter}</b> {escape(choice)}</li>"
-        for letter, choice in zip(ascii_uppercase, sample.choices, strict=False)
+        for letter, choice in zip(OPTION_LETTERS, sample.choices, strict=False)
     )
     tags = " · ".join(f"{escape(str(key))} {escape(str(value))}" for key, value in sample.tags.items())
     answers = "".join(answer_html(stage, answer) for stage, answer in card.answers.items())

@@ -3,17 +3,16 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from xreasoner.evals.stats import Difference
+from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES, Summary
-from xreasoner.report.collect import Results, Row
+from xreasoner.report.collect import Results, StageResult
 from xreasoner.report.findings import Finding, percent
-from xreasoner.report.paper import paper
-from xreasoner.report.transfer import TransferRow, published_columns, transfer_rows
+from xreasoner.report.paper import TransferRow, paper, published_columns, transfer_rows
 
 NOTHING = "<td>–</td>"
 
 
-def colour_of(one: Finding | Row) -> str:
+def colour_of(one: Finding | StageResult) -> str:
     """The class whose colour the plots use too."""
     return "seeing" if one.role == "perception" else {"image": "images", "text": "words"}[one.modality]
 
@@ -42,7 +41,7 @@ def table(results: Results, role: str, subset: str, title: str) -> str:
     return table_of(["benchmark", "n", *results.stages], lines, title[0].upper() + title[1:])
 
 
-def line(name: str, rows: Sequence[Row], stages: Sequence[str]) -> str:
+def line(name: str, rows: Sequence[StageResult], stages: Sequence[str]) -> str:
     by_stage = {row.stage: row for row in rows if row.benchmark == name}
     first = next(iter(by_stage.values()))
     cells = "".join(f"<td>{cell(by_stage[stage])}</td>" if stage in by_stage else NOTHING for stage in stages)

@@ -1,10 +1,14 @@
-"""The paper's own figures, shipped as data with their source."""
+"""The gain of every stage over the base, beside the figures of the paper (shipped as data)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+
+from xreasoner.evals.comparisons import Subset
+from xreasoner.evals.statistics import Difference
+from xreasoner.report.collect import Results
 
 
 @dataclass(frozen=True)
@@ -23,3 +27,38 @@ def paper() -> Paper:
         for name, values in content["benchmarks"].items()
     }
     return Paper(content["source"], tuple(content["columns"]), accuracies)
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    benchmark: str
+    subset: Subset
+    n: int
+    base: float
+    changes: tuple[Difference | None, ...]
+    """One for each later stage."""
+    published: tuple[float | None, ...]
+    """The paper's accuracies, all items; empty where it does not have this benchmark."""
+
+
+def transfer_rows(results: Results) -> list[TransferRow]:
+    """Nothing where only one stage was evaluated: there is no difference then."""
+    base, *later = results.stages
+    changes = {(one.benchmark, one.subset, one.before, one.after): one.change for one in results.comparisons}
+    return [
+        TransferRow(
+            row.benchmark,
+            row.subset,
+            row.n,
+            row.accuracy,
+            tuple(changes.get((row.benchmark, row.subset, base, stage)) for stage in later),
+            paper().accuracies.get(row.benchmark, ()) if row.subset == "all" else (),
+        )
+        for row in results.rows
+        if (row.role, row.stage) == ("skill", base) and later
+    ]
+
+
+def published_columns(rows: Sequence[TransferRow]) -> tuple[str, ...]:
+    """The paper's, if it has any of these benchmarks."""
+    return paper().columns if any(row.published for row in rows) else ()

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xreasoner.evals.stats import Difference
+from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES
-from xreasoner.report.collect import Results, Row
+from xreasoner.report.collect import Results, StageResult
 from xreasoner.report.findings import find, percent, sentence
-from xreasoner.report.transfer import published_columns, transfer_rows
+from xreasoner.report.paper import published_columns, transfer_rows
 
 SECTIONS = {
     ("skill", "all"): "accuracy, % [95% interval]",
@@ -39,7 +39,7 @@ def print_table(results: Results, console: Console) -> None:
     console.print()
 
 
-def section(title: str, rows: Sequence[Row], stages: Sequence[str]) -> Table:
+def section(title: str, rows: Sequence[StageResult], stages: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     table.add_column("benchmark", overflow="fold")
     table.add_column("n", justify="right")
@@ -53,7 +53,7 @@ def section(title: str, rows: Sequence[Row], stages: Sequence[str]) -> Table:
     return table
 
 
-def cell(row: Row) -> Text:
+def cell(row: StageResult) -> Text:
     text = Text(f"{100 * row.accuracy:.1f}", style="bold")
     text.append(f" [{100 * row.low:.0f}, {100 * row.high:.0f}]", style="not bold dim")
     for name in SHARES:

@@ -4,8 +4,7 @@ import re
 from typing import NamedTuple
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
-from xreasoner.records import Problem
-from xreasoner.rewards.choice import LETTERS
+from xreasoner.records import OPTION_LETTERS, Problem
 
 SHORT_REPLY = 200
 """A reply of one line, no longer than this, is an answer without tags."""
@@ -87,7 +86,7 @@ def unbox(answer: str) -> str:
 
 def option_line(reply: str, problem: Problem) -> Extracted | None:
     """The released model's form as a line of its own: `B: No`, also `(B) No`, `B. No`, `**B**`."""
-    letters = LETTERS[: len(problem.choices)]
+    letters = OPTION_LETTERS[: len(problem.choices)]
     form = re.compile(rf"[\s*_(\[]*([{letters}])(?:[\s*_)\]]*[:.)\]][\s*_]*\S.*|[\s*_)\].:]*)$")
     lines = [(match.group(1), line.strip()) for line in reply.splitlines() if (match := form.match(line))]
     # A reply that goes through the options has a line for each: none of them is the answer.
@@ -107,7 +106,7 @@ def phrased_answer(reply: str, problem: Problem) -> Extracted | None:
 
 def called_answer(reply: str, problem: Problem) -> Extracted | None:
     """`Option C is correct`, or in the last line one option in bold."""
-    letters = LETTERS[: len(problem.choices)]
+    letters = OPTION_LETTERS[: len(problem.choices)]
     called = [
         match.group(1)
         for match in _CALLED.finditer(reply)

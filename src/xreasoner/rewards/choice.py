@@ -3,10 +3,8 @@
 import re
 from typing import NamedTuple
 
-from xreasoner.records import Problem
+from xreasoner.records import OPTION_LETTERS, Problem
 from xreasoner.rewards.exact import normalise, plain_characters, plain_number, unwrap
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _ALONE = re.compile(r"^[(\[{<]?\s*([A-Za-z])\s*[)\]}>]?[.:]?$")
 _LETTER_THEN_TEXT = re.compile(
@@ -35,10 +33,12 @@ class Match(NamedTuple):
 def gold_letter(problem: Problem) -> str:
     """The key's letter, whether the key gives the letter or the option's text."""
     count = len(problem.choices)
-    if not 2 <= count <= len(LETTERS):
-        raise ValueError(f"problem {problem.id}: a choice needs 2 to {len(LETTERS)} options, it has {count}")
-    same = [LETTERS[i] for i, choice in enumerate(problem.choices) if choice == problem.answer]
-    if problem.answer in LETTERS[:count] and len(problem.answer) == 1:
+    if not 2 <= count <= len(OPTION_LETTERS):
+        raise ValueError(
+            f"problem {problem.id}: a choice needs 2 to {len(OPTION_LETTERS)} options, it has {count}"
+        )
+    same = [OPTION_LETTERS[i] for i, choice in enumerate(problem.choices) if choice == problem.answer]
+    if problem.answer in OPTION_LETTERS[:count] and len(problem.answer) == 1:
         return problem.answer
     if len(same) != 1:
         raise ValueError(
@@ -50,7 +50,7 @@ def gold_letter(problem: Problem) -> str:
 
 def _by_text(text: str, choices: tuple[str, ...]) -> set[str]:
     wanted = normalise(text)
-    return {LETTERS[i] for i, choice in enumerate(choices) if normalise(choice) == wanted}
+    return {OPTION_LETTERS[i] for i, choice in enumerate(choices) if normalise(choice) == wanted}
 
 
 def _texts_within(text: str, choices: tuple[str, ...]) -> set[str]:
@@ -58,7 +58,7 @@ def _texts_within(text: str, choices: tuple[str, ...]) -> set[str]:
     spans: list[tuple[int, int, str]] = []
     lowered = " ".join(plain_characters(text).casefold().split())
     numbers = len(_NUMBERS.findall(lowered))
-    for letter, choice in zip(LETTERS, choices, strict=False):
+    for letter, choice in zip(OPTION_LETTERS, choices, strict=False):
         wanted = " ".join(unwrap(plain_characters(choice)).casefold().split())
         pattern = rf"(?<![\w.]){re.escape(wanted)}(?![\w%]|\.\d)"
         found = list(re.finditer(pattern, lowered)) if wanted else []
@@ -84,13 +84,13 @@ def _names(letters: set[str]) -> str:
 
 
 def _lone_letter(letter: str, text: str, choices: tuple[str, ...]) -> Match:
-    if letter not in LETTERS[: len(choices)]:
+    if letter not in OPTION_LETTERS[: len(choices)]:
         return _not_offered(letter, choices)
     return _settle(letter, _by_text(text, choices), "by letter")
 
 
 def _not_offered(letter: str, choices: tuple[str, ...]) -> Match:
-    return Match(None, f"{letter} is not among the options A to {LETTERS[len(choices) - 1]}")
+    return Match(None, f"{letter} is not among the options A to {OPTION_LETTERS[len(choices) - 1]}")
 
 
 def _letter_and_text(letter: str, rest: str, choices: tuple[str, ...]) -> Match:
@@ -124,7 +124,7 @@ def _in_sentence(text: str, choices: tuple[str, ...]) -> Match:
         *_BRACKETED.findall(around),
         *_standing(around),
     )
-    letters = set(found) & set(LETTERS[: len(choices)])
+    letters = set(found) & set(OPTION_LETTERS[: len(choices)])
     texts = _texts_within(text, choices)
     if _DENIED.search(around) and (letters or texts):
         return Match(None, "it says what the answer is not")
@@ -176,7 +176,7 @@ def _leading_text(text: str, choices: tuple[str, ...]) -> Match | None:
 def _lead(lead: re.Match[str], text: str, choices: tuple[str, ...]) -> Match | None:
     """None if the letter only happens to be the text's first word."""
     letter, rest = lead.group(1).upper(), lead.group(2)
-    offered = letter in LETTERS[: len(choices)]
+    offered = letter in OPTION_LETTERS[: len(choices)]
     if offered and letter in _by_text(rest, choices):
         return Match(letter, "by letter and text")
     # Without a mark after it, a first letter may be an article ("A fracture"): only its own text confirms it.

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from xreasoner.records import Kind, Problem, Score
+from xreasoner.records import OPTION_LETTERS, Kind, Problem, Score
 from xreasoner.rewards.answers import Extracted, extract_answer
-from xreasoner.rewards.choice import LETTERS, gold_letter, match_choice
+from xreasoner.rewards.choice import gold_letter, match_choice
 from xreasoner.rewards.exact import plain_characters, plain_number, same_exactly
 from xreasoner.rewards.math import LONGEST, settled
 from xreasoner.rewards.number import match_number
@@ -19,7 +19,7 @@ def grade_choice(problem: Problem, found: Extracted) -> Score:
     letter, how = match_choice(found.answer, problem.choices)
     if letter is None:
         return Score(False, found.answer, f"{found.why}: {how}")
-    options = dict(zip(LETTERS, problem.choices, strict=False))
+    options = dict(zip(OPTION_LETTERS, problem.choices, strict=False))
     same = options[letter] == options[gold]  # a benchmark may list one option twice
     verdict = "the key" if same else f"the key is {gold}"
     return Score(same, found.answer, f"{found.why}: option {letter} {how}, {verdict}")

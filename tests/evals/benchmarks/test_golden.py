@@ -6,8 +6,8 @@ from functools import cache
 import pytest
 from tests.evals.benchmarks.copies import COPIES
 
-from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.benchmarks import BENCHMARKS, load_benchmark
+from xreasoner.evals.task import Benchmark
 from xreasoner.records import Score
 from xreasoner.rewards.grade import Grader
 

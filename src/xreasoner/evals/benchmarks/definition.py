@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xreasoner.evals.benchmark import Modality
-from xreasoner.evals.benchmarks.pictures import Pictures
-from xreasoner.records import Problem
+from xreasoner.evals.benchmarks.image_files import Pictures
+from xreasoner.records import Modality, Problem
 
 Fields = Mapping[str, Any]
 """One row of a table, by column."""

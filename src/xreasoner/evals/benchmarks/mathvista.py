@@ -2,8 +2,8 @@
 
 from xreasoner.data.candidates import BadRowError, options_of, text_column
 from xreasoner.evals.benchmarks.definition import Fields
+from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.evals.benchmarks.keys import letter_of_text
-from xreasoner.evals.benchmarks.pictures import Pictures
 from xreasoner.records import Part, Problem
 from xreasoner.rewards.number import read_list, read_number
 

@@ -4,8 +4,8 @@ import re
 
 from xreasoner.data.candidates import BadRowError, letter_of, options_of, text_column
 from xreasoner.evals.benchmarks.definition import Fields
+from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.evals.benchmarks.keys import letter_of_text
-from xreasoner.evals.benchmarks.pictures import Pictures
 from xreasoner.records import Part, Picture, Problem
 
 YES_NO = ("Yes", "No")

@@ -8,7 +8,7 @@ from typing import Any
 
 from xreasoner.data.candidates import BadRowError, letter_of, options_of, text_column
 from xreasoner.evals.benchmarks.definition import Fields
-from xreasoner.evals.benchmarks.pictures import Pictures
+from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.records import Part, Problem
 
 SUBJECTS = (

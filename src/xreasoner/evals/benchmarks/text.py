@@ -7,7 +7,7 @@ from xreasoner.data.candidates import BadRowError, column, letter_of, options_of
 from xreasoner.data.corpora.questions import read_gsm8k as gsm8k_candidate
 from xreasoner.data.corpora.questions import read_medqa as medqa_candidate
 from xreasoner.evals.benchmarks.definition import Fields
-from xreasoner.evals.benchmarks.pictures import Pictures
+from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.recipe.data import Gsm8kData, MedqaData
 from xreasoner.records import Problem
 

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.evals.quick import INSTRUCTION, Wish, read_budgets, read_paths, wished_recipe
+from xreasoner.evals.eval_options import (
+    INSTRUCTION,
+    EvalOptions,
+    read_budgets,
+    read_paths,
+    recipe_from_options,
+)
 from xreasoner.recipe.schema import ProbeBenchmark, PublishedBenchmark
 
 RECIPE = """
@@ -25,8 +31,8 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_benchmarks_with_paths_and_counts() -> None:
-    wish = Wish(benchmarks=("gsm8k", "probe"), paths={"gsm8k": Path("/data/gsm8k")}, count=7)
-    found = wished_recipe("some/model", wish, None)
+    wish = EvalOptions(benchmarks=("gsm8k", "probe"), paths={"gsm8k": Path("/data/gsm8k")}, count=7)
+    found = recipe_from_options("some/model", wish, None)
     assert found.evaluation.benchmarks == (
         PublishedBenchmark(source="benchmark", name="gsm8k", path=Path("/data/gsm8k"), count=7),
         ProbeBenchmark(source="probe", count=7),
@@ -35,7 +41,7 @@ def test_benchmarks_with_paths_and_counts() -> None:
 
 
 def test_budgets_samples_blindness_and_server() -> None:
-    wish = Wish(
+    wish = EvalOptions(
         benchmarks=("mmmu",),
         samples=4,
         budgets=(1024, 256, 4096),
@@ -43,7 +49,7 @@ def test_budgets_samples_blindness_and_server() -> None:
         server="http://x/v1",
         overrides=("evaluation.temperature=0.6",),
     )
-    evaluation = wished_recipe("qwen", wish, None).evaluation
+    evaluation = recipe_from_options("qwen", wish, None).evaluation
     assert (evaluation.think_budget, evaluation.budgets) == (4096, (256, 1024))
     assert (evaluation.samples, evaluation.temperature, evaluation.blind) == (4, 0.6, True)
     assert evaluation.server is not None
@@ -55,10 +61,10 @@ def test_budgets_samples_blindness_and_server() -> None:
 
 
 def test_wishes_are_written_over_a_recipe_and_overrides_over_both(recipe: Path) -> None:
-    kept = wished_recipe("m", Wish(overrides=("evaluation.rows=3",)), recipe)
+    kept = recipe_from_options("m", EvalOptions(overrides=("evaluation.rows=3",)), recipe)
     assert (kept.instruction, kept.evaluation.answer_budget, kept.evaluation.rows) == ("think", 99, 3)
     assert kept.evaluation.benchmarks[0].source == "miniworld"
-    other = wished_recipe("m", Wish(benchmarks=("gsm8k",)), recipe)
+    other = recipe_from_options("m", EvalOptions(benchmarks=("gsm8k",)), recipe)
     assert [one.source for one in other.evaluation.benchmarks] == ["benchmark"]
     assert other.evaluation.answer_budget == 99
 
@@ -66,15 +72,15 @@ def test_wishes_are_written_over_a_recipe_and_overrides_over_both(recipe: Path) 
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (Wish(), "nothing to ask"),
-        (Wish(benchmarks=("gsm8k",), paths={"mmmu": Path("x")}), "--path-of mmmu: it is not among"),
-        (Wish(benchmarks=("gsm8k",), samples=4), "several answers at temperature 0 are the same one"),
-        (Wish(benchmarks=("gsm8k",), overrides=("evaluation.sample=4",)), "did you mean samples"),
+        (EvalOptions(), "nothing to ask"),
+        (EvalOptions(benchmarks=("gsm8k",), paths={"mmmu": Path("x")}), "--path-of mmmu: it is not among"),
+        (EvalOptions(benchmarks=("gsm8k",), samples=4), "several answers at temperature 0 are the same one"),
+        (EvalOptions(benchmarks=("gsm8k",), overrides=("evaluation.sample=4",)), "did you mean samples"),
     ],
 )
-def test_a_mistake_is_one_line(wish: Wish, said: str) -> None:
+def test_a_mistake_is_one_line(wish: EvalOptions, said: str) -> None:
     with pytest.raises(ValueError, match=said) as caught:
-        wished_recipe("m", wish, None)
+        recipe_from_options("m", wish, None)
     assert "\n" not in str(caught.value)
 
 

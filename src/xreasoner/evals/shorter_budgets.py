@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.evals.progress import Show
+from xreasoner.evals.display import Show
 from xreasoner.evals.runner import graded, write_down
 from xreasoner.evals.samples import Key, Sample
-from xreasoner.evals.task import ALONE, Share, Task
+from xreasoner.evals.task import ALONE, Shard, Task
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Begun, Engine, go_on
 
 
 def answer_shorter(
-    task: Task, longest: Task, engine: Engine, grader: Grader, show: Show, share: Share = ALONE
+    task: Task, longest: Task, engine: Engine, grader: Grader, show: Show, shard: Shard = ALONE
 ) -> None:
-    """`task` is `longest` with a shorter budget; this share of `longest` has been answered."""
+    """`task` is `longest` with a shorter budget; this shard of `longest` has been answered."""
     problems = {problem.id: problem for problem in task.benchmark.problems}
     long = {sample.key: sample for sample in longest.answers()}
 
@@ -30,13 +30,13 @@ def answer_shorter(
         for key in same:
             yield replace(long[key], asked=task.asked[key[0]], tokens=())
         cut = [
-            Begun(problem_prompt(problems[key[0]], task.instruction), key[1], beginning(long[key]))
+            Begun(problem_prompt(problems[key[0]], task.benchmark.instruction), key[1], beginning(long[key]))
             for key in sorted(set(open_keys) - set(same))
         ]
         for rollout in go_on(engine, cut, task.sampling):
             yield graded(task, grader, problems[rollout.prompt_id], rollout)
 
-    write_down(task, share, show, answers)
+    write_down(task, shard, show, answers)
 
 
 def is_unaffected(sample: Sample, budget: int) -> bool:

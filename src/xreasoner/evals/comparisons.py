@@ -1,13 +1,14 @@
-"""Stages compared on the same items: each with the base it came from and with the stage before it."""
+"""What changes from stage to stage on the same items, and from image benchmarks to their words alone."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from xreasoner.evals.clusters import clusters_of
 from xreasoner.evals.samples import Sample
-from xreasoner.evals.stats import Difference, holm, paired_difference
+from xreasoner.evals.statistics import Difference, clusters_of, holm, paired_difference
 from xreasoner.evals.summary import item_scores
+from xreasoner.evals.task import Benchmark
+from xreasoner.records import Picture, Problem
 
 Subset = Literal["all", "image-needed"]
 
@@ -78,3 +79,32 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Among many comparisons some look like findings by chance alone: Holm's p over all of them."""
     chances = holm([one.change.p for one in comparisons])
     return [replace(one, p_corrected=p) for one, p in zip(comparisons, chances, strict=True)]
+
+
+# --- without the image -------------------------------------------------------------------------------
+
+
+BLIND = "-without-image"
+
+
+def without_image(problem: Problem) -> Problem:
+    """The same question, word for word, with nothing to look at."""
+    words = tuple(part for part in problem.question if not isinstance(part, Picture))
+    return replace(problem, id=problem.id + BLIND, item=problem.item or problem.id, question=words)
+
+
+def blind(benchmark: Benchmark) -> Benchmark:
+    """The benchmark asked without its images, to learn which items can be solved from their text."""
+    if benchmark.modality != "image":
+        raise ValueError(f"benchmark {benchmark.name} has no images to leave out")
+    problems = tuple(without_image(problem) for problem in benchmark.problems)
+    return replace(benchmark, name=benchmark.name + BLIND, modality="text", problems=problems, role="blind")
+
+
+def text_solvable(without_images: Iterable[Sample]) -> frozenset[str]:
+    """The items that a reference model got right, in any sample, without the image."""
+    return frozenset(sample.item for sample in without_images if sample.correct)
+
+
+def image_needed(samples: Iterable[Sample], solvable: frozenset[str]) -> list[Sample]:
+    return [sample for sample in samples if sample.item not in solvable]

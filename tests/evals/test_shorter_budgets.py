@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.evals.benchmark import Benchmark
-from xreasoner.evals.budgets import answer_shorter, beginning, is_unaffected
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.samples import Sample, read_samples
-from xreasoner.evals.task import Share, Task
+from xreasoner.evals.shorter_budgets import answer_shorter, beginning, is_unaffected
+from xreasoner.evals.task import Benchmark, Shard, Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import load
 from xreasoner.records import Prompt, Rollout, Sampling
@@ -51,8 +50,8 @@ def engine(tiny_base: Path) -> Counting:
 
 def task(out: Path, view: str = "image", sampling: Sampling = SAMPLING) -> Task:
     problems = tuple(make_problems("sums", view, (1, 2), 6, "test", 0))  # type: ignore[arg-type]
-    benchmark = Benchmark(f"sums-{view}", view, "general", problems)  # type: ignore[arg-type]
-    return Task(benchmark, INSTRUCTION, sampling, out, out.parent / "pictures", keeps_tokens=True)
+    benchmark = Benchmark(f"sums-{view}", view, "general", problems, instruction=INSTRUCTION)  # type: ignore[arg-type]
+    return Task(benchmark, sampling, out, out.parent / "pictures", keeps_tokens=True)
 
 
 def said(path: Path) -> list[Sample]:
@@ -82,15 +81,15 @@ def test_shorter_budgets_are_those_of_separate_passes(engine: Counting, tmp_path
 def test_ranks_share_shorter_budgets_too(engine: Counting, tmp_path: Path) -> None:
     alone, shared = task(tmp_path / "alone", "text"), task(tmp_path / "shared", "text")
     with Grader() as grader:
-        for one, shares in ((alone, [Share()]), (shared, [Share(0, 2), Share(1, 2)])):
-            for share in shares:
-                answer(one, engine, grader, lambda _: None, share)
-                answer_shorter(one.with_budget(5), one, engine, grader, lambda _: None, share)
+        for one, shards in ((alone, [Shard()]), (shared, [Shard(0, 2), Shard(1, 2)])):
+            for shard in shards:
+                answer(one, engine, grader, lambda _: None, shard)
+                answer_shorter(one.with_budget(5), one, engine, grader, lambda _: None, shard)
             conclude(one)
             conclude(one.with_budget(5))
     for name in ("sums-text.jsonl", "budget-5/sums-text.jsonl", "budget-5/sums-text.json"):
         assert (shared.out / name).read_bytes() == (alone.out / name).read_bytes()
-    assert not list(shared.out.glob("**/shares/*/*"))
+    assert not list(shared.out.glob("**/shards/*/*"))
 
 
 class WithoutTokens:

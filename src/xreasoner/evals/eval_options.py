@@ -16,7 +16,7 @@ INSTRUCTION = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class EvalOptions:
     """What the command line asks for; None leaves it to the recipe, or to the defaults."""
 
     benchmarks: Sequence[str] = ()
@@ -29,19 +29,19 @@ class Wish:
     overrides: Sequence[str] = ()
 
 
-def wished_recipe(model: str, wish: Wish, recipe: Path | None) -> Recipe:
+def recipe_from_options(model: str, wish: EvalOptions, recipe: Path | None) -> Recipe:
     """The settings of `recipe`, with what was wished for written over them."""
     if recipe is None and not wish.benchmarks:
         raise ValueError("nothing to ask: name benchmarks with --bench, or a recipe with --recipe")
     raw: dict[str, Any] = {"name": "eval", "model": model, "instruction": INSTRUCTION}
     if recipe is not None:
         raw = read_raw(recipe, (), "recipe")[0]
-    raw["evaluation"] = {**(raw.get("evaluation") or {}), **wished_settings(model, wish)}
+    raw["evaluation"] = {**(raw.get("evaluation") or {}), **evaluation_settings(model, wish)}
     changed = {".".join(override_into(raw, override)): override for override in wish.overrides}
     return check(raw, str(recipe or "xreasoner eval"), changed)
 
 
-def wished_settings(model: str, wish: Wish) -> dict[str, Any]:
+def evaluation_settings(model: str, wish: EvalOptions) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if wish.benchmarks:
         settings["benchmarks"] = [entry(name, wish) for name in wish.benchmarks]
@@ -59,7 +59,7 @@ def wished_settings(model: str, wish: Wish) -> dict[str, Any]:
     return settings
 
 
-def entry(name: str, wish: Wish) -> dict[str, Any]:
+def entry(name: str, wish: EvalOptions) -> dict[str, Any]:
     """As it would stand in a recipe."""
     found: dict[str, Any] = {"source": "probe"} if name == "probe" else {"source": "benchmark", "name": name}
     if name in wish.paths:

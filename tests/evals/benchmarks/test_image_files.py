@@ -9,7 +9,7 @@ from PIL import Image
 from tests.evals.benchmarks import images
 
 from xreasoner.data.candidates import BadRowError
-from xreasoner.evals.benchmarks.pictures import MOST_PIXELS, Pictures, sound_picture
+from xreasoner.evals.benchmarks.image_files import MOST_PIXELS, Pictures, sound_picture
 
 
 def opened(encoded: bytes) -> Image.Image:

@@ -5,10 +5,16 @@ from dataclasses import replace
 import pytest
 from tests.evals.scripted import problem
 
-from xreasoner.evals.ablations import blind, image_needed, text_solvable, without_image
-from xreasoner.evals.benchmark import Benchmark
+from xreasoner.evals.comparisons import (
+    blind,
+    change_between,
+    compare_stages,
+    image_needed,
+    text_solvable,
+    without_image,
+)
 from xreasoner.evals.samples import Sample
-from xreasoner.evals.transfer import change_between, compare_stages
+from xreasoner.evals.task import Benchmark
 
 
 def sample(number: int, correct: bool | None, view: str = "image") -> Sample:

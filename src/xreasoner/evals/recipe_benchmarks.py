@@ -1,59 +1,39 @@
-"""The benchmarks of a recipe, each with the system prompt it is asked with."""
+"""From the entries under `evaluation.benchmarks` of a recipe to benchmarks."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from xreasoner.data.jsonl import read_table
 from xreasoner.data.probe import make_probe
-from xreasoner.evals.ablations import blind
-from xreasoner.evals.benchmark import Benchmark
-from xreasoner.evals.benchmarks.load import load_benchmark
+from xreasoner.evals.benchmarks.published import load_benchmark
+from xreasoner.evals.comparisons import blind
+from xreasoner.evals.task import Benchmark
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
 from xreasoner.recipe.schema import (
-    BenchmarkSource,
     Evaluation,
     JsonlBenchmark,
     MiniworldBenchmark,
     ProbeBenchmark,
     PublishedBenchmark,
-    View,
 )
-from xreasoner.records import Problem
+from xreasoner.records import Modality, Problem
 
 
-@dataclass(frozen=True)
-class PromptedBenchmark:
-    benchmark: Benchmark
-    instruction: str | None
-    """The system prompt; None asks without one."""
-
-
-def prompted_benchmarks(evaluation: Evaluation, instruction: str | None) -> tuple[PromptedBenchmark, ...]:
-    """All benchmarks of `evaluation`; with `blind`, each image benchmark once more without its images."""
-    found = [
-        PromptedBenchmark(benchmark, instruction if entry.asked == "instructed" else None)
+def recipe_benchmarks(evaluation: Evaluation, instruction: str | None) -> tuple[Benchmark, ...]:
+    """What `evaluation.benchmarks` names, and with `blind` each image benchmark again without its images."""
+    benchmarks = [
+        replace(benchmark, instruction=instruction if entry.asked == "instructed" else None)
         for entry in evaluation.benchmarks
-        for benchmark in load_entry(entry, evaluation.seed)
+        for benchmark in BENCHMARKS_OF[entry.source](entry, evaluation.seed)
     ]
-    refuse_equal_names([one.benchmark.name for one in found])
     if evaluation.blind:
-        found += [
-            PromptedBenchmark(blind(one.benchmark), one.instruction)
-            for one in found
-            if one.benchmark.modality == "image" and one.benchmark.role == "skill"
-        ]
-    return tuple(found)
-
-
-def load_entry(entry: BenchmarkSource, seed: int) -> Iterator[Benchmark]:
-    return BENCHMARKS_OF[entry.source](entry, seed)
-
-
-def refuse_equal_names(names: Sequence[str]) -> None:
+        benchmarks += [blind(one) for one in benchmarks if (one.modality, one.role) == ("image", "skill")]
+    names = [benchmark.name for benchmark in benchmarks]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"evaluation.benchmarks: two are called {name}; tell them apart by `name`")
+            raise ValueError(f"evaluation.benchmarks: two are called {name}; give one of them another `name`")
+    return tuple(benchmarks)
 
 
 def _miniworld(entry: MiniworldBenchmark, seed: int) -> Iterator[Benchmark]:
@@ -64,7 +44,7 @@ def _miniworld(entry: MiniworldBenchmark, seed: int) -> Iterator[Benchmark]:
             yield Benchmark(name, view, problems[0].domain, tuple(problems), entry.role)
 
 
-def _miniworld_test(entry: MiniworldBenchmark, family: str, view: View, seed: int) -> list[Problem]:
+def _miniworld_test(entry: MiniworldBenchmark, family: str, view: Modality, seed: int) -> list[Problem]:
     if entry.task == "solve":
         return make_problems(family, view, entry.steps, entry.count, "test", seed)
     items = make_items(family, entry.steps, entry.count, "test", seed)
@@ -78,7 +58,7 @@ def _table(entry: JsonlBenchmark, seed: int) -> Iterator[Benchmark]:
     problems = tuple(read_table(entry))
     if not problems:
         raise ValueError(f"benchmark {entry.name}: {entry.path} has no problems")
-    modality: View = "image" if any(problem.pictures for problem in problems) else "text"
+    modality: Modality = "image" if any(problem.pictures for problem in problems) else "text"
     yield Benchmark(entry.name, modality, entry.domain, problems, entry.role)
 
 

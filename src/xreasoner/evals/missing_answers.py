@@ -11,9 +11,8 @@ from pathlib import Path
 from xreasoner.evals.regrade import Regraded, finished, problem_of, with_score
 from xreasoner.evals.samples import Sample, read_samples, write_samples
 from xreasoner.evals.summary import summarise
-from xreasoner.records import Message, Prompt, Rollout, Sampling
+from xreasoner.records import OPTION_LETTERS, Message, Prompt, Rollout, Sampling
 from xreasoner.rewards.answers import outside_thought
-from xreasoner.rewards.choice import LETTERS
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 from xreasoner.storage.files import write_json
@@ -55,7 +54,7 @@ def name_of(sample: Sample) -> str:
 
 
 def prompt_for(sample: Sample) -> Prompt:
-    lettered = (f"\n{letter}: {text}" for letter, text in zip(LETTERS, sample.choices, strict=False))
+    lettered = (f"\n{letter}: {text}" for letter, text in zip(OPTION_LETTERS, sample.choices, strict=False))
     asked = ASKED.format(
         question=sample.question + "".join(lettered),
         reply=outside_thought(sample.text),

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from xreasoner.data.candidates import BadRowError
 from xreasoner.data.reading import Row, read_rows
-from xreasoner.evals.benchmark import Benchmark, Broken
 from xreasoner.evals.benchmarks.catalogue import BENCHMARKS
 from xreasoner.evals.benchmarks.definition import Definition
-from xreasoner.evals.benchmarks.pictures import Pictures
+from xreasoner.evals.benchmarks.image_files import Pictures
+from xreasoner.evals.task import Benchmark, Broken
 from xreasoner.records import Problem
 
 
-class Source(NamedTuple):
+class OpenedCopy(NamedTuple):
     rows: Iterable[Row]
     pictures: Pictures
 
@@ -27,7 +27,7 @@ def load_benchmark(name: str, path: Path | None = None, limit: int | None = None
     What cannot be asked (no image, a key that is no option) is not left out in silence, but listed as broken.
     """
     definition = definition_of(name)
-    rows, pictures = open_source(name, definition, path)
+    rows, pictures = open_copy(name, definition, path)
     chosen = spread(belonging(name, definition, rows), limit)
     problems: list[Problem] = []
     broken: list[Broken] = []
@@ -54,15 +54,15 @@ def definition_of(name: str) -> Definition:
     return BENCHMARKS[name]
 
 
-def open_source(name: str, definition: Definition, path: Path | None) -> Source:
+def open_copy(name: str, definition: Definition, path: Path | None) -> OpenedCopy:
     if path is not None:
-        return local_source(name, definition, path)
+        return local_copy(name, definition, path)
     if definition.hub is None:
         raise ValueError(f"{name} needs a copy of your own: get {definition.source} and give its path")
-    return hub_source(definition.hub, definition)
+    return hub_copy(definition.hub, definition)
 
 
-def local_source(name: str, definition: Definition, path: Path) -> Source:
+def local_copy(name: str, definition: Definition, path: Path) -> OpenedCopy:
     if not path.exists():
         raise ValueError(f"{path}: there is no such file or folder to read {name} from")
     table = path / definition.file if definition.file and (path / definition.file).is_file() else path
@@ -71,16 +71,16 @@ def local_source(name: str, definition: Definition, path: Path) -> Source:
     present = [config for config in definition.configs if config and (path / config).is_dir()]
     configs: list[str | None] = [*present] or [None]
     rows = (row for config in configs for row in read_rows(str(table), config, definition.split))
-    return Source(rows, Pictures(tuple(dict.fromkeys(folders))))
+    return OpenedCopy(rows, Pictures(tuple(dict.fromkeys(folders))))
 
 
-def hub_source(hub: str, definition: Definition) -> Source:
+def hub_copy(hub: str, definition: Definition) -> OpenedCopy:
     if definition.file is None:
         rows = (row for config in definition.configs for row in read_rows(hub, config, definition.split))
-        return Source(rows, Pictures())
+        return OpenedCopy(rows, Pictures())
     table = downloaded(hub, definition.file)
     archives = [downloaded(hub, definition.archive)] if definition.archive else []
-    return Source(read_rows(str(table), None, definition.split), Pictures(archives=archives))
+    return OpenedCopy(read_rows(str(table), None, definition.split), Pictures(archives=archives))
 
 
 def downloaded(hub: str, file: str) -> Path:

@@ -12,17 +12,16 @@ from rich.console import Console
 from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, says, task
 
-from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.runner import evaluate
 from xreasoner.evals.samples import read_samples, write_samples
 from xreasoner.evals.summary import summarise
+from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture, Sampling
 from xreasoner.report.collect import collect
 from xreasoner.report.compare import answers_folder, compare_runs
 from xreasoner.report.html_tables import budgets, cell, counted, transfer
-from xreasoner.report.paper import paper
+from xreasoner.report.paper import paper, published_columns, transfer_rows
 from xreasoner.report.table import print_table
-from xreasoner.report.transfer import published_columns, transfer_rows
 from xreasoner.rewards.grade import Grader
 
 PICTURED = tuple(

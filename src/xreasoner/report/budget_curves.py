@@ -18,13 +18,13 @@ MOST_PANELS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetRow(Summary):
+class BudgetResult(Summary):
     stage: str
     benchmark: str
     think_budget: int
 
 
-def read_budgets(run_dir: Path, stages: Sequence[str]) -> list[BudgetRow]:
+def read_budgets(run_dir: Path, stages: Sequence[str]) -> list[BudgetResult]:
     """Of every benchmark with shorter budgets all budgets, the longest last."""
     found = []
     for stage in stages:
@@ -34,17 +34,17 @@ def read_budgets(run_dir: Path, stages: Sequence[str]) -> list[BudgetRow]:
     return found
 
 
-def _rows(folder: Path, stage: str, name: str) -> Iterator[BudgetRow]:
+def _rows(folder: Path, stage: str, name: str) -> Iterator[BudgetResult]:
     paths = [*folder.glob(f"{BUDGET_FOLDER}*/{name}.json"), folder / f"{name}.json"]
     budgets = {
         json.loads(path.read_text())["sampling"]["think_budget"]: path for path in paths if path.exists()
     }
     for budget, path in sorted(budgets.items()):
         summary = summarise(list(read_samples(path.with_suffix(".jsonl"))))
-        yield BudgetRow(**vars(summary), stage=stage, benchmark=name, think_budget=budget)
+        yield BudgetResult(**vars(summary), stage=stage, benchmark=name, think_budget=budget)
 
 
-def budget_plot(rows: Sequence[BudgetRow], stages: Sequence[str]) -> str:
+def budget_plot(rows: Sequence[BudgetResult], stages: Sequence[str]) -> str:
     """One panel a benchmark, one line a stage; each point stands at the tokens really spent on thought."""
     names = list(dict.fromkeys(row.benchmark for row in rows))[:MOST_PANELS]
     if not names:

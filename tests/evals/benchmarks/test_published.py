@@ -14,9 +14,9 @@ from tests.evals.benchmarks.copies import COPIES
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.data.reading import _hub_rows
-from xreasoner.evals.benchmark import Benchmark
 from xreasoner.evals.benchmarks import BENCHMARKS, load_benchmark
-from xreasoner.evals.benchmarks.pictures import MOST_PIXELS, Pictures
+from xreasoner.evals.benchmarks.image_files import MOST_PIXELS, Pictures
+from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture
 
 Loaded = Callable[[str], Benchmark]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from xreasoner.data.sources import training_problems
-from xreasoner.evals.prompted import PromptedBenchmark, prompted_benchmarks
+from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
+from xreasoner.evals.task import Benchmark
 from xreasoner.miniworld.problems import make_items, split_of
 from xreasoner.recipe.schema import (
     BenchmarkSource,
@@ -26,8 +27,8 @@ def entry(**changes: Any) -> MiniworldBenchmark:
     return MiniworldBenchmark(**(settings | changes))
 
 
-def prompted(*entries: BenchmarkSource) -> tuple[PromptedBenchmark, ...]:
-    return prompted_benchmarks(Evaluation(benchmarks=entries), "think")
+def asked(*entries: BenchmarkSource) -> tuple[Benchmark, ...]:
+    return recipe_benchmarks(Evaluation(benchmarks=entries), "think")
 
 
 def write_lines(path: Path, *rows: object) -> Path:
@@ -37,41 +38,40 @@ def write_lines(path: Path, *rows: object) -> Path:
 
 def test_splits_are_those_of_the_world() -> None:
     trained = {problem.item for problem in training_problems([TRAIN], seed=0)}
-    text, image = (one.benchmark for one in prompted(entry()))
+    text, image = asked(entry())
     assert {split_of(item) for item in make_items("sums", (1, 3), 20, "test", 0)} == {"test"}
     assert [problem.item for problem in text.problems] == [problem.item for problem in image.problems]
     assert trained.isdisjoint(problem.item for problem in text.problems)
 
 
 def test_benchmarks_are_named_by_family_and_view() -> None:
-    entries = (
+    entries = [
         entry(families=("sums", "labs"), name="many"),
         entry(views=("image",), task="read", role="perception", asked="plainly", name="read"),
-    )
-    asked = prompted(*entries)
-    assert [one.benchmark.name for one in asked] == [
+    ]
+    benchmarks = asked(*entries)
+    assert [one.name for one in benchmarks] == [
         "many-sums-text",
         "many-sums-image",
         "many-labs-text",
         "many-labs-image",
         "read-sums-image",
     ]
-    last = asked[-1]
-    assert (last.benchmark.modality, last.benchmark.role) == ("image", "perception")
-    assert [one.instruction for one in asked] == ["think"] * 4 + [None]
-    assert all(len(problem.pictures) == 1 for problem in last.benchmark.problems)
+    last = benchmarks[-1]
+    assert (last.modality, last.role, last.instruction) == ("image", "perception", None)
+    assert all(len(problem.pictures) == 1 for problem in last.problems)
 
 
 def test_two_benchmarks_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two are called sums-text"):
-        prompted(entry(), entry(steps=(4, 5)))
+        asked(entry(), entry(steps=(4, 5)))
 
 
 def test_images_make_an_image_benchmark(tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(b"png")
     path = write_lines(tmp_path / "mine.jsonl", {"question": "What?", "answer": "x", "image": "one.png"})
     mine = JsonlBenchmark(source="jsonl", path=path, name="eyes", kind="exact")
-    (benchmark,) = (one.benchmark for one in prompted(mine))
+    (benchmark,) = asked(mine)
     assert (benchmark.name, benchmark.modality) == ("eyes", "image")
     assert benchmark.problems[0].pictures[0].encoded == b"png"
 
@@ -80,7 +80,6 @@ def test_a_published_benchmark_is_read_from_a_copy_and_thinned(tmp_path: Path) -
     rows = [{"question": f"{n} + 1?", "answer": f"So\n#### {n + 1}"} for n in range(8)]
     path = write_lines(tmp_path / "test.jsonl", *rows)
     named = PublishedBenchmark(source="benchmark", name="gsm8k", path=path, count=4, asked="plainly")
-    (one,) = prompted(named)
-    benchmark = one.benchmark
-    assert (benchmark.name, benchmark.role, one.instruction) == ("gsm8k", "skill", None)
+    (benchmark,) = asked(named)
+    assert (benchmark.name, benchmark.role, benchmark.instruction) == ("gsm8k", "skill", None)
     assert [problem.answer for problem in benchmark.problems] == ["1", "3", "5", "7"]

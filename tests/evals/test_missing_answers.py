@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.rollout.chat_server import Said, serving
 
-from xreasoner.evals.judge import judge_run, judged
+from xreasoner.evals.missing_answers import judge_run, judged
 from xreasoner.evals.regrade import regrade
 from xreasoner.evals.samples import Sample, read_samples, write_samples
 from xreasoner.rewards.grade import Grader

@@ -1,19 +1,31 @@
-"""Against scipy, against published examples, and against what intervals promise: coverage."""
+"""Intervals, tests, clusters and votes against independent oracles, by hand, and by simulation."""
 
 import math
 import random
+from dataclasses import replace
+from itertools import combinations
 
 import pytest
 from scipy.stats import binomtest
+from tests.evals.test_comparisons import sample
 
-from xreasoner.evals.stats import (
+from xreasoner.evals.samples import Sample
+from xreasoner.evals.statistics import (
+    clustered_interval,
+    clustered_variance,
+    clusters_of,
+    design_effect,
     holm,
     items_needed,
+    majority,
     mcnemar_p,
+    mean_pass_at,
     newcombe_interval,
     paired_difference,
+    pass_at,
     wilson_interval,
 )
+from xreasoner.evals.summary import summarise
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (81, 263), (15, 148), (499, 500)])
@@ -147,3 +159,116 @@ def test_with_the_items_needed_mcnemar_finds_the_difference_four_times_in_five()
         found += mcnemar_p(drawn.count("only_a"), drawn.count("only_b")) < 0.05
     # The exact test is a little more careful than the formula.
     assert 0.72 <= found / rounds <= 0.86
+
+
+# --- items that belong together ----------------------------------------------------------------------
+
+
+def test_pictures_and_items_link_over_any_number_of_steps() -> None:
+    alone, first, second = sample(1, True), sample(2, True), sample(3, False)
+    linked = [
+        replace(first, pictures=("a.png",)),
+        replace(second, pictures=("a.png", "b.png")),
+        replace(sample(4, True), pictures=("b.png",)),
+        replace(sample(5, True, "text"), item="p004"),
+    ]
+    clusters = clusters_of([alone, *linked])
+    assert len({clusters[one.id] for one in linked}) == 1
+    assert clusters[alone.id] != clusters[first.id]
+
+
+def test_the_variance_is_statsmodels() -> None:
+    scores, clusters = [], []
+    for group in range(24):
+        for number in range(1 + group % 4):
+            scores.append(float(((group * 7) % 5 < 3) != ((group + number) % 6 == 0)))
+            clusters.append(str(group))
+    # statsmodels 0.15.0: OLS on a constant, fit(cov_type="cluster", use_correction=True), bse[0] ** 2
+    assert clustered_variance(scores, clusters) == pytest.approx(0.006690821256038653, rel=1e-9)
+
+
+def test_independent_items_keep_wilsons_interval() -> None:
+    scores = {str(i): float(i % 3 == 0) for i in range(30)}
+    assert clustered_interval(scores, {name: name for name in scores}) == wilson_interval(10, 30)
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_when_all_are_alike_each_cluster_counts_once(right: float) -> None:
+    scores = {str(i): right for i in range(40)}
+    assert clustered_interval(scores, {name: str(int(name) // 4) for name in scores}) == wilson_interval(
+        10 * right, 10
+    )
+    assert design_effect([1, 0, 1], ["a", "a", "a"]) == 3
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """Forty pictures of one to nine questions, half of whose answers follow the picture."""
+    rng, covered, naive, rounds = random.Random(5), 0, 0, 800
+    for _ in range(rounds):
+        scores, clusters = dict[str, float](), dict[str, str]()
+        for picture in range(40):
+            common = rng.random() < 0.6
+            for question in range(1 + picture % 9):
+                name = f"{picture} {question}"
+                scores[name] = float(common if rng.random() < 0.5 else rng.random() < 0.6)
+                clusters[name] = str(picture)
+        low, high = clustered_interval(scores, clusters)
+        covered += low <= 0.6 <= high
+        low, high = wilson_interval(sum(scores.values()), len(scores))
+        naive += low <= 0.6 <= high
+    assert 0.92 <= covered / rounds <= 0.975
+    assert naive / rounds < 0.88
+
+
+def test_a_summary_says_how_many_items_stand_for_themselves() -> None:
+    samples = [replace(sample(i, i % 2 == 0), pictures=(f"{i // 3}.png",)) for i in range(12)]
+    found = summarise(samples)
+    assert (found.n, found.clusters, found.accuracy) == (12, 4, 0.5)
+    assert (found.low, found.high) <= wilson_interval(6, 12)
+
+
+# --- several answers to one item ---------------------------------------------------------------------
+
+
+def said(extracted: str | None, correct: bool | None, choices: tuple[str, ...] = ()) -> Sample:
+    return replace(sample(1, correct), extracted=extracted, choices=choices)
+
+
+@pytest.mark.parametrize(("n", "right"), [(1, 0), (1, 1), (4, 1), (5, 3), (8, 0), (8, 8)])
+def test_pass_at_k_is_the_share_of_draws_with_a_right_answer(n: int, right: int) -> None:
+    grades = [True] * right + [False] * (n - right)
+    for k in range(1, n + 1):
+        draws = list(combinations(grades, k))
+        assert pass_at(k, n, right) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_pass_at_k_is_told_for_powers_of_two_and_all() -> None:
+    found = mean_pass_at([[True, False, False, False, False, False], [False] * 6])
+    assert list(found) == [1, 2, 4, 6]
+    assert found == pytest.approx({1: 1 / 12, 2: (1 - 10 / 15) / 2, 4: (1 - 5 / 15) / 2, 6: 0.5})
+    assert mean_pass_at([[True], [False]]) == {}
+
+
+def test_the_most_frequent_answer_wins_however_it_is_written() -> None:
+    assert majority([said("1/2", True), said("0.5", True), said("2", False), said("3", False)]) == 1
+    assert majority([said("7", True), said(" 2. ", False), said("2", False)]) == 0
+    options = ("yes", "no", "maybe")
+    votes = [said("A", True, options), said("B: no", False, options), said("(B)", False, options)]
+    assert majority(votes) == 0
+
+
+def test_a_tie_counts_as_its_share_and_silence_does_not_vote() -> None:
+    assert majority([said("7", True), said("2", False)]) == 0.5
+    assert majority([said("7", True), said("2", False), said("3", False)]) == pytest.approx(1 / 3)
+    assert majority([said("7", True), said(None, False), said(None, False), said("9", None)]) == 1
+    assert majority([said(None, False)]) == 0
+
+
+def test_a_summary_of_several_answers_has_both_and_of_one_has_neither() -> None:
+    answers = [replace(said("7", True), sample=0), replace(said("7", True), sample=1)]
+    answers += [replace(said("2", False), sample=2), replace(said(None, None), sample=3)]
+    found = summarise(answers)
+    assert (found.n, found.accuracy, found.majority) == (1, pytest.approx(2 / 3), 1)
+    assert found.pass_at == pytest.approx({1: 2 / 3, 2: 1.0, 3: 1.0})
+    single = summarise(answers[:1])
+    assert (single.majority, single.pass_at) == (None, {})

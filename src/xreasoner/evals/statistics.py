@@ -1,9 +1,16 @@
-"""Intervals and tests: Wilson for one result; McNemar, Newcombe and resampling for two on the same items."""
+"""Intervals and tests for one result, for two on the same items, for items that share pictures, for votes."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, fmean
+
+import numpy as np
+
+from xreasoner.evals.samples import Sample
+from xreasoner.rewards.choice import match_choice
+from xreasoner.rewards.exact import normalise
 
 RESAMPLES = 10_000
 SIGNIFICANCE, POWER = 0.05, 0.8
@@ -97,7 +104,6 @@ def paired_difference(
 
 def _resampled_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence[str]) -> Difference:
     """Clusters resampled for the interval, their signs flipped for the test."""
-    import numpy as np
 
     gaps = np.asarray(b, float) - np.asarray(a, float)
     cluster_N = np.unique(np.asarray(clusters), return_inverse=True)[1]
@@ -135,3 +141,100 @@ def holm(chances: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(chances) - rank) * chances[index]))
         corrected[index] = highest
     return corrected
+
+
+# --- items that belong together ----------------------------------------------------------------------
+
+
+def clusters_of(samples: Iterable[Sample]) -> dict[str, str]:
+    """Problem ids to the name of their cluster: what an item or a picture links, over any number of steps."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    ids = dict[str, None]()
+    for sample in samples:
+        ids[sample.id] = None
+        for link in (f"item {sample.item}", *(f"picture {name}" for name in sample.pictures)):
+            parent[root(link)] = root(f"id {sample.id}")
+    return {name: root(f"id {name}") for name in ids}
+
+
+def clustered_interval(scores: Mapping[str, float], clusters: Mapping[str, str]) -> tuple[float, float]:
+    """Wilson's interval for as many independent items as these clustered ones are worth."""
+    names = [clusters[name] for name in scores]
+    effective = len(scores) / design_effect(list(scores.values()), names)
+    return wilson_interval(effective * _mean(scores.values()), effective)
+
+
+def design_effect(scores: Sequence[float], clusters: Sequence[str]) -> float:
+    """How many times the variance of independent items the mean's variance is; never below 1."""
+    n, groups = len(scores), len(set(clusters))
+    if n == groups:
+        return 1.0
+    mean = _mean(scores)
+    if groups == 1 or mean in (0, 1):
+        return n / groups  # nothing is known of how alike they are: each cluster counts once
+    independent = mean * (1 - mean) / n
+    return min(float(n), max(1.0, clustered_variance(scores, clusters) / independent))
+
+
+def clustered_variance(scores: Sequence[float], clusters: Sequence[str]) -> float:
+    """Of the mean, by the clusters' sums of residuals (CR1)."""
+    mean, sums = _mean(scores), defaultdict[str, float](float)
+    for score, cluster in zip(scores, clusters, strict=True):
+        sums[cluster] += score - mean
+    groups = len(sums)
+    return math.fsum(value**2 for value in sums.values()) / len(scores) ** 2 * groups / (groups - 1)
+
+
+def _mean(scores: Iterable[float]) -> float:
+    values = list(scores)
+    return math.fsum(values) / len(values)
+
+
+# --- several answers to one item ---------------------------------------------------------------------
+
+
+RIGHT = "right"
+
+
+def majority(samples: Sequence[Sample]) -> float:
+    """1 if the most frequent answer is right; a tie counts as the share of right ones among its answers.
+
+    Right answers all equal the key, so they vote together however they are written; wrong ones vote
+    together if they name the same option or are written alike. Who gives no answer does not vote.
+    """
+    votes = Counter(vote for sample in samples if (vote := vote_of(sample)) is not None)
+    first = [vote for vote, count in votes.items() if count == max(votes.values())]
+    return first.count(RIGHT) / len(first) if first else 0.0
+
+
+def vote_of(sample: Sample) -> str | None:
+    if sample.correct:
+        return RIGHT
+    if sample.correct is None or sample.extracted is None:
+        return None
+    named = match_choice(sample.extracted, sample.choices).letter if sample.choices else None
+    return f"= {named or normalise(sample.extracted)}"
+
+
+def pass_at(k: int, n: int, right: int) -> float:
+    """The chance that of k answers, drawn from these n without putting back, at least one is right."""
+    assert 1 <= k <= n and 0 <= right <= n
+    return 1 - math.comb(n - right, k) / math.comb(n, k)
+
+
+def mean_pass_at(graded: Sequence[Sequence[bool]]) -> dict[int, float]:
+    """For k of 1, 2, 4, ... and all; over the items that have so many graded answers."""
+    most = max((len(grades) for grades in graded), default=0)
+    powers = [2**power for power in range(most.bit_length()) if 2**power < most]
+    return {
+        k: fmean(pass_at(k, len(grades), sum(grades)) for grades in graded if len(grades) >= k)
+        for k in (*powers, most)
+        if most > 1
+    }
