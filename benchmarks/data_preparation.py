@@ -14,9 +14,9 @@ import numpy as np
 
 from apart import peak_mib, print_measured, processor_seconds, record_growth
 from synthetic_corpora import FORMS, chain_lengths, write_benchmark, write_corpus, write_tokenizer
-from xreasoner.data.packing import plan_steps
 from xreasoner.data.prepare import prepare
 from xreasoner.data.sources import training_problems
+from xreasoner.data.steps import cut_steps
 from xreasoner.data.store import Store
 from xreasoner.data.tokens import TokenStore, token_store
 from xreasoner.models.load import load_tokenizer
@@ -86,7 +86,7 @@ def prepared(folder: Path, name: str, rows: int, out: Path) -> Store:
 def tokenised(folder: Path, problems: Store, out: Path) -> int:
     """The store of tokens that training reads, and its plan of four epochs."""
     store = token_store(problems, None, load_tokenizer(folder / "base"), out / "tokens", lambda line: None)
-    plan_steps(store.lengths, 524_288, seed=0, epochs=4)
+    cut_steps(store.lengths, 524_288, seed=0, epochs=4)
     return len(store)
 
 
@@ -106,7 +106,7 @@ def training_memory(rows: int, steps_read: int = 60) -> None:
             file.truncate(int(ends_N[-1]) * 4)
         before, worked = peak_mib(), processor_seconds()
         store = TokenStore(ids, spans_N4)
-        plan = plan_steps(store.lengths, 524_288, seed=0, epochs=4)
+        plan = cut_steps(store.lengths, 524_288, seed=0, epochs=4)
         planned = peak_mib()
         read = sum(len(store[index].ids) for step in plan[:steps_read] for index in step)
         seconds = processor_seconds() - worked

@@ -31,7 +31,7 @@ from xreasoner.recipe.schema import GrpoStage
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train import grpo
-from xreasoner.train.groups import Rewarder
+from xreasoner.train.collect import Collector
 from xreasoner.train.step_display import NoDisplay
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
@@ -85,8 +85,8 @@ class Comparison:
     def accuracy(self, checkpoint: Path) -> float:
         engine = TorchEngine(load(checkpoint))
         with Grader() as grader:
-            rewarder = Rewarder(engine, grader, self._recipe.instruction, self._settings, 0, join_world())
-            return rewarder.accuracy(self._held_out)
+            collector = Collector(engine, grader, self._recipe.instruction, self._settings, 0, join_world())
+            return collector.accuracy(self._held_out)
 
 
 def main() -> None:

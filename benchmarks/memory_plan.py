@@ -18,8 +18,9 @@ from xreasoner.chat.template import Example
 from xreasoner.estimate import memory
 from xreasoner.estimate.shapes import Shape, read_shape
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood, pack
+from xreasoner.train.loss import NegativeLogLikelihood
 from xreasoner.train.optim import adamw
+from xreasoner.train.rows import pack
 
 MEBI = 1 << 20
 

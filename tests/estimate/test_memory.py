@@ -9,7 +9,8 @@ from xreasoner.estimate import memory
 from xreasoner.estimate.memory import Trained
 from xreasoner.estimate.shapes import KNOWN, Shape, read_shape
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood, pack
+from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.rows import pack
 
 
 @pytest.mark.parametrize(

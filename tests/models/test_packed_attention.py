@@ -1,4 +1,4 @@
-"""PackedSequences that continue a shared prompt, against each sequence alone."""
+"""Sequences that continue a shared prompt, against each sequence alone."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from xreasoner.chat.template import Example
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood, SharedPrompt, pack, pack_shared
+from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.rows import Reply, SharedPrompt, pack, pack_shared
 
 CPU = torch.device("cpu")
 
@@ -34,8 +35,8 @@ def shared_prompts() -> list[SharedPrompt]:
     def tokens(count: int) -> tuple[int, ...]:
         return tuple(torch.randint(3, 90, (count,), generator=generator).tolist())
 
-    def reply(count: int) -> Example:
-        return Example(tokens(count), tuple(i % 3 != 1 for i in range(count)))
+    def reply(count: int) -> Reply:
+        return Reply(tokens(count), tuple(i % 3 != 1 for i in range(count)), (0.0,) * count, 0.0)
 
     return [
         SharedPrompt(tokens(9), tuple(reply(n) for n in (12, 5, 1))),

@@ -1,6 +1,7 @@
 """Groups of made-up answers, and the GRPO loss written down once more, padded and with full logits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from transformers import PreTrainedModel
 
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem, Rollout, Score
-from xreasoner.train.advantages import group_advantages
-from xreasoner.train.groups import Group
+from xreasoner.train.collect import GradedRollout, Group
+from xreasoner.train.policy_loss import group_advantages
 
 
 def settings(**changes: Any) -> GrpoStage:
@@ -51,13 +52,30 @@ def made_up_group(seed: int, rewards: Sequence[float | None], prompt: int = 7) -
             f"{seed}", sample, prompt_ids, tokens(length), by_policy, logprobs, "", "eos", sample % 2 == 1, 3
         )
 
-    scores = tuple(Score(None if r is None else bool(r), "", "made up") for r in rewards)
-    return Group(
-        Problem(f"{seed}", ("?",), "1", "exact"),
-        tuple(rollout(sample) for sample in range(len(rewards))),
-        scores,
-        group_advantages(rewards, std_scaling=True),
+    advantages = group_advantages(rewards, std_scaling=True)
+    answers = (
+        GradedRollout(rollout(sample), Score(None if r is None else bool(r), "", "made up"), advantage)
+        for sample, (r, advantage) in enumerate(zip(rewards, advantages, strict=True))
     )
+    return Group(Problem(f"{seed}", ("?",), "1", "exact"), tuple(answers))
+
+
+def rollouts_of(groups: Sequence[Group]) -> list[Rollout]:
+    return [answer.rollout for group in groups for answer in group.answers]
+
+
+def with_logprobs(group: Group, logprobs_of: Callable[[Rollout], Sequence[float]]) -> Group:
+    """The same answers, as a sampler with other probabilities would have given them."""
+    answers = (
+        replace(answer, rollout=replace(answer.rollout, logprobs=tuple(logprobs_of(answer.rollout))))
+        for answer in group.answers
+    )
+    return replace(group, answers=tuple(answers))
+
+
+def with_capped_weights(group: Group) -> Group:
+    """Sampling log-probabilities far below any real one make every importance weight hit its cap."""
+    return with_logprobs(group, lambda rollout: [-50.0] * len(rollout.logprobs))
 
 
 def token_logprobs(lm: PreTrainedModel, rollout: Rollout, temperature: float) -> Tensor:
@@ -77,13 +95,10 @@ def dapo_loss(
     kl: float = 0.0,
 ) -> Tensor:
     """-min(r A, clip(r) A) + kl * k3, summed over the policy's tokens, over their number in the batch."""
-    answers = [
-        (rollout, advantage)
-        for group in groups
-        for rollout, advantage in zip(group.rollouts, group.advantages, strict=True)
-    ]
+    answers = [answer for group in groups for answer in group.answers]
     loss, count = torch.zeros(()), 0
-    for i, (rollout, advantage) in enumerate(answers):
+    for i, answer in enumerate(answers):
+        rollout, advantage = answer.rollout, answer.advantage
         mask = torch.tensor(rollout.by_policy)
         logprob = token_logprobs(lm, rollout, temperature)
         ratio = (logprob - (logprob.detach() if old is None else old[i])).exp()

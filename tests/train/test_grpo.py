@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM
 
 from xreasoner.records import Problem
 from xreasoner.train import grpo
-from xreasoner.train.groups import draw
+from xreasoner.train.collect import draw
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.step_display import NoDisplay
+from xreasoner.train.update import UpdateMetrics
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
@@ -52,15 +53,15 @@ def test_a_resumed_run_ends_bit_identical(
 ) -> None:
     chosen = settings(**changes)
     train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "whole", 3, NoDisplay())
-    unbroken = grpo.learn
+    unbroken = grpo.update
 
-    def killed(*args: Any) -> dict[str, float]:
+    def killed(*args: Any) -> UpdateMetrics:
         if args[-1] == kill_at:
             raise KilledError
         return unbroken(*args)
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(grpo, "learn", killed)
+        patch.setattr(grpo, "update", killed)
         train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, NoDisplay())
     train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "broken", 3, NoDisplay())
 
@@ -104,7 +105,7 @@ def test_the_best_checkpoint_is_the_result(
     gambler: Path, arms: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     course = iter([0.1, 0.9, 0.5])
-    monkeypatch.setattr(grpo.Rewarder, "accuracy", lambda *_: next(course))
+    monkeypatch.setattr(grpo.Collector, "accuracy", lambda *_: next(course))
     train_grpo(settings(steps=4, eval_every=2), gambler, arms, arms, tmp_path / "out", 0, NoDisplay())
     train_grpo(settings(steps=4), gambler, arms, arms, tmp_path / "last", 0, NoDisplay())
     result, best = weights(tmp_path / "out" / "model"), weights(tmp_path / "out" / "best")

@@ -10,7 +10,8 @@ from transformers import GemmaConfig, GemmaForCausalLM, MistralConfig, MistralFo
 
 from xreasoner.chat.template import Example
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood, pack
+from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.rows import pack
 
 CPU = torch.device("cpu")
 

@@ -1,21 +1,21 @@
 """Our loss and gradients against TRL's own GRPOTrainer on the same answers, where TRL is installed."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.train.rollouts import made_up_group, settings, token_logprobs
+from tests.train.rollouts import made_up_group, rollouts_of, settings, token_logprobs, with_capped_weights
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from xreasoner.parallel import join_world
-from xreasoner.train.groups import Group, learned_tokens
+from xreasoner.train.collect import Group
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.policy_update import add_reference, backward, policy_rows
+from xreasoner.train.rows import learned_tokens, policy_rows
+from xreasoner.train.update import add_reference, backward
 
 trl = pytest.importorskip("trl", reason="the benchmark environment has TRL")
 pytestmark = pytest.mark.peer
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.peer
 
 def as_trl_batch(groups: Sequence[Group]) -> dict[str, Tensor]:
     """Prompts padded on the left, answers on the right; injected tokens masked as TRL masks tool output."""
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    rollouts = rollouts_of(groups)
+    advantages = [answer.advantage for group in groups for answer in group.answers]
 
     def padded(rows: list[tuple[int, ...]], side: str) -> Tensor:
         return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_side=side)
@@ -35,13 +36,13 @@ def as_trl_batch(groups: Sequence[Group]) -> dict[str, Tensor]:
         "completion_ids": padded([rollout.token_ids for rollout in rollouts], "right"),
         "completion_mask": padded([(1,) * len(rollout.token_ids) for rollout in rollouts], "right"),
         "tool_mask": by_policy,
-        "advantages": torch.tensor([advantage for group in groups for advantage in group.advantages]),
+        "advantages": torch.tensor(advantages),
         "num_items_in_batch": by_policy.sum(),
     }
 
 
 def padded_logprobs(lm: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
-    answers = [token_logprobs(lm, rollout, 1.0).detach() for group in groups for rollout in group.rollouts]
+    answers = [token_logprobs(lm, rollout, 1.0).detach() for rollout in rollouts_of(groups)]
     return pad_sequence(answers, batch_first=True)
 
 
@@ -84,13 +85,13 @@ def test_loss_and_gradients_equal_trls(
 ) -> None:
     rewards = ([1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0])
     # Prompts of unequal lengths; a sampler so unlikely that every importance weight is cut to exactly 1.
-    groups = [_unlikely(made_up_group(seed, r, prompt=5 + seed)) for seed, r in enumerate(rewards)]
+    groups = [with_capped_weights(made_up_group(seed, r, prompt=5 + seed)) for seed, r in enumerate(rewards)]
     chosen = settings(kl=kl, importance_cap=1.0)
     policy = open_policy(start, chosen, 0, join_world())
     peer = AutoModelForCausalLM.from_pretrained(start)
     reference = _moved(AutoModelForCausalLM.from_pretrained(start), seed=2)
 
-    rows, tokens = policy_rows(groups, chosen, policy), learned_tokens(groups, "score")
+    rows, tokens = policy_rows(groups, chosen, policy.world), learned_tokens(groups, "score")
     batch: dict[str, Any] = as_trl_batch(groups)
     if kl:
         reference_policy = open_policy(start, chosen, 0, join_world())
@@ -110,11 +111,6 @@ def test_loss_and_gradients_equal_trls(
     loss.backward()
     assert gradient.loss == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
     torch.testing.assert_close(_gradients(policy), _gradients(peer), rtol=1e-4, atol=1e-5)
-
-
-def _unlikely(group: Group) -> Group:
-    rollouts = tuple(dataclasses.replace(r, logprobs=(-50.0,) * len(r.logprobs)) for r in group.rollouts)
-    return dataclasses.replace(group, rollouts=rollouts)
 
 
 @torch.no_grad()

@@ -3,14 +3,20 @@ import math
 import pytest
 import torch
 
-from xreasoner.train.policy_loss import divergence, importance, is_clipped, surrogate
+from xreasoner.train.policy_loss import (
+    clipped_surrogate,
+    group_advantages,
+    importance_weight,
+    is_clipped,
+    kl_estimate,
+)
 
 RATIOS = torch.tensor([0.5, 0.5, 0.9, 1.2, 1.5, 1.5])
 ADVANTAGES = torch.tensor([1.0, -1.0, 2.0, 1.0, 1.0, -1.0])
 
 
 def test_the_upper_clip_is_higher_by_hand() -> None:
-    loss = surrogate(RATIOS.log(), torch.zeros(6), ADVANTAGES, clip_low=0.2, clip_high=0.28)
+    loss = clipped_surrogate(RATIOS.log(), torch.zeros(6), ADVANTAGES, clip_low=0.2, clip_high=0.28)
     # min(r A, clip(r) A): 0.5; -0.8 (clipped); 1.8; 1.2 (within 1.28); 1.28 (clipped); -1.5
     torch.testing.assert_close(loss, -torch.tensor([0.5, -0.8, 1.8, 1.2, 1.28, -1.5]))
     clipped = is_clipped(RATIOS.log(), torch.zeros(6), ADVANTAGES, clip_low=0.2, clip_high=0.28)
@@ -19,7 +25,7 @@ def test_the_upper_clip_is_higher_by_hand() -> None:
 
 def test_clipped_tokens_have_no_gradient_and_only_they() -> None:
     logprob = RATIOS.log().requires_grad_()
-    surrogate(logprob, torch.zeros(6), ADVANTAGES, 0.2, 0.28).sum().backward()
+    clipped_surrogate(logprob, torch.zeros(6), ADVANTAGES, 0.2, 0.28).sum().backward()
     assert logprob.grad is not None
     torch.testing.assert_close(logprob.grad, -torch.tensor([0.5, 0, 1.8, 1.2, 0, -1.5]))
 
@@ -29,7 +35,7 @@ def test_on_policy_it_is_the_policy_gradient_of_a_bandit() -> None:
     reward = torch.tensor([1.0, 0.0, 0.5])
     logprob = logits.log_softmax(0)
     weight = logprob.detach().exp()  # the expectation over arms, done exactly
-    (weight * surrogate(logprob, logprob.detach(), reward, 0.2, 0.28)).sum().backward()
+    (weight * clipped_surrogate(logprob, logprob.detach(), reward, 0.2, 0.28)).sum().backward()
     exact = weight * (reward - (weight * reward).sum())  # the gradient of the expected reward
     assert logits.grad is not None
     torch.testing.assert_close(-logits.grad, exact)
@@ -39,16 +45,32 @@ def test_divergence_and_its_gradient_are_the_exact_ones() -> None:
     logits = torch.tensor([0.7, 0.2, 0.1]).log().requires_grad_()
     reference = torch.tensor([0.3, 0.3, 0.4])
     logprob = logits.log_softmax(0)
-    estimate = divergence(logprob, logprob.detach(), reference.log())
+    estimate = kl_estimate(logprob, logprob.detach(), reference.log())
     assert (estimate > 0).all()
     expected = (logprob.detach().exp() * estimate).sum()  # the expectation over samples, done exactly
     exact = (logprob.exp() * (logprob - reference.log())).sum()
     assert expected.item() == pytest.approx(exact.item())
     (ours,) = torch.autograd.grad(expected, logits, retain_graph=True)
     torch.testing.assert_close(ours, torch.autograd.grad(exact, logits)[0])
-    assert divergence(logprob, logprob, logprob).tolist() == [0, 0, 0]
+    assert kl_estimate(logprob, logprob, logprob).tolist() == [0, 0, 0]
 
 
 def test_importance_is_truncated() -> None:
     old, sampled = torch.tensor([0.0, 0.5, 3.0]), torch.tensor([0.0, 1.0, 0.0])
-    torch.testing.assert_close(importance(old, sampled, 2.0), torch.tensor([1.0, math.exp(-0.5), 2.0]))
+    torch.testing.assert_close(importance_weight(old, sampled, 2.0), torch.tensor([1.0, math.exp(-0.5), 2.0]))
+
+
+def test_advantages_by_hand() -> None:
+    # mean 0.25, deviations 0.75 and -0.25; standard deviation sqrt((0.5625 + 3 * 0.0625) / 3) = 0.5
+    assert group_advantages([1, 0, 0, 0], std_scaling=False) == (0.75, -0.25, -0.25, -0.25)
+    expected = [0.75 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001]
+    assert group_advantages([1, 0, 0, 0], std_scaling=True) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rewards", [[1.0, 1.0, 1.0], [0.0, 0.0], [0.1, 0.1, 0.1], [None, 1.0], [None, None]])
+def test_without_spread_there_is_exactly_nothing(rewards: list[float | None]) -> None:
+    assert group_advantages(rewards, std_scaling=True) == (0.0,) * len(rewards)
+
+
+def test_the_unscored_take_no_part() -> None:
+    assert group_advantages([1, None, 0], std_scaling=False) == (0.5, 0.0, -0.5)

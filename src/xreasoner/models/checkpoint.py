@@ -1,4 +1,4 @@
-"""Writing what training makes, so that a kill at any moment leaves the old file or the new one, whole."""
+"""Checkpoints and training states. A kill leaves the old one or the new one, never a part of one."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,10 @@ from xreasoner.parallel import World, wait_for_all
 from xreasoner.storage.files import folder_written_atomically, written_atomically
 
 STATE_FILE = "state.pt"
-GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False)
+ALL_WEIGHTS = StateDictOptions(full_state_dict=True, cpu_offload=True)
+TRAINED_WEIGHTS = StateDictOptions(
+    full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False
+)
 
 
 def save_model(
@@ -29,7 +32,7 @@ def save_model(
     out: Path,
     weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """A Hugging Face checkpoint; `weights` are saved in place of the model's own (gathered, or converted)."""
+    """A Hugging Face checkpoint. `weights`, gathered or converted, are saved in place of the model's own."""
     with folder_written_atomically(out) as folder:
         model.save_pretrained(folder, state_dict=weights)
         if weights:
@@ -38,7 +41,7 @@ def save_model(
 
 
 def _write_dtype(config_file: Path, dtype: torch.dtype) -> None:
-    # save_pretrained notes the precision of the model in memory, not of the weights it is given.
+    # save_pretrained writes the precision of the model in memory, not that of the weights it is given.
     config = json.loads(config_file.read_text())
     config["dtype"] = str(dtype).removeprefix("torch.")
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -47,10 +50,10 @@ def _write_dtype(config_file: Path, dtype: torch.dtype) -> None:
 def save_state(
     folder: Path, model: nn.Module, optimizer: Optimizer, step: int, extra: dict[str, Any], world: World
 ) -> None:
-    """Trained weights, optimizer and position; frozen weights are in the checkpoint we started from."""
+    """Trained weights, optimizer and step. Frozen weights are in the checkpoint training started from."""
     if world.size > 1:
-        weights = get_model_state_dict(model, options=GATHERED)
-        moments = get_optimizer_state_dict(model, optimizer, options=GATHERED)
+        weights = get_model_state_dict(model, options=TRAINED_WEIGHTS)
+        moments = get_optimizer_state_dict(model, optimizer, options=TRAINED_WEIGHTS)
     else:
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         moments = optimizer.state_dict()
@@ -63,13 +66,13 @@ def save_state(
 def load_state(
     folder: Path, model: nn.Module, optimizer: Optimizer, world: World
 ) -> tuple[int, dict[str, Any]]:
-    """The step to go on from and the extras; (0, {}) where there is no state yet."""
+    """The step to resume from and the extras; (0, {}) where there is no state yet."""
     if not (folder / STATE_FILE).is_file():
         return 0, {}
     state = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
     if world.size > 1:
-        set_model_state_dict(model, state["model"], options=GATHERED)
-        set_optimizer_state_dict(model, optimizer, state["optimizer"], options=GATHERED)
+        set_model_state_dict(model, state["model"], options=TRAINED_WEIGHTS)
+        set_optimizer_state_dict(model, optimizer, state["optimizer"], options=TRAINED_WEIGHTS)
     else:
         _, unexpected = model.load_state_dict(state["model"], strict=False)
         assert not unexpected, unexpected

@@ -1,4 +1,21 @@
-"""GRPO: reinforcement learning on answers that can be verified."""
+"""GRPO: reinforcement learning on answers that can be checked.
+
+One step: collect answers (collect.py), pack them into rows (rows.py), update the policy (update.py).
+It differs from the GRPO of the textbook in this:
+
+- The loss is a mean over all learned tokens of the batch, so every token weighs the same (update.backward).
+  A mean over each answer first would punish the tokens of a long wrong answer less.
+- The upper clip is wider than the lower one: unlikely tokens can gain (policy_loss.clipped_surrogate).
+- A group whose answers all got the same reward has no gradient and is not computed (rows.policy_rows). Its
+  tokens stay in the denominator, so skipping changes the cost and not the step (rows.learned_tokens).
+  `refill` draws another problem in its place (collect.Collector).
+- A batch without any signal takes no optimizer step: momentum and decay must move nothing (update.update).
+- The KL term is off by default. It is k3 weighted by the policy's ratio, which has the right gradient
+  (policy_loss.kl_estimate).
+- The sampler's probabilities may differ from the trainer's. Truncated importance weights correct for it
+  (policy_loss.importance_weight), and `mismatch` measures it.
+- Tokens that the forced exit injected get no gradient, nor do answers that could not be graded (rows.learns).
+"""
 
 import dataclasses
 import math
@@ -8,29 +25,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch.optim import Optimizer
-
 from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.parallel import World, join_world, seed_step, wait_for_all
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.storage.files import folder_written_atomically
-from xreasoner.train.groups import Batch, Rewarder, learned_tokens
-from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of
-from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
+from xreasoner.train.collect import Collector
+from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
+from xreasoner.train.optim import adamw, cosine, set_lr
 from xreasoner.train.policy import Policy, open_policy, save_policy
-from xreasoner.train.policy_update import add_reference, backward, policy_rows
 from xreasoner.train.samplers import open_sampler
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
-from xreasoner.train.watch import describe, keep_samples
+from xreasoner.train.update import update
 
 SHOWN = ("reward", "think_tokens", "forced", "skipped", "entropy")
 
 
 @dataclass(frozen=True)
 class Best:
-    """The checkpoint that did best on the held-out problems."""
+    """The checkpoint that did best on the held-out problems so far."""
 
     accuracy: float = -1.0
     step: int = 0
@@ -46,7 +60,7 @@ def train_grpo(
     display: StepDisplay,
     instruction: str | None = None,
 ) -> None:
-    """From the checkpoint `start` to `out/model`; killed, it goes on from the last state in `out/state`."""
+    """Train the checkpoint `start` into `out/model`. An interrupted run resumes from `out/state`."""
     if not problems:
         raise ValueError("there is nothing to train on: the data of this stage is empty")
     world = join_world()
@@ -65,87 +79,30 @@ def train_grpo(
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
         displaying(display, "grpo", steps, done),
     ):
-        rewarder = Rewarder(sampler, grader, instruction, settings, seed, world)
+        collector = Collector(sampler, grader, instruction, settings, seed, world)
         if done == 0 and settings.eval_every:
-            best = watch(policy, rewarder, held_out, 0, best, out, metrics)
+            best = evaluate_held_out(policy, collector, held_out, 0, best, out, metrics)
         for step in range(done, steps):
             began = time.monotonic()
             seed_step(seed, step)
-            batch = rewarder.collect(problems, step, cursor)
+            batch = collector.collect(problems, step, cursor)
             cursor, collected = batch.cursor, time.monotonic()
             set_lr(optimizer, lr_at(step))
             with sampler.training():
-                values = describe(batch) | learn(policy, reference, optimizer, batch, settings, step)
-            values |= {"lr": lr_at(step), "rollout_seconds": collected - began}
+                updated = update(policy, reference, optimizer, batch, settings, step)
+            values = rollout_metrics(batch) | dataclasses.asdict(updated) | {"lr": lr_at(step)}
+            values["rollout_seconds"] = collected - began
             values["update_seconds"] = time.monotonic() - collected
             metrics.write(step + 1, values)
             display.step(step + 1, {name: values[name] for name in SHOWN})
             if world.is_first and (step + 1) % settings.samples_every == 0:
-                keep_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
-            if is_watched(step + 1, steps, settings):
-                best = watch(policy, rewarder, held_out, step + 1, best, out, metrics)
+                write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
+            if is_evaluated(step + 1, steps, settings):
+                best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
                 kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
                 save_state(out / "state", policy.nll, optimizer, step + 1, kept, world)
-        finish(policy, best, out)
-
-
-def learn(
-    policy: Policy,
-    reference: Policy | None,
-    optimizer: Optimizer,
-    batch: Batch,
-    settings: GrpoStage,
-    step: int,
-) -> dict[str, float]:
-    """The optimizer steps on one batch of answers; none where no answer was better than another."""
-    has_signal = settings.kl > 0 or any(group.has_signal for group in batch.groups)
-    rows = policy_rows(batch.groups, settings, policy) if has_signal else []
-    if not rows:
-        return {"loss": 0.0, "grad_norm": 0.0, "clip_fraction": 0.0, "mismatch": 0.0, "kl": 0.0}
-    if reference:
-        add_reference(reference, rows, settings.temperature)
-    # Skipped answers count: leaving them out of the mean would change the weight of the others.
-    tokens = learned_tokens(batch.groups, settings.overlong)
-    for _ in range(settings.updates_per_batch):
-        gradient = backward(policy, rows, tokens, settings)
-        grad_norm = guarded_clip(trainable(policy.nll), settings.clip_norm, gradient.loss, step)
-        optimizer.step()
-        optimizer.zero_grad()
-    return dataclasses.asdict(gradient) | {"grad_norm": grad_norm}
-
-
-def is_watched(step: int, steps: int, settings: GrpoStage) -> bool:
-    return settings.eval_every > 0 and (step % settings.eval_every == 0 or step == steps)
-
-
-def watch(
-    policy: Policy,
-    rewarder: Rewarder,
-    held_out: Sequence[Problem],
-    step: int,
-    best: Best,
-    out: Path,
-    metrics: MetricsFile | NoMetrics,
-) -> Best:
-    """Ask the held-out problems; where they went better than ever, keep the checkpoint."""
-    accuracy = rewarder.accuracy(held_out)
-    metrics.write(step, {"held_out": accuracy})
-    if accuracy <= best.accuracy:
-        return best
-    save_policy(policy, out / "best")
-    return Best(accuracy, step)
-
-
-def finish(policy: Policy, best: Best, out: Path) -> None:
-    """The stage's result is the best checkpoint where one was watched for, else the last."""
-    if best == Best():
-        save_policy(policy, out / "model")
-        return
-    if policy.world.is_first:
-        with folder_written_atomically(out / "model") as folder:
-            shutil.copytree(out / "best", folder, dirs_exist_ok=True)
-    wait_for_all(policy.world)
+        write_result(policy, best, out)
 
 
 def open_reference(start: Path, settings: GrpoStage, seed: int, world: World) -> Policy | None:
@@ -155,3 +112,36 @@ def open_reference(start: Path, settings: GrpoStage, seed: int, world: World) ->
     reference = open_policy(start, settings.model_copy(update={"lora": None}), seed, world)
     reference.lm.requires_grad_(False).eval()
     return reference
+
+
+def is_evaluated(step: int, steps: int, settings: GrpoStage) -> bool:
+    return settings.eval_every > 0 and (step % settings.eval_every == 0 or step == steps)
+
+
+def evaluate_held_out(
+    policy: Policy,
+    collector: Collector,
+    held_out: Sequence[Problem],
+    step: int,
+    best: Best,
+    out: Path,
+    metrics: MetricsFile | NoMetrics,
+) -> Best:
+    """Measure accuracy on the held-out problems, and keep the checkpoint if it is the best so far."""
+    accuracy = collector.accuracy(held_out)
+    metrics.write(step, {"held_out": accuracy})
+    if accuracy <= best.accuracy:
+        return best
+    save_policy(policy, out / "best")
+    return Best(accuracy, step)
+
+
+def write_result(policy: Policy, best: Best, out: Path) -> None:
+    """The stage's result: the best checkpoint if held-out problems were evaluated, else the last."""
+    if best == Best():
+        save_policy(policy, out / "model")
+        return
+    if policy.world.is_first:
+        with folder_written_atomically(out / "model") as folder:
+            shutil.copytree(out / "best", folder, dirs_exist_ok=True)
+    wait_for_all(policy.world)

@@ -1,18 +1,20 @@
-"""metrics.jsonl: one line a step, in step with the training state after a resume."""
+"""What a step leaves on disk: a line of numbers in metrics.jsonl, and now and then its answers to read."""
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 from typing import Self
 
 from xreasoner.parallel import World
 from xreasoner.storage.files import drop_torn_line, write_atomically
+from xreasoner.train.collect import Group, RolloutBatch
 
 
 class MetricsFile:
-    """Appends lines; those beyond the step we resume from (0: the start) are forgotten, as their work is."""
+    """Appends lines. Those after the step that is resumed from (0: the start) are dropped: it is redone."""
 
     def __init__(self, path: Path, resumed_from: int) -> None:
         before = _complete_lines(path) if resumed_from else []
@@ -50,8 +52,69 @@ def metrics_of(world: World, path: Path, resumed_from: int) -> Iterator[MetricsF
 
 
 def _complete_lines(path: Path) -> list[str]:
-    """A kill may leave half a line at the end."""
+    """An interrupted run may leave half a line at the end."""
     if not path.is_file():
         return []
     drop_torn_line(path)
     return path.read_text().splitlines()
+
+
+def rollout_metrics(batch: RolloutBatch) -> dict[str, float]:
+    answers = [answer for group in batch.groups for answer in group.answers]
+    rollouts, scores = [answer.rollout for answer in answers], [answer.score for answer in answers]
+    # Minus the log-probability of a sampled token is an unbiased estimate of the entropy.
+    surprises = [
+        -logprob
+        for rollout in rollouts
+        for logprob, chosen in zip(rollout.logprobs, rollout.by_policy, strict=True)
+        if chosen
+    ]
+    return {
+        "reward": _mean([score.correct for score in scores if score.correct is not None]),
+        "unscored": _mean([score.correct is None for score in scores]),
+        "missing": _mean([score.missing for score in scores]),
+        "think_tokens": _mean([rollout.think_tokens for rollout in rollouts]),
+        "answer_length": _mean([len(rollout.token_ids) for rollout in rollouts]),
+        "forced": _mean([rollout.forced_exit for rollout in rollouts]),
+        "cut": _mean([rollout.stop == "length" for rollout in rollouts]),
+        "skipped": batch.drawn_without_signal / batch.drawn,
+        "drawn": batch.drawn,
+        "entropy": _mean(surprises),
+        "tokens": sum(len(rollout.token_ids) for rollout in rollouts),
+    }
+
+
+def write_samples(batch: RolloutBatch, path: Path) -> None:
+    """One line an answer, for people to read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        for group in batch.groups:
+            file.writelines(f"{line}\n" for line in _sample_lines(group))
+
+
+def _sample_lines(group: Group) -> list[str]:
+    question = "".join(part if isinstance(part, str) else "[picture]" for part in group.problem.question)
+    return [
+        json.dumps(
+            {
+                "id": group.problem.id,
+                "sample": answer.rollout.sample,
+                "question": question,
+                "gold": group.problem.answer,
+                "text": answer.rollout.text,
+                "extracted": answer.score.extracted,
+                "correct": answer.score.correct,
+                "why": answer.score.why,
+                "advantage": answer.advantage,
+                "forced": answer.rollout.forced_exit,
+                "stop": answer.rollout.stop,
+                "think_tokens": answer.rollout.think_tokens,
+            },
+            ensure_ascii=False,
+        )
+        for answer in group.answers
+    ]
+
+
+def _mean(values: "list[bool] | list[int] | list[float]") -> float:
+    return fmean(values) if values else 0.0

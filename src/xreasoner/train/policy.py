@@ -1,4 +1,4 @@
-"""The model under training: opened, frozen where asked, given adapters, put on its device, and saved."""
+"""The model that is trained: loaded, frozen in part, given adapters, sharded over ranks, and saved."""
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xreasoner.models.checkpoint import save_model
+from xreasoner.models.checkpoint import ALL_WEIGHTS, save_model
 from xreasoner.models.config import has_vision, read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
@@ -22,7 +22,7 @@ from xreasoner.train.loss import NegativeLogLikelihood
 class Policy:
     lm: PreTrainedModel
     nll: NegativeLogLikelihood
-    """The same weights, as the losses ask them; its forward pass is what ranks share."""
+    """Wraps `lm` for the losses. FSDP shards this module, so every forward pass goes through it."""
     tokenizer: PreTrainedTokenizerBase
     world: World
     compute_dtype: torch.dtype
@@ -38,7 +38,8 @@ class Policy:
 def open_policy(start: Path, settings: Optimization, seed: int, world: World) -> Policy:
     if has_vision(start):
         raise ValueError(
-            f"{start} has a vision tower: training is text-only, detach the language model first"
+            f"{start} has a vision tower: training is text-only, "
+            "so detach the language model first (xreasoner detach)"
         )
     if settings.lora and world.size > 1:
         raise ValueError("LoRA on several processes is not supported yet: train it on one")
@@ -62,23 +63,19 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
 
 
 def save_policy(policy: Policy, out: Path) -> None:
-    """A plain checkpoint in the precision of the one we started from, adapters merged."""
+    """A plain Hugging Face checkpoint, in the precision of the one training started from, adapters merged."""
     gathered = policy.world.size > 1
-    weights = _gather(policy) if gathered else None
+    weights = _gather(policy.nll) if gathered else None
     if policy.world.is_first:
         finished = _merged(copy.deepcopy(policy.lm)) if policy.lora else policy.lm
         _save(finished, policy, weights or finished.state_dict(), out)
     wait_for_all(policy.world)
 
 
-def _gather(policy: Policy) -> dict[str, torch.Tensor]:
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    everything = get_model_state_dict(policy.nll, options=options)
-    return {
-        name.removeprefix("lm."): weight
-        for name, weight in everything.items()
-        if isinstance(weight, torch.Tensor)
-    }
+def _gather(nll: NegativeLogLikelihood) -> dict[str, torch.Tensor]:
+    """The full weights of a sharded model, in the first rank's memory. All ranks call this together."""
+    found = get_model_state_dict(nll, options=ALL_WEIGHTS).items()
+    return {name.removeprefix("lm."): weight for name, weight in found if isinstance(weight, torch.Tensor)}
 
 
 def _save(finished: PreTrainedModel, policy: Policy, weights: dict[str, torch.Tensor], out: Path) -> None:

@@ -1,10 +1,32 @@
-"""The policy-gradient loss of GRPO, token by token: higher upper clip, optional divergence, importance."""
+"""The formulas of GRPO: advantages of a group, and the loss of each token.
+
+N: tokens that the policy chose and learns from.
+"""
+
+import statistics
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+EPSILON = 1e-4
 
-def surrogate(
+
+def group_advantages(rewards: Sequence[float | None], std_scaling: bool) -> tuple[float, ...]:
+    """Reward less the group's mean, over its standard deviation if asked. None (unscored) takes no part."""
+    scored = [reward for reward in rewards if reward is not None]
+    if not has_spread(scored):
+        return (0.0,) * len(rewards)
+    mean = statistics.fmean(scored)
+    scale = statistics.stdev(scored) + EPSILON if std_scaling else 1.0
+    return tuple(0.0 if reward is None else (reward - mean) / scale for reward in rewards)
+
+
+def has_spread(scored: Sequence[float]) -> bool:
+    return len(scored) > 1 and min(scored) != max(scored)
+
+
+def clipped_surrogate(
     logprob_N: Tensor, old_logprob_N: Tensor, advantage_N: Tensor, clip_low: float, clip_high: float
 ) -> Tensor:
     ratio_N = torch.exp(logprob_N - old_logprob_N)
@@ -15,23 +37,23 @@ def surrogate(
 def is_clipped(
     logprob_N: Tensor, old_logprob_N: Tensor, advantage_N: Tensor, clip_low: float, clip_high: float
 ) -> Tensor:
-    """Where the clip took the gradient away."""
+    """Where the clip removes the gradient."""
     ratio_N = torch.exp(logprob_N - old_logprob_N)
     too_low_N = (ratio_N < 1 - clip_low) & (advantage_N < 0)
     too_high_N = (ratio_N > 1 + clip_high) & (advantage_N > 0)
     return too_low_N | too_high_N
 
 
-def divergence(logprob_N: Tensor, old_logprob_N: Tensor, reference_logprob_N: Tensor) -> Tensor:
+def kl_estimate(logprob_N: Tensor, old_logprob_N: Tensor, reference_logprob_N: Tensor) -> Tensor:
     """The k3 estimate of KL(policy || reference): unbiased and never negative.
 
-    Weighted by the policy's ratio, so that its gradient is that of this divergence too: k3 alone, derived on
-    samples, pulls along the gradient of the reverse one.
+    Weighted by the policy's ratio, so that its gradient is an unbiased estimate too. Without the weight, the
+    gradient of k3 on sampled tokens is that of the reverse divergence.
     """
     log_ratio_N = reference_logprob_N - logprob_N
     return torch.exp(logprob_N - old_logprob_N) * (torch.exp(log_ratio_N) - log_ratio_N - 1)
 
 
-def importance(old_logprob_N: Tensor, sampled_logprob_N: Tensor, cap: float) -> Tensor:
-    """Corrects for a sampler that gave tokens other probabilities than the trainer does; truncated."""
+def importance_weight(old_logprob_N: Tensor, sampled_logprob_N: Tensor, cap: float) -> Tensor:
+    """Corrects for a sampler whose probabilities differ from the trainer's. Truncated at `cap`."""
     return torch.exp(old_logprob_N - sampled_logprob_N).clamp(max=cap)

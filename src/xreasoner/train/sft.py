@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
-from xreasoner.data.packing import cut_rows, plan_steps
+from xreasoner.data.steps import cut_steps
 from xreasoner.data.tokens import TokenStore, open_tokens, token_store
 from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.parallel import join_world, seed_step, sum_over_ranks, wait_for_all
+from xreasoner.parallel import join_world, own_share, seed_step, sum_over_ranks, wait_for_all
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
-from xreasoner.train.loss import pack
 from xreasoner.train.metrics import metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
 from xreasoner.train.policy import Policy, open_policy, save_policy
+from xreasoner.train.rows import cut_rows, pack
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 
 
@@ -30,12 +30,12 @@ def train_sft(
     display: StepDisplay,
     instruction: str | None = None,
 ) -> None:
-    """From the checkpoint `start` to `out/model`; killed, it goes on from the last state in `out/state`."""
+    """Train the checkpoint `start` into `out/model`. An interrupted run resumes from `out/state`."""
     world = join_world()
     display = display if world.is_first else NoDisplay()
     policy = open_policy(start, settings, seed, world)
     examples = read_examples(problems, settings, instruction, seed, policy, out, display)
-    plan = plan_steps(
+    steps = cut_steps(
         examples.lengths,
         settings.tokens_per_step,
         seed,
@@ -45,23 +45,23 @@ def train_sft(
     )
     optimizer = adamw(policy.nll, settings.lr, settings.betas, settings.weight_decay)
     done, _ = load_state(out / "state", policy.nll, optimizer, world)
-    lr_at = cosine(settings.lr, len(plan), settings.warmup, settings.min_lr_ratio)
+    lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
     with (
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
-        displaying(display, "sft", len(plan), done),
+        displaying(display, "sft", len(steps), done),
     ):
-        for step in range(done, len(plan)):
+        for step in range(done, len(steps)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
-            loss = accumulate(policy, examples, plan[step], settings.tokens_per_microbatch)
+            loss = accumulate(policy, examples, steps[step], settings.tokens_per_microbatch)
             grad_norm = guarded_clip(trainable(policy.nll), settings.clip_norm, loss, step)
             optimizer.step()
             optimizer.zero_grad()
 
             seconds = time.monotonic() - began
-            tokens = sum(examples.lengths[index] for index in plan[step])
+            tokens = sum(examples.lengths[index] for index in steps[step])
             measured = {
                 "loss": loss,
                 "lr": lr_at(step),
@@ -71,7 +71,7 @@ def train_sft(
             }
             metrics.write(step + 1, measured)
             display.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
-            if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(plan):
+            if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
                 save_state(out / "state", policy.nll, optimizer, step + 1, {}, world)
     save_policy(policy, out / "model")
 
@@ -83,10 +83,10 @@ def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], tokens
     targets = sum(examples.targets[index] for index in step)
     loss_sum = torch.zeros((), device=world.device)
     with packed_attention(policy.lm), policy.precision():
-        for row in rows[world.rank :: world.size]:
+        for row in own_share(rows, world):
             packed = pack([examples[step[place]] for place in row], world.device)
             nll = policy.nll(packed, reduction="sum")
-            # Sharded gradients are averaged over the ranks: the world's size makes a sum of it.
+            # FSDP averages gradients over the ranks: times the world's size, that is a sum.
             (nll * (world.size / targets)).backward()
             loss_sum += nll.detach()
     return sum_over_ranks(loss_sum, world).item() / targets
@@ -101,7 +101,7 @@ def read_examples(
     out: Path,
     display: StepDisplay,
 ) -> TokenStore:
-    """Tokenised by the first rank; kept with the training state, which goes when the stage is done."""
+    """Tokenised by the first rank; kept beside the training state and deleted with it at the end."""
     folder = out / "state" / "tokens"
     if policy.world.is_first:
         token_store(problems, instruction, policy.tokenizer, folder, display.note)

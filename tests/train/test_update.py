@@ -7,15 +7,25 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.rollouts import dapo_loss, made_up_group, settings, token_logprobs
+from tests.train.rollouts import (
+    dapo_loss,
+    made_up_group,
+    rollouts_of,
+    settings,
+    token_logprobs,
+    with_capped_weights,
+    with_logprobs,
+)
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from xreasoner.parallel import join_world
 from xreasoner.recipe.schema import GrpoStage
-from xreasoner.train.groups import Group, learned_tokens
+from xreasoner.records import Rollout
+from xreasoner.train.collect import Group
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.policy_update import Gradient, add_reference, backward, policy_rows
+from xreasoner.train.rows import learned_tokens, policy_rows
+from xreasoner.train.update import UpdateMetrics, add_reference, backward
 
 # The importance weights have their own test: here they are made exactly 1.
 UNWEIGHTED = {"importance_cap": 1.0}
@@ -24,19 +34,13 @@ UNWEIGHTED = {"importance_cap": 1.0}
 @pytest.fixture
 def groups() -> list[Group]:
     rewards = ([1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0])
-    return [as_sampled_exactly(made_up_group(seed, r)) for seed, r in enumerate(rewards)]
-
-
-def as_sampled_exactly(group: Group) -> Group:
-    """Sampling log-probabilities far below any real one make every importance weight hit its cap of 1."""
-    rollouts = tuple(dataclasses.replace(r, logprobs=(-50.0,) * len(r.logprobs)) for r in group.rollouts)
-    return dataclasses.replace(group, rollouts=rollouts)
+    return [with_capped_weights(made_up_group(seed, r)) for seed, r in enumerate(rewards)]
 
 
 def ours(
     policy: Policy, groups: list[Group], chosen: GrpoStage, reference: Policy | None = None
-) -> tuple[Gradient, dict[str, Tensor]]:
-    rows = policy_rows(groups, chosen, policy)
+) -> tuple[UpdateMetrics, dict[str, Tensor]]:
+    rows = policy_rows(groups, chosen, policy.world)
     if reference:
         add_reference(reference, rows, chosen.temperature)
     gradient = backward(policy, rows, learned_tokens(groups, chosen.overlong), chosen)
@@ -83,10 +87,9 @@ def test_a_second_update_is_clipped_against_the_first_policy(start: Path, groups
     chosen = settings(**UNWEIGHTED)
     policy = open_policy(start, chosen, 0, join_world())
     plain = AutoModelForCausalLM.from_pretrained(start)
-    answers = [rollout for group in groups for rollout in group.rollouts]
-    old = [token_logprobs(plain, rollout, 1.0).detach() for rollout in answers]
+    old = [token_logprobs(plain, rollout, 1.0).detach() for rollout in rollouts_of(groups)]
 
-    rows, tokens = policy_rows(groups, chosen, policy), learned_tokens(groups, "score")
+    rows, tokens = policy_rows(groups, chosen, policy.world), learned_tokens(groups, "score")
     backward(policy, rows, tokens, chosen)
     taken(policy.lm)
     with torch.no_grad():
@@ -107,17 +110,13 @@ def test_importance_weights_correct_the_sampler_by_hand(start: Path, groups: lis
     chosen = settings(importance_cap=5.0)
     policy = open_policy(start, chosen, 0, join_world())
 
-    def halved(group: Group) -> Group:
-        rollouts = tuple(
-            dataclasses.replace(r, logprobs=tuple((token_logprobs(policy.lm, r, 1.0) - 0.6931472).tolist()))
-            for r in group.rollouts
-        )
-        return dataclasses.replace(group, rollouts=rollouts)
+    def halved(rollout: Rollout) -> list[float]:
+        return (token_logprobs(policy.lm, rollout, 1.0) - 0.6931472).tolist()
 
     loss = dapo_loss(policy.lm, groups)
     loss.backward()
     expected = {name: 2 * gradient for name, gradient in taken(policy.lm).items()}
-    gradient, found = ours(policy, [halved(group) for group in groups], chosen)
+    gradient, found = ours(policy, [with_logprobs(group, halved) for group in groups], chosen)
     assert gradient.mismatch == pytest.approx(0.6931472, rel=1e-4)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
@@ -126,7 +125,7 @@ def test_groups_without_spread_are_not_computed_and_still_counted(start: Path, g
     policy = open_policy(start, settings(), 0, join_world())
 
     def size(**changes: Any) -> int:
-        return sum(row.row.targets for row in policy_rows(groups, settings(**changes), policy))
+        return sum(row.row.targets for row in policy_rows(groups, settings(**changes), policy.world))
 
     with_spread = learned_tokens([groups[0], groups[2]], "score")
     everything = learned_tokens(groups, "score")
@@ -136,16 +135,17 @@ def test_groups_without_spread_are_not_computed_and_still_counted(start: Path, g
 
 def test_injected_overlong_and_unscored_tokens_get_no_gradient() -> None:
     group = made_up_group(0, [1, 0, None, 0])
-    cut = dataclasses.replace(group.rollouts[0], stop="length")
-    group = dataclasses.replace(group, rollouts=(cut, *group.rollouts[1:]))
-    chosen = [sum(rollout.by_policy) for rollout in group.rollouts]
+    first = group.answers[0]
+    cut = dataclasses.replace(first, rollout=dataclasses.replace(first.rollout, stop="length"))
+    group = dataclasses.replace(group, answers=(cut, *group.answers[1:]))
+    chosen = [sum(rollout.by_policy) for rollout in rollouts_of([group])]
     assert learned_tokens([group], "score") == chosen[0] + chosen[1] + chosen[3]
     assert learned_tokens([group], "drop") == chosen[1] + chosen[3]
-    assert chosen[1] == len(group.rollouts[1].token_ids) - 1
+    assert chosen[1] == len(group.answers[1].rollout.token_ids) - 1
 
 
 def test_a_prompt_shared_by_its_answers_is_computed_once(start: Path) -> None:
     group = made_up_group(0, [1, 0, 0, 1], prompt=30)
     policy = open_policy(start, settings(), 0, join_world())
-    (row,) = policy_rows([group], settings(tokens_per_microbatch=1000), policy)
-    assert row.row.ids_1T.numel() == 30 + sum(len(rollout.token_ids) for rollout in group.rollouts)
+    (row,) = policy_rows([group], settings(tokens_per_microbatch=1000), policy.world)
+    assert row.row.ids_1T.numel() == 30 + sum(len(rollout.token_ids) for rollout in rollouts_of([group]))

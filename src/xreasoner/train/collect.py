@@ -1,0 +1,148 @@
+"""The data of one GRPO step: problems drawn, answered, graded, and the advantages. No tensors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.data.steps import shuffled
+from xreasoner.parallel import World, gather_shares, own_share
+from xreasoner.recipe.schema import GrpoStage
+from xreasoner.records import Problem, Prompt, Rollout, Sampling, Score
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.engine import Engine
+from xreasoner.train.policy_loss import group_advantages
+
+Graded = list[tuple[Rollout, Score]]
+"""All answers to one prompt."""
+
+
+@dataclass(frozen=True)
+class GradedRollout:
+    rollout: Rollout
+    score: Score
+    advantage: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """One problem and the answers sampled for it, in the order of their sample numbers."""
+
+    problem: Problem
+    answers: tuple[GradedRollout, ...]
+
+    @property
+    def has_signal(self) -> bool:
+        """Some answers were better than others. Without that the policy loss has no gradient."""
+        return any(answer.advantage for answer in self.answers)
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    groups: tuple[Group, ...]
+    cursor: int
+    """How many problems the run has drawn so far, this batch included."""
+    drawn: int
+    drawn_without_signal: int
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Turns problems into groups: draws them, has them answered and graded."""
+
+    engine: Engine
+    grader: Grader
+    instruction: str | None
+    settings: GrpoStage
+    seed: int
+    world: World
+
+    def collect(self, problems: Sequence[Problem], step: int, cursor: int) -> RolloutBatch:
+        """The groups of a step. With `refill`, problems whose group has no signal are replaced by others."""
+        wanted = self.settings.prompts_per_step
+        if not self.settings.refill:
+            groups = self._groups(problems, step, cursor, wanted)
+            return RolloutBatch(tuple(groups), cursor + wanted, wanted, _without_signal(groups))
+        kept: list[Group] = []
+        drawn = silent = 0
+        for _ in range(1 + self.settings.max_refills):
+            missing = wanted - len(kept)
+            groups = self._groups(problems, step, cursor + drawn, missing)
+            drawn, silent = drawn + missing, silent + _without_signal(groups)
+            kept += [group for group in groups if group.has_signal]
+            if len(kept) == wanted:
+                break
+        return RolloutBatch(tuple(kept), cursor + drawn, drawn, silent)
+
+    def accuracy(self, held_out: Sequence[Problem]) -> float:
+        """Greedy accuracy, as in an evaluation. Answers that the grader failed on are left out."""
+        sampling = replace(self._sampling(step=0), n=1, temperature=0.0)
+        own = own_share(list(enumerate(held_out)), self.world)
+        graded = gather_shares(self._answered(own, sampling), self.world)
+        verdicts = [score.correct for ((_, score),) in graded if score.correct is not None]
+        return sum(verdicts) / max(1, len(verdicts))
+
+    def _groups(self, problems: Sequence[Problem], step: int, cursor: int, count: int) -> list[Group]:
+        """Each rank asks its share of the prompts; afterwards all ranks know all groups."""
+        drawn = [(place, draw(problems, self.seed, place)) for place in range(cursor, cursor + count)]
+        own = own_share(drawn, self.world)
+        graded = gather_shares(self._answered(own, self._sampling(step)), self.world)
+        return [
+            _group(problem, answers, self.settings.std_scaling)
+            for (_, problem), answers in zip(drawn, graded, strict=True)
+        ]
+
+    def _answered(self, drawn: Sequence[tuple[int, Problem]], sampling: Sampling) -> list[Graded]:
+        prompts = [self._prompt(problem, place) for place, problem in drawn]
+        rollouts = _by_prompt(self.engine.generate(prompts, sampling), sampling.n)
+        answers = [(p, r) for (_, p), prompt in zip(drawn, prompts, strict=True) for r in rollouts[prompt.id]]
+        scores = iter(self.grader.score_many([(problem, rollout.text) for problem, rollout in answers]))
+        return [[(rollout, next(scores)) for rollout in rollouts[prompt.id]] for prompt in prompts]
+
+    def _prompt(self, problem: Problem, place: int) -> Prompt:
+        # The same problem may be drawn twice in a step: its place keeps the samples of the two apart.
+        return replace(problem_prompt(problem, self.instruction), id=f"{place}:{problem.id}")
+
+    def _sampling(self, step: int) -> Sampling:
+        return Sampling(
+            n=self.settings.samples_per_prompt,
+            temperature=self.settings.temperature,
+            think_budget=self.settings.think_budget,
+            answer_budget=self.settings.answer_budget,
+            forced_exit=self.settings.forced_exit,
+            seed=self.seed * 1_000_003 + step,
+        )
+
+
+def draw(problems: Sequence[Problem], seed: int, place: int) -> Problem:
+    """The problem at this place of an endless sequence of shuffled epochs."""
+    epoch, within = divmod(place, len(problems))
+    return problems[_order(len(problems), seed, epoch)[within]]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> list[int]:
+    return shuffled(count, seed, epoch)
+
+
+def _by_prompt(rollouts: Iterator[Rollout], samples: int) -> dict[str, list[Rollout]]:
+    found: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        if rollout.trouble:
+            raise ValueError(f"training prompt {rollout.prompt_id}: {rollout.trouble}")
+        found.setdefault(rollout.prompt_id, []).append(rollout)
+    for answers in found.values():
+        answers.sort(key=lambda rollout: rollout.sample)
+        assert len(answers) == samples
+    return found
+
+
+def _group(problem: Problem, graded: Graded, std_scaling: bool) -> Group:
+    rewards = [None if score.correct is None else float(score.correct) for _, score in graded]
+    advantages = group_advantages(rewards, std_scaling)
+    answers = (GradedRollout(r, s, advantage) for (r, s), advantage in zip(graded, advantages, strict=True))
+    return Group(problem, tuple(answers))
+
+
+def _without_signal(groups: Sequence[Group]) -> int:
+    return sum(not group.has_signal for group in groups)

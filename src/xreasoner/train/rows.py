@@ -1,0 +1,224 @@
+"""From examples and graded answers to packed rows: which tokens learn, and which prompts are shared.
+
+Suffixes: 1 the batch of one row, T tokens of the row, N its target tokens.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from xreasoner.chat.template import Example
+from xreasoner.models.packed_attention import PackedSequences
+from xreasoner.parallel import World, own_share
+from xreasoner.recipe.schema import GrpoStage
+from xreasoner.train.collect import GradedRollout, Group
+
+
+@dataclass(frozen=True)
+class PackedRow:
+    """Sequences side by side, positions restarting at each. Token t+1 is predicted at position t."""
+
+    ids_1T: Tensor
+    positions_1T: Tensor
+    sequences: PackedSequences
+    predicting_N: Tensor
+    """The places in the row at which the target tokens are predicted."""
+    target_N: Tensor
+
+    @property
+    def targets(self) -> int:
+        return self.target_N.numel()
+
+
+def cut_rows(lengths: Sequence[int], tokens_per_row: int, multiple_of: int = 1) -> list[list[int]]:
+    """Positions of `lengths` spread over rows of at most `tokens_per_row`, longest first, evenly filled.
+
+    A sequence longer than a row gets a row of its own. The number of rows is a multiple of `multiple_of`:
+    every rank works on equally many.
+    """
+    if len(lengths) < multiple_of:
+        raise ValueError(
+            f"a step of {len(lengths)} sequences cannot be shared by {multiple_of} processes: "
+            "raise tokens_per_step"
+        )
+    needed = -(-sum(lengths) // tokens_per_row)
+    while True:
+        rows = _spread(
+            lengths, min(_round_up(needed, multiple_of), len(lengths) // multiple_of * multiple_of)
+        )
+        fits = all(len(row) == 1 or sum(lengths[i] for i in row) <= tokens_per_row for row in rows)
+        if fits or len(rows) + multiple_of > len(lengths):
+            return rows
+        needed = len(rows) + 1
+
+
+def _round_up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
+
+
+def _spread(lengths: Sequence[int], count: int) -> list[list[int]]:
+    rows: list[list[int]] = [[] for _ in range(count)]
+    filled = [0] * count
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        emptiest = filled.index(min(filled))
+        rows[emptiest].append(index)
+        filled[emptiest] += lengths[index]
+    return rows
+
+
+# --- rows of written examples (SFT) ---------------------------------------------------------------------
+
+
+def pack(examples: Sequence[Example], device: torch.device) -> PackedRow:
+    lengths = tuple(len(example.ids) for example in examples)
+    ids_T = torch.tensor([token for example in examples for token in example.ids])
+    is_target_T = torch.tensor([flag for example in examples for flag in example.is_target])
+    positions_T = torch.cat([torch.arange(length) for length in lengths])
+    # Nothing precedes the first token of a sequence, so nothing predicts it.
+    target_at_N = torch.nonzero(is_target_T & (positions_T > 0)).squeeze(1)
+    return PackedRow(
+        ids_1T=ids_T[None].to(device),
+        positions_1T=positions_T[None].to(device),
+        sequences=PackedSequences.of(lengths, device),
+        predicting_N=(target_at_N - 1).to(device),
+        target_N=ids_T[target_at_N].to(device),
+    )
+
+
+# --- rows of sampled answers (GRPO) ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A sampled answer as the policy loss takes it."""
+
+    ids: tuple[int, ...]
+    is_target: tuple[bool, ...]
+    """Which tokens learn."""
+    logprobs: tuple[float, ...]
+    """Those of sampling."""
+    advantage: float
+
+
+@dataclass(frozen=True)
+class SharedPrompt:
+    """A prompt and some of the replies sampled from it. A row holds the prompt once."""
+
+    prompt: tuple[int, ...]
+    replies: tuple[Reply, ...]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + sum(len(reply.ids) for reply in self.replies)
+
+    @property
+    def targets(self) -> int:
+        return sum(sum(reply.is_target) for reply in self.replies)
+
+
+@dataclass
+class PolicyRow:
+    """A packed row and what the policy loss knows about each of its target tokens."""
+
+    row: PackedRow
+    advantage_N: Tensor
+    sampled_logprob_N: Tensor
+    reference_logprob_N: Tensor | None = None
+    old_logprob_N: Tensor | None = None
+    """The trainer's own, from before the first update on this batch; known once that was computed."""
+    counts: bool = True
+    """False: computed only to keep step with the other ranks."""
+
+
+def learns(answer: GradedRollout, overlong: str) -> tuple[bool, ...]:
+    """Which tokens get a gradient: those the policy chose, in answers that were scored and not dropped."""
+    rollout = answer.rollout
+    left_out = answer.score.correct is None or (overlong == "drop" and rollout.stop == "length")
+    return tuple(bool(chosen) and not left_out for chosen in rollout.by_policy)
+
+
+def learned_tokens(groups: Sequence[Group], overlong: str) -> int:
+    """The denominator of the loss. Skipped groups count, or the weight of the others would change."""
+    return sum(sum(learns(answer, overlong)) for group in groups for answer in group.answers)
+
+
+def policy_rows(groups: Sequence[Group], settings: GrpoStage, world: World) -> list[PolicyRow]:
+    """This rank's rows of all groups that can have a gradient, longest first. Each rank has equally many."""
+    everything = settings.kl > 0 or not settings.skip_zero_spread
+    prompts = [
+        shared
+        for group in groups
+        if everything or group.has_signal
+        for shared in shared_prompts(group, settings.overlong, settings.tokens_per_microbatch)
+        if shared.targets
+    ]
+    if not prompts:
+        return []
+    lengths = [shared.tokens for shared in prompts]
+    multiple_of = world.size if len(prompts) >= world.size else 1
+    cut = cut_rows(lengths, settings.tokens_per_microbatch, multiple_of)
+    own = own_share(cut, world)
+    rows = [policy_row([prompts[index] for index in row], world.device) for row in own or cut[-1:]]
+    return rows if own else [replace(row, counts=False) for row in rows]
+
+
+def shared_prompts(group: Group, overlong: str, tokens_per_row: int) -> Iterator[SharedPrompt]:
+    """The group's prompt with its replies, longest first; in parts where they are more than a row holds."""
+    prompt = group.answers[0].rollout.prompt_ids
+    part: list[Reply] = []
+    filled = len(prompt)
+    for answer in sorted(group.answers, key=lambda answer: -len(answer.rollout.token_ids)):
+        rollout = answer.rollout
+        reply = Reply(rollout.token_ids, learns(answer, overlong), rollout.logprobs, answer.advantage)
+        if part and filled + len(reply.ids) > tokens_per_row:
+            yield SharedPrompt(prompt, tuple(part))
+            part, filled = [], len(prompt)
+        part.append(reply)
+        filled += len(reply.ids)
+    yield SharedPrompt(prompt, tuple(part))
+
+
+def policy_row(prompts: Sequence[SharedPrompt], device: torch.device) -> PolicyRow:
+    replies = [reply for shared in prompts for reply in shared.replies]
+    advantages = [reply.advantage for reply in replies for _ in range(sum(reply.is_target))]
+    logprobs = [p for reply in replies for p in itertools.compress(reply.logprobs, reply.is_target)]
+    return PolicyRow(
+        row=pack_shared(prompts, device),
+        advantage_N=torch.tensor(advantages, device=device),
+        sampled_logprob_N=torch.tensor(logprobs, device=device),
+    )
+
+
+def pack_shared(prompts: Sequence[SharedPrompt], device: torch.device) -> PackedRow:
+    """Targets come in the order of the prompts, their replies, and the tokens of these."""
+    ids: list[int] = []
+    lengths: list[int] = []
+    parents: list[int | None] = []
+    positions: list[int] = []
+    predicting: list[int] = []
+    targets: list[int] = []
+    for shared in prompts:
+        prompt_number, prompt_end = len(lengths), len(ids) + len(shared.prompt)
+        ids += shared.prompt
+        lengths.append(len(shared.prompt))
+        parents.append(None)
+        positions += range(len(shared.prompt))
+        for reply in shared.replies:
+            # The prompt's last token predicts the first of every reply.
+            before = [prompt_end - 1, *range(len(ids), len(ids) + len(reply.ids) - 1)]
+            predicting += itertools.compress(before, reply.is_target)
+            targets += itertools.compress(reply.ids, reply.is_target)
+            ids += reply.ids
+            lengths.append(len(reply.ids))
+            parents.append(prompt_number)
+            positions += range(len(shared.prompt), len(shared.prompt) + len(reply.ids))
+    return PackedRow(
+        ids_1T=torch.tensor([ids], device=device),
+        positions_1T=torch.tensor([positions], device=device),
+        sequences=PackedSequences.of(lengths, device, parents),
+        predicting_N=torch.tensor(predicting, device=device),
+        target_N=torch.tensor(targets, device=device),
+    )

@@ -1,0 +1,98 @@
+"""One batch of graded answers changes the policy: the gradient row by row, then the optimizer's steps.
+
+N: target tokens of a packed row.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from xreasoner.models.packed_attention import packed_attention
+from xreasoner.parallel import sum_over_ranks
+from xreasoner.recipe.schema import GrpoStage
+from xreasoner.train.collect import RolloutBatch
+from xreasoner.train.optim import guarded_clip, trainable
+from xreasoner.train.policy import Policy
+from xreasoner.train.policy_loss import clipped_surrogate, importance_weight, is_clipped, kl_estimate
+from xreasoner.train.rows import PolicyRow, learned_tokens, policy_rows
+
+
+@dataclass(frozen=True)
+class UpdateMetrics:
+    loss: float = 0.0
+    clip_fraction: float = 0.0
+    mismatch: float = 0.0
+    """Mean distance between the sampler's log-probabilities and the trainer's."""
+    kl: float = 0.0
+    grad_norm: float = 0.0
+
+
+def update(
+    policy: Policy,
+    reference: Policy | None,
+    optimizer: Optimizer,
+    batch: RolloutBatch,
+    settings: GrpoStage,
+    step: int,
+) -> UpdateMetrics:
+    """The optimizer steps on one batch. None where there is no signal, so momentum moves no weight."""
+    has_signal = settings.kl > 0 or any(group.has_signal for group in batch.groups)
+    rows = policy_rows(batch.groups, settings, policy.world) if has_signal else []
+    if not rows:
+        return UpdateMetrics()
+    if reference:
+        add_reference(reference, rows, settings.temperature)
+    tokens = learned_tokens(batch.groups, settings.overlong)
+    for _ in range(settings.updates_per_batch):
+        metrics = backward(policy, rows, tokens, settings)
+        grad_norm = guarded_clip(trainable(policy.nll), settings.clip_norm, metrics.loss, step)
+        optimizer.step()
+        optimizer.zero_grad()
+    return dataclasses.replace(metrics, grad_norm=grad_norm)
+
+
+def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: GrpoStage) -> UpdateMetrics:
+    """Leave the gradient of the batch's loss in `.grad`. `tokens`: all that count, skipped ones included."""
+    world = policy.world
+    sums = torch.zeros(5, device=world.device)
+    with packed_attention(policy.lm), policy.precision():
+        for item in rows:
+            logprob_N = -policy.nll(item.row, temperature=settings.temperature)
+            if item.old_logprob_N is None:
+                item.old_logprob_N = logprob_N.detach()
+            loss, measured = row_loss(item, logprob_N, settings)
+            # FSDP averages gradients over the ranks: times the world's size, that is a sum.
+            (loss * (item.counts * world.size / tokens)).backward()
+            sums += item.counts * measured
+    loss_sum, clipped, distance, kl, computed = sum_over_ranks(sums, world).tolist()
+    return UpdateMetrics(loss_sum / tokens, clipped / computed, distance / computed, kl / computed)
+
+
+def row_loss(item: PolicyRow, logprob_N: Tensor, settings: GrpoStage) -> tuple[Tensor, Tensor]:
+    """The summed loss of a row; and the sums of loss, clipped tokens, mismatch, KL and tokens."""
+    old_N, advantage_N = item.old_logprob_N, item.advantage_N
+    assert old_N is not None
+    clip = (settings.clip_low, settings.clip_high)
+    weight_N = importance_weight(old_N, item.sampled_logprob_N, settings.importance_cap)
+    loss_N = weight_N * clipped_surrogate(logprob_N, old_N, advantage_N, *clip)
+    kl = torch.zeros((), device=logprob_N.device)
+    if item.reference_logprob_N is not None:
+        kl_N = kl_estimate(logprob_N, old_N, item.reference_logprob_N)
+        loss_N = loss_N + settings.kl * kl_N
+        kl = kl_N.detach().sum()
+    loss = loss_N.sum()
+    clipped = is_clipped(logprob_N.detach(), old_N, advantage_N, *clip).sum()
+    distance = (old_N - item.sampled_logprob_N).abs().sum()
+    computed = torch.tensor(item.row.targets, device=logprob_N.device)
+    return loss, torch.stack([loss.detach(), clipped, distance, kl, computed])
+
+
+@torch.no_grad()
+def add_reference(reference: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
+    with packed_attention(reference.lm), reference.precision():
+        for item in rows:
+            item.reference_logprob_N = -reference.nll(item.row, temperature=temperature)
