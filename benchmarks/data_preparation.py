@@ -15,13 +15,13 @@ import numpy as np
 from apart import peak_mib, print_measured, processor_seconds, record_growth
 from synthetic_corpora import FORMS, chain_lengths, write_benchmark, write_corpus, write_tokenizer
 from xreasoner.data.prepare import prepare
+from xreasoner.data.problem_store import ProblemStore
 from xreasoner.data.sources import training_problems
 from xreasoner.data.steps import cut_steps
-from xreasoner.data.store import Store
-from xreasoner.data.tokens import TokenStore, token_store
+from xreasoner.data.token_store import TokenStore, token_store
 from xreasoner.models.load import load_tokenizer
 from xreasoner.recipe.file import check
-from xreasoner.recipe.schema import JsonlData
+from xreasoner.recipe.training_data import JsonlData
 
 TOKENISED = "token store and plan of the steps"
 PLAIN: dict[str, Any] = {"duplicates": "keep", "decontaminate": False}
@@ -72,7 +72,7 @@ def case(folder: Path, name: str, rows: int) -> None:
             print_measured(rows, lambda: len(prepared(folder, name, rows, Path(out))))
 
 
-def prepared(folder: Path, name: str, rows: int, out: Path) -> Store:
+def prepared(folder: Path, name: str, rows: int, out: Path) -> ProblemStore:
     data = {"source": "openthoughts", "config": "metadata", "path": str(folder), "limit": rows}
     filters = CASES[name]
     if "pass_rates" in filters:
@@ -83,7 +83,7 @@ def prepared(folder: Path, name: str, rows: int, out: Path) -> Store:
     return prepare(recipe, "sft", folder / "base", {"bench": tests}, lambda line: None)
 
 
-def tokenised(folder: Path, problems: Store, out: Path) -> int:
+def tokenised(folder: Path, problems: ProblemStore, out: Path) -> int:
     """The store of tokens that training reads, and its plan of four epochs."""
     store = token_store(problems, None, load_tokenizer(folder / "base"), out / "tokens", lambda line: None)
     cut_steps(store.lengths, 524_288, seed=0, epochs=4)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from apart import print_measured, record_growth
 from synthetic_corpora import FORMS, write_corpus
 from xreasoner.data.corpora.read import read_corpus
-from xreasoner.recipe.data import CorpusData
+from xreasoner.recipe.training_data import CorpusData
 
 
 def measure(folder: Path, rows: int, only: list[str]) -> None:

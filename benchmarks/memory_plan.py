@@ -16,7 +16,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from apart import peak_mib, run_apart
 from xreasoner.chat.template import Example
 from xreasoner.estimate import memory
-from xreasoner.estimate.shapes import Shape, read_shape
+from xreasoner.estimate.model_shape import Shape, read_shape
 from xreasoner.models.packed_attention import packed_attention
 from xreasoner.train.loss import NegativeLogLikelihood
 from xreasoner.train.optim import adamw
@@ -59,7 +59,7 @@ def peak(case: Case) -> tuple[float, float]:
     train(Case(64, 128, 1, 500, 64, case.checkpointing, case.rank))  # libraries take their memory first
     before = current()
     shape, adapters = train(case)
-    trained = memory.Trained(shape, compute=4, adapters=adapters, on_cpu=True)
+    trained = memory.TrainingSetup(shape, compute=4, adapters=adapters, on_cpu=True)
     wanted = memory.training(trained, case.tokens, case.checkpointing).total
     return peak_mib() * MEBI - before, wanted
 

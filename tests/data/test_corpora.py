@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from tests.data import true_schemas as schemas
 
-from xreasoner.data.candidates import Candidate, LeftOut
+from xreasoner.data.candidates import Candidate
 from xreasoner.data.corpora.read import read_corpus
-from xreasoner.recipe.data import (
+from xreasoner.data.left_out import LeftOut
+from xreasoner.recipe.training_data import (
     CorpusData,
     Gsm8kData,
     MedqaData,
@@ -116,7 +117,7 @@ def test_a_solution_within_the_thought_is_unbalanced(tmp_path: Path) -> None:
 
 def test_rows_of_a_megabyte_are_read_and_monsters_skipped(tmp_path: Path, monkeypatch) -> None:
     megabyte = schemas.chain("long?", "word " * 200_000, "\\boxed{1}")
-    monkeypatch.setattr("xreasoner.data.reading.LONGEST_ROW", 2_000_000)
+    monkeypatch.setattr("xreasoner.data.tables.LONGEST_ROW", 2_000_000)
     rows = [GOOD, megabyte, {"system": "x" * 3_000_000}, GOOD]
     found = list(read_corpus(thoughts(schemas.write_jsonl(tmp_path / "t.jsonl", rows))))
     assert [isinstance(one, Candidate) for one in found] == [True, True, False, True]
@@ -248,7 +249,7 @@ def test_a_list_is_read_across_the_borders_of_chunks(tmp_path: Path, monkeypatch
     path = schemas.write_json(tmp_path / "b.json", schemas.chains(5))
     whole = problems(thoughts(path))
     for size in (1, 7, 64):
-        monkeypatch.setattr("xreasoner.data.reading.CHUNK", size)
+        monkeypatch.setattr("xreasoner.data.tables.CHUNK", size)
         assert problems(thoughts(path)) == whole
 
 

@@ -11,10 +11,9 @@ from rich.console import Console
 from tests.data import true_schemas as schemas
 
 from xreasoner.chat.template import training_example
+from xreasoner.data.preparation_report import bars, draw_histogram, print_report, quantiles
 from xreasoner.data.prepare import prepare, read_report, stage_problems
-from xreasoner.data.report import quantiles
-from xreasoner.data.stats import bars, draw_histogram, print_report
-from xreasoner.data.store import Store
+from xreasoner.data.problem_store import ProblemStore
 from xreasoner.models.load import load_tokenizer
 from xreasoner.recipe.file import check
 from xreasoner.recipe.schema import Recipe
@@ -30,12 +29,12 @@ def recipe(
     return check(raw, "test")
 
 
-def prepared(recipe_: Recipe, base: Path, tests: dict[str, list[Problem]] | None = None) -> Store:
+def prepared(recipe_: Recipe, base: Path, tests: dict[str, list[Problem]] | None = None) -> ProblemStore:
     return prepare(recipe_, "sft", base, tests or {}, lambda line: None)
 
 
-def left_out(store: Store) -> dict[str, list[str]]:
-    """Row numbers by reason."""
+def left_out(store: ProblemStore) -> dict[str, list[str]]:
+    """TableRow numbers by reason."""
     found: dict[str, list[str]] = {}
     for line in (store.folder / "left_out.jsonl").read_text().splitlines():
         row = json.loads(line)

@@ -12,7 +12,7 @@ from xreasoner.data.sources import (
     split_held_out,
     training_problems,
 )
-from xreasoner.recipe.schema import JsonlData, MiniworldData
+from xreasoner.recipe.training_data import JsonlData, MiniworldData
 from xreasoner.records import Problem
 
 TRAIN = MiniworldData(source="miniworld", families=("sums", "bars"), steps=(1, 3), count=30)
@@ -100,7 +100,7 @@ def test_columns_and_kind_can_be_named(tmp_path: Path) -> None:
             "mine.jsonl:1: the answer is no option: 'z'",
         ),
         ({"question": "?", "answer": "a", "choices": "ab"}, "options are neither a list nor a mapping"),
-        ({"question": "?", "answer": "a", "image": "gone.png"}, "there is no such image: "),
+        ({"question": "?", "answer": "a", "image": "gone.png"}, "image file not found: "),
         (["question"], "mine.jsonl:1: not an object: it is a list"),
     ],
 )

@@ -20,11 +20,10 @@ from tests.rollout.chat_server import Body, ChatServer, Said, serving
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.corpora.read import read_corpus
 from xreasoner.data.sources import training_problems
-from xreasoner.distill.run import Summary, distill
+from xreasoner.distill.distill import DistillationSummary, distill
 from xreasoner.distill.settings import Distillation, read_distillation
 from xreasoner.distill.teacher import teacher_engine
-from xreasoner.recipe.data import TableData
-from xreasoner.recipe.schema import JsonlData
+from xreasoner.recipe.training_data import JsonlData, TableData
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
@@ -69,7 +68,7 @@ def settings(folder: Path, url: str, **changes: Any) -> Distillation:
     return read_distillation(folder / "d.yaml")
 
 
-def run(wanted: Distillation, engine: Engine | None = None) -> Summary:
+def run(wanted: Distillation, engine: Engine | None = None) -> DistillationSummary:
     with Grader() as grader:
         return distill(wanted, engine or teacher_engine(wanted.teacher), grader, lambda line: None)
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from xreasoner.estimate.estimate import Outlook, outlooks
+from xreasoner.estimate.data_size import TYPICAL, DataSize
+from xreasoner.estimate.estimate import StageEstimate, estimate_recipe
 from xreasoner.estimate.gpus import Gpus, read_gpus
-from xreasoner.estimate.shapes import KNOWN, read_shape, shape_of
-from xreasoner.estimate.show import print_outlooks
-from xreasoner.estimate.time import TYPICAL, Amount, attention_flops, forward_flops, sft_cost
+from xreasoner.estimate.model_shape import KNOWN, read_shape, shape_of
+from xreasoner.estimate.print_estimate import print_estimates
+from xreasoner.estimate.time import attention_flops, estimate_sft, forward_flops
 from xreasoner.recipe.file import read_recipe
 from xreasoner.recipe.schema import SftStage
 
@@ -17,10 +18,10 @@ RECIPES = Path(__file__).parent.parent.parent / "recipes"
 SEVEN = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
 
 
-def look(name: str, gpus: str, *overrides: str, model: str = "7B") -> dict[str, Outlook]:
+def look(name: str, gpus: str, *overrides: str, model: str = "7B") -> dict[str, StageEstimate]:
     recipe = read_recipe(RECIPES / f"{name}.yaml", overrides)
     shape = KNOWN[f"Qwen/Qwen2.5-VL-{model}-Instruct"]
-    return {one.stage: one for one in outlooks(recipe, shape, read_gpus(gpus), {})}
+    return {one.stage: one for one in estimate_recipe(recipe, shape, read_gpus(gpus), {})}
 
 
 def test_gpus_are_read() -> None:
@@ -44,11 +45,11 @@ def test_sft_of_7b_fits_on_eight_large_cards_and_not_on_one() -> None:
 
 
 def test_gradients_checkpointed_and_rows_cut_are_advised_first() -> None:
-    outlook = look("x-reasoner-7b", "8xH100-80", "sft.gradient_checkpointing=false")["sft"]
-    assert not outlook.fits(read_gpus("8xH100-80"))
-    assert outlook.advice[0].startswith("sft: gradient_checkpointing=true: ")
-    assert outlook.advice[0].endswith("GB, fits")
-    assert len(outlook.advice) == 1
+    estimate = look("x-reasoner-7b", "8xH100-80", "sft.gradient_checkpointing=false")["sft"]
+    assert not estimate.fits(read_gpus("8xH100-80"))
+    assert estimate.advice[0].startswith("sft: gradient_checkpointing=true: ")
+    assert estimate.advice[0].endswith("GB, fits")
+    assert len(estimate.advice) == 1
 
 
 def test_short_rows_are_the_last_thing_advised() -> None:
@@ -59,14 +60,14 @@ def test_short_rows_are_the_last_thing_advised() -> None:
 
 def test_unknown_amounts_are_no_zeros() -> None:
     med = look("x-reasoner-med-7b", "8xH100-80")
-    assert med["sft"].cost is None
+    assert med["sft"].compute is None
     assert med["sft"].advice == ("sft: how much data it has is not known yet; `xreasoner data stats` tells",)
     recipe, gpus = read_recipe(RECIPES / "x-reasoner-med-7b.yaml"), read_gpus("8xH100-80")
-    known = outlooks(recipe, SEVEN, gpus, {"sft": Amount(9000, 900.0, True)})[0]
-    assert known.cost is not None
-    assert known.cost.trained_tokens == 4 * 9000 * 900
+    known = estimate_recipe(recipe, SEVEN, gpus, {"sft": DataSize(9000, 900.0, True)})[0]
+    assert known.compute is not None
+    assert known.compute.trained_tokens == 4 * 9000 * 900
     console = Console(record=True, width=160)
-    print_outlooks(recipe.name, SEVEN, gpus, [med["sft"]], console)
+    print_estimates(recipe.name, SEVEN, gpus, [med["sft"]], console)
     assert console.export_text().count("?") == 7
 
 
@@ -95,7 +96,7 @@ def test_reinforcement_uses_all_cards_each_with_a_copy_to_sample_from() -> None:
     rl = look("x-reasoner-7b", "8xH100-80")["rl"]
     assert (rl.gpus, rl.advice) == (8, ())
     assert rl.fits(read_gpus("8xH100-80"))
-    answers = {phase.name: phase.memory for phase in rl.phases}["answers"]
+    answers = {peak.name: peak.memory for peak in rl.peaks}["answers"]
     # An eighth of the float32 weights, as much of the reference's, and a whole copy in bfloat16.
     assert answers.weights == pytest.approx(SEVEN.parameters * (4 / 8 + 4 / 8 + 2))
 
@@ -117,17 +118,17 @@ def test_operations_by_hand() -> None:
 def test_epochs_become_steps_and_hours() -> None:
     stage = read_recipe(RECIPES / "x-reasoner-7b.yaml").stages["sft"]
     assert isinstance(stage, SftStage)
-    cost = sft_cost(stage, SEVEN, Amount(1000, 5000.0, True), Gpus(8, "H100", 80e9))
-    assert cost.trained_tokens == 4 * 1000 * 5000
-    assert cost.steps == -(-4 * 1000 * 5000 // stage.tokens_per_step)
-    assert cost.hours == pytest.approx(cost.flops / (8 * 0.4 * 989e12) / 3600)
+    compute = estimate_sft(stage, SEVEN, DataSize(1000, 5000.0, True), Gpus(8, "H100", 80e9))
+    assert compute.trained_tokens == 4 * 1000 * 5000
+    assert compute.steps == -(-4 * 1000 * 5000 // stage.tokens_per_step)
+    assert compute.hours == pytest.approx(compute.flops / (8 * 0.4 * 989e12) / 3600)
 
 
 def test_the_sizes_of_corpora_are_those_the_design_knows() -> None:
     assert TYPICAL["medqa"][0] == 10178
-    amount = look("x-reasoner-7b", "8xH100-80")["sft"].amount
-    assert amount is not None
-    assert (amount.problems, amount.mean_tokens, amount.is_measured) == (113_957, 6000.0, False)
+    data_size = look("x-reasoner-7b", "8xH100-80")["sft"].data_size
+    assert data_size is not None
+    assert (data_size.problems, data_size.mean_tokens, data_size.is_measured) == (113_957, 6000.0, False)
 
 
 def test_shapes_of_checkpoints_are_read(tiny_base: Path) -> None:
@@ -143,7 +144,7 @@ def test_shapes_of_checkpoints_are_read(tiny_base: Path) -> None:
 def test_a_plan_is_printed_for_every_shipped_recipe() -> None:
     for path in sorted(RECIPES.glob("x-reasoner*.yaml")):
         recipe, gpus, console = read_recipe(path), read_gpus("8xH100-80"), Console(record=True, width=160)
-        print_outlooks(recipe.name, SEVEN, gpus, outlooks(recipe, SEVEN, gpus, {}), console)
+        print_estimates(recipe.name, SEVEN, gpus, estimate_recipe(recipe, SEVEN, gpus, {}), console)
         said = console.export_text()
         for stage in recipe.stages:
             assert f" {stage} " in said

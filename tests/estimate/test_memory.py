@@ -6,8 +6,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from xreasoner.chat.template import Example
 from xreasoner.estimate import memory
-from xreasoner.estimate.memory import Trained
-from xreasoner.estimate.shapes import KNOWN, Shape, read_shape
+from xreasoner.estimate.memory import TrainingSetup
+from xreasoner.estimate.model_shape import KNOWN, Shape, read_shape
 from xreasoner.models.packed_attention import packed_attention
 from xreasoner.train.loss import NegativeLogLikelihood
 from xreasoner.train.rows import pack
@@ -60,7 +60,7 @@ def kept_bytes(model: Qwen2ForCausalLM, tokens: int, dtype: torch.dtype) -> int:
 @pytest.mark.parametrize("sizes", [(256, 704, 4, 2), (256, 704, 2, 8), (512, 1024, 3, 2)])
 def test_what_a_layer_keeps_is_within_3_percent(sizes: tuple[int, int, int, int], dtype: torch.dtype) -> None:
     model, shape = small(*sizes)
-    trained = Trained(shape, dtype.itemsize, on_cpu=True)
+    trained = TrainingSetup(shape, dtype.itemsize, on_cpu=True)
     last_norm = 2 * shape.hidden * 4
     wanted = 256 * (shape.layers * memory.kept_by_layer(trained) + last_norm)
     if dtype == torch.bfloat16:  # the casts of the matrices, which the formulas count as weights
@@ -75,7 +75,7 @@ def test_weights_gradients_and_moments_are_those_of_a_real_step() -> None:
         pack([Example(tuple(range(40)), (True,) * 40)], torch.device("cpu")), reduction="sum"
     ).backward()
     optimizer.step()
-    trained = Trained(shape, 4)
+    trained = TrainingSetup(shape, 4)
     assert shape.parameters == sum(p.numel() for p in model.parameters())
     assert memory.weights(trained) == sum(p.nbytes for p in model.parameters())
     assert memory.gradients(trained) == sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
@@ -95,7 +95,7 @@ def test_adapters_are_counted_as_peft_makes_them() -> None:
 
 def test_what_is_divided_and_what_is_not() -> None:
     shape = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
-    one, eight = (Trained(shape, 2, gpus) for gpus in (1, 8))
+    one, eight = (TrainingSetup(shape, 2, gpus) for gpus in (1, 8))
     assert memory.optimizer(one) == 8 * memory.optimizer(eight) == 8 * shape.parameters
     assert memory.activations(eight, 1000, False) == 1000 / 2000 * memory.activations(eight, 2000, False)
     assert memory.activations(eight, 1000, True) < memory.activations(eight, 1000, False) / 4
@@ -107,7 +107,7 @@ def test_the_cache_of_one_token_by_hand() -> None:
 
 
 def test_loss_and_the_backward_pass_of_a_layer_peak_one_after_the_other() -> None:
-    tiny = Trained(Shape(4, 8, 2, 2, 1, 2, vocabulary=10, tied=False), compute=4)
+    tiny = TrainingSetup(Shape(4, 8, 2, 2, 1, 2, vocabulary=10, tied=False), compute=4)
     # A layer keeps 272 bytes a token: norms 96, attention 48, MLP 128. The last norm keeps 48.
     assert memory.kept_by_layer(tiny) == 272
     # A chunk of 80 logits three times, 10 tokens of 4 twice, and the head's gradient of 40.

@@ -15,9 +15,9 @@ from xreasoner.recipe.schema import (
     Evaluation,
     JsonlBenchmark,
     MiniworldBenchmark,
-    MiniworldData,
     PublishedBenchmark,
 )
+from xreasoner.recipe.training_data import MiniworldData
 
 TRAIN = MiniworldData(source="miniworld", families=("sums",), steps=(1, 3), count=30)
 

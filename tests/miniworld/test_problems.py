@@ -21,7 +21,7 @@ from xreasoner.miniworld.problems import (
 )
 from xreasoner.miniworld.scene import alphabet
 from xreasoner.miniworld.seeing import OFFSETS
-from xreasoner.miniworld.teacher import write_thought
+from xreasoner.miniworld.thoughts import write_thought
 
 
 def solve(item: Item) -> str:

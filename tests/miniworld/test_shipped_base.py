@@ -5,7 +5,7 @@ import json
 import pytest
 
 from xreasoner.miniworld.base import MEASURED
-from xreasoner.miniworld.measure import measure
+from xreasoner.miniworld.base_accuracy import base_accuracies
 from xreasoner.miniworld.problems import FAMILIES
 from xreasoner.models.resolve import MINIWORLD as SHIPPED
 
@@ -31,6 +31,6 @@ def test_it_sees_what_it_reads_and_cannot_reason(family: str, noted: dict[str, f
 @pytest.mark.slow
 def test_it_does_what_was_noted_when_it_was_made(noted: dict[str, float]) -> None:
     """Four standard errors of 60 problems, so that other processors may round otherwise."""
-    for name, accuracy in measure(SHIPPED, 60, say=lambda line: None).items():
+    for name, accuracy in base_accuracies(SHIPPED, 60, say=lambda line: None).items():
         spread = 4 * max(0.05, (accuracy * (1 - accuracy) / 60) ** 0.5)
         assert accuracy == pytest.approx(noted[name], abs=spread), name

@@ -11,7 +11,7 @@ from tests.data import true_schemas as schemas
 from tests.evals.benchmarks.copies import COPIES
 from tests.rollout.chat_server import Said, serving
 
-from xreasoner.distill.run import distill
+from xreasoner.distill.distill import distill
 from xreasoner.distill.settings import read_distillation
 from xreasoner.distill.teacher import teacher_engine
 from xreasoner.pipeline.run import run_recipe

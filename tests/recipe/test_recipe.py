@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from xreasoner.recipe.file import read_recipe, recipe_schema, write_recipe
-from xreasoner.recipe.schema import GrpoStage, MiniworldData, SftStage
+from xreasoner.recipe.schema import GrpoStage, SftStage
+from xreasoner.recipe.training_data import MiniworldData
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 

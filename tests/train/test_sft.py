@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from xreasoner.chat.template import training_example
-from xreasoner.data.tokens import token_store
+from xreasoner.data.token_store import token_store
 from xreasoner.parallel import join_world
 from xreasoner.recipe.schema import Lora, SftStage
 from xreasoner.records import Problem

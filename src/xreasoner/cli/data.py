@@ -21,16 +21,16 @@ def stats(
     stage: Annotated[str | None, typer.Option(help="By default all with prepared data.")] = None,
 ) -> None:
     """Prepare the data of RECIPE, and print counts, lengths and what was left out, and why."""
+    from xreasoner.data.preparation_report import draw_histogram, print_report
     from xreasoner.data.prepare import read_report
-    from xreasoner.data.stats import draw_histogram, print_report
-    from xreasoner.data.store import Store
+    from xreasoner.data.problem_store import ProblemStore
     from xreasoner.pipeline.stages import stage_data
     from xreasoner.recipe.file import read_recipe
 
     wanted = read_recipe(recipe, overrides or [])
     names = [stage] if stage else list(wanted.stages)
     for name, problems in stage_data(wanted, names, say):
-        if not isinstance(problems, Store):
+        if not isinstance(problems, ProblemStore):
             say(f"{name}: {len(problems):,} problems, taken as they are; give it filters to have more")
             continue
         report, picture = read_report(problems.folder), problems.folder / "lengths.png"
@@ -79,7 +79,7 @@ def distill(
     overrides: Overrides = None,
 ) -> None:
     """Ask a teacher for thoughts, and keep those that end with the known answer."""
-    from xreasoner.distill.run import distill as ask_and_keep
+    from xreasoner.distill.distill import distill as ask_and_keep
     from xreasoner.distill.settings import read_distillation
     from xreasoner.distill.teacher import teacher_engine
     from xreasoner.rewards.grade import Grader
@@ -103,17 +103,17 @@ def plan(
     gpus: Annotated[str, typer.Option(help="How many of which, with how many GB: 8xH100-80.")] = "8xH100-80",
 ) -> None:
     """Say what RECIPE needs on these GPUs: memory, tokens, hours, and what to change if it is too much."""
-    from xreasoner.estimate.amounts import known_amounts
-    from xreasoner.estimate.estimate import outlooks
+    from xreasoner.estimate.data_size import known_data_sizes
+    from xreasoner.estimate.estimate import estimate_recipe
     from xreasoner.estimate.gpus import read_gpus
-    from xreasoner.estimate.shapes import shape_of
-    from xreasoner.estimate.show import print_outlooks
+    from xreasoner.estimate.model_shape import shape_of
+    from xreasoner.estimate.print_estimate import print_estimates
     from xreasoner.recipe.file import read_recipe
 
     wanted, at_hand = read_recipe(recipe, overrides or []), read_gpus(gpus)
     shape = shape_of(wanted.model)
-    found = outlooks(wanted, shape, at_hand, known_amounts(wanted))
-    print_outlooks(f"{wanted.name}: {wanted.model}", shape, at_hand, found, console)
+    found = estimate_recipe(wanted, shape, at_hand, known_data_sizes(wanted))
+    print_estimates(f"{wanted.name}: {wanted.model}", shape, at_hand, found, console)
 
 
 def refuse_another(out: Path, made_from: dict[str, object]) -> None:

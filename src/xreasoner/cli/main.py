@@ -99,7 +99,7 @@ def show_data(
 ) -> None:
     """Show what a stage is trained on, token by token, its targets in colour."""
     from xreasoner.chat.template import training_example
-    from xreasoner.data.show import show
+    from xreasoner.data.show_tokens import show
     from xreasoner.models.load import load_tokenizer
     from xreasoner.models.resolve import resolve_model
     from xreasoner.pipeline.stages import stage_data

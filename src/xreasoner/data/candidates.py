@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
-from xreasoner.recipe.data import Columns
+from xreasoner.recipe.training_data import Columns
 from xreasoner.records import OPTION_LETTERS, Kind, Problem
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -18,17 +18,6 @@ class Candidate:
     position: str
     truth: str = ""
     """The known answer, where the one that is trained on was written by a teacher."""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    position: str
-    reason: str
-    """One of a few, to count by."""
-    detail: str = ""
-    id: str = ""
-    is_bad: bool = False
-    """The row itself is broken; what filters leave out is not."""
 
 
 class BadRowError(ValueError):
@@ -51,7 +40,7 @@ def text_column(row: Any, name: str) -> str:
     value = column(row, name)
     if not isinstance(value, (str, int, float)) or isinstance(value, bool) or not str(value).strip():
         raise BadRowError(
-            f"{name} is empty" if value in (None, "") or isinstance(value, str) else f"{name} is no text"
+            f"{name} is empty" if value in (None, "") or isinstance(value, str) else f"{name} is not text"
         )
     return sound(str(value), name)
 

@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING
 from xreasoner.chat.think import write_thought
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.duplicates import asked_text
-from xreasoner.recipe.data import PassRates
+from xreasoner.recipe.training_data import PassRates
 from xreasoner.rewards.grade import Grader
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Verdict = tuple[str, str]
+FilterResult = tuple[str, str]
 """Reason and detail; the empty reason keeps the problem."""
-Check = Callable[[Sequence[Candidate]], Sequence[Verdict]]
-KEPT: Verdict = ("", "")
+Check = Callable[[Sequence[Candidate]], Sequence[FilterResult]]
+KEPT: FilterResult = ("", "")
 COUNTED_FIRST = 512
 """So many rows are counted before any is estimated."""
 MARGIN = 1.15
 """An estimate is trusted if even a row so much denser than all counted ones would be within the limits."""
 
 
-def has_thought(candidates: Sequence[Candidate]) -> list[Verdict]:
+def has_thought(candidates: Sequence[Candidate]) -> list[FilterResult]:
     return [KEPT if one.problem.reasoning else ("no thought", "") for one in candidates]
 
 
 def is_verified(grader: Grader) -> Check:
     """The answer that is trained on against the known one, where there is one."""
 
-    def check(candidates: Sequence[Candidate]) -> list[Verdict]:
+    def check(candidates: Sequence[Candidate]) -> list[FilterResult]:
         known = [place for place, one in enumerate(candidates) if one.truth]
         pairs = [
             (replace(candidates[place].problem, answer=candidates[place].truth), written(candidates[place]))
@@ -73,7 +73,7 @@ class Lengths:
         """By id, of the last problems that were checked."""
         self.estimated = 0
 
-    def check(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+    def check(self, candidates: Sequence[Candidate]) -> list[FilterResult]:
         texts = [_texts(one) for one in candidates]
         lengths = [None if self._in_doubt(text) else self._estimate(text) for text in texts]
         doubtful = [text for text, length in zip(texts, lengths, strict=True) if length is None]
@@ -114,7 +114,7 @@ class Lengths:
         self._tokens, self._characters = self._tokens + sum(counts), self._characters + sum(characters)
         self._counted += len(texts)
 
-    def _verdict(self, count: int) -> Verdict:
+    def _verdict(self, count: int) -> FilterResult:
         if self._most is not None and count > self._most:
             return "too long", f"{count} tokens"
         return ("too short", f"{count} tokens") if count < self._fewest else KEPT
@@ -129,13 +129,13 @@ def _texts(candidate: Candidate) -> tuple[str, str]:
 def rated(settings: PassRates) -> Check:
     rates = read_rates(settings.file)
 
-    def check(candidates: Sequence[Candidate]) -> list[Verdict]:
+    def check(candidates: Sequence[Candidate]) -> list[FilterResult]:
         return [_rate_verdict(rates, one.problem.id, settings) for one in candidates]
 
     return check
 
 
-def _rate_verdict(rates: Mapping[str, float], key: str, settings: PassRates) -> Verdict:
+def _rate_verdict(rates: Mapping[str, float], key: str, settings: PassRates) -> FilterResult:
     if key not in rates:
         return "no pass rate", f"not in {settings.file}"
     rate = rates[key]

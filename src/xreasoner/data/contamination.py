@@ -19,12 +19,12 @@ BOILERPLATE = 3
 DISTINCTIVE = 8
 """A question of fewer words is compared together with its options, and never nearly: too many are alike."""
 
-Kind = Literal["exact", "near", "13-gram"]
+LeakKind = Literal["exact", "near", "13-gram"]
 
 
 @dataclass(frozen=True)
 class Leak:
-    kind: Kind
+    kind: LeakKind
     benchmark: str
     test_id: str
     shared: str
@@ -32,7 +32,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchmarkItem:
     """One item of a benchmark, however many benchmarks have it."""
 
     benchmark: str
@@ -49,7 +49,7 @@ class Contamination:
     def __init__(self, benchmarks: Mapping[str, Sequence[Problem]]) -> None:
         self.found: Counter[str] = Counter()
         """Leaks among what was checked so far, by benchmark."""
-        self._asked: list[Asked] = []
+        self._asked: list[BenchmarkItem] = []
         self._exact: dict[int, int] = {}
         self._near: dict[int, list[int]] = defaultdict(list)
         gram_parts: list[Hashes] = []
@@ -127,12 +127,12 @@ class Contamination:
                         return self._leak("13-gram", number, shared)
         return None
 
-    def _leak(self, kind: Kind, number: int, shared: str) -> Leak:
+    def _leak(self, kind: LeakKind, number: int, shared: str) -> Leak:
         asked = self._asked[number]
         return Leak(kind, asked.benchmark, asked.id, shared)
 
 
-def _items(benchmarks: Mapping[str, Sequence[Problem]]) -> Iterator[tuple[Asked, Hashes, list[int]]]:
+def _items(benchmarks: Mapping[str, Sequence[Problem]]) -> Iterator[tuple[BenchmarkItem, Hashes, list[int]]]:
     """Each question once: several benchmarks have the same items, and that makes no boilerplate of them."""
     seen: set[int] = set()
     for name, problems in benchmarks.items():
@@ -143,7 +143,7 @@ def _items(benchmarks: Mapping[str, Sequence[Problem]]) -> Iterator[tuple[Asked,
                 continue
             seen.update(keys)
             text = f"{question.text(0, len(question))} {options.text(0, len(options))}"
-            asked = Asked(name, problem.id, question, text, shingles(masked(question)))
+            asked = BenchmarkItem(name, problem.id, question, text, shingles(masked(question)))
             yield asked, np.unique(grams(words_of(text).hashes, GRAM)), keys
 
 

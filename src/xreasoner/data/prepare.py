@@ -10,22 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from xreasoner.chat.think import write_thought
-from xreasoner.data.candidates import Candidate, LeftOut
+from xreasoner.data.candidates import Candidate
 from xreasoner.data.checks import Check, Lengths, has_thought, is_verified, rated
 from xreasoner.data.contamination import Contamination
 from xreasoner.data.corpora.read import Found, name_of, read_corpus
 from xreasoner.data.duplicates import ExactDuplicates, NearDuplicates, asked_text
-from xreasoner.data.reading import table_files
-from xreasoner.data.report import LeftOutFile, Report, quantiles
+from xreasoner.data.left_out import LeftOut, LeftOutFile
+from xreasoner.data.preparation_report import PreparationReport, quantiles
+from xreasoner.data.problem_store import ProblemStore, ProblemWriter
 from xreasoner.data.sources import (
     SEEDS_APART,
     TRAINING,
     problems_fingerprint,
     training_problems,
 )
-from xreasoner.data.store import Store, Writer
-from xreasoner.recipe.data import Corpus, Filters, JsonlData
+from xreasoner.data.tables import table_files
 from xreasoner.recipe.schema import Recipe, Stage
+from xreasoner.recipe.training_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.storage.files import folder_written_atomically, sweep, write_json
@@ -57,7 +58,7 @@ def stage_problems(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Sa
     return prepare(recipe, stage, base, tests, say)
 
 
-def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> Store:
+def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> ProblemStore:
     """Once for the same files, settings, tokenizer and benchmarks; several processes wait for the first."""
     settings = recipe.stages[stage]
     filters = settings.filters or Filters(duplicates="keep", decontaminate=False)
@@ -82,11 +83,11 @@ def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> S
                 report = _Preparation(recipe, stage, filters, base, tests, unfinished, say).run()
                 write_json(unfinished / "report.json", asdict(report))
                 write_json(unfinished / "made_from.json", {"key": key} | made_from)
-    return Store(folder, key)
+    return ProblemStore(folder, key)
 
 
-def read_report(folder: Path) -> Report:
-    return Report(**json.loads((folder / "report.json").read_text()))
+def read_report(folder: Path) -> PreparationReport:
+    return PreparationReport(**json.loads((folder / "report.json").read_text()))
 
 
 def _is_made(folder: Path, key: str) -> bool:
@@ -117,7 +118,7 @@ class _Preparation:
         self._entries, self._seed, self._stage, self._say = recipe.stages[stage].data, recipe.seed, stage, say
         self._filters, self._folder = filters, folder
         self._left_out = LeftOutFile(folder / "left_out.jsonl")
-        self._writer = Writer(folder)
+        self._writer = ProblemWriter(folder)
         self._lengths = _lengths(filters, base, recipe.instruction)
         self._contamination = Contamination(tests if filters.decontaminate else {})
         self._near = NearDuplicates() if filters.duplicates == "near" else None
@@ -125,7 +126,7 @@ class _Preparation:
         self._sources: Counter[str] = Counter()
         self._rows, self._with_thought, self._began = 0, 0, time.monotonic()
 
-    def run(self) -> Report:
+    def run(self) -> PreparationReport:
         stream = candidates_of(self._entries, self._seed)
         with Grader() as grader:
             checks = self._checks(grader)
@@ -196,9 +197,9 @@ class _Preparation:
             self._sources[problem.source] -= 1
             self._with_thought -= bool(problem.reasoning)
 
-    def _report(self, copies: Mapping[int, int]) -> Report:
+    def _report(self, copies: Mapping[int, int]) -> PreparationReport:
         tokens = [count for place, count in enumerate(self._tokens) if place not in copies]
-        return Report(
+        return PreparationReport(
             rows=self._rows,
             kept=len(tokens),
             left_out=dict(self._left_out.counts.most_common()),

@@ -7,15 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xreasoner.data.jsonl import read_table
-from xreasoner.data.store import Store
+from xreasoner.data.corpora.user_table import read_jsonl
+from xreasoner.data.problem_store import ProblemStore
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.problems import CHOICE_SHARE, make_items, phrase, read_problem
-from xreasoner.recipe.schema import (
-    DataSource,
-    JsonlData,
-    MiniworldData,
-)
+from xreasoner.recipe.training_data import DataSource, JsonlData, MiniworldData
 from xreasoner.records import Problem
 
 SEEDS_APART = 1000
@@ -49,7 +45,7 @@ def without_thought(problem: Problem) -> Problem:
 
 
 def _table_training(entry: JsonlData, seed: int) -> Iterator[Problem]:
-    return read_table(entry)
+    return read_jsonl(entry)
 
 
 TRAINING: dict[str, Callable[[Any, int], Iterator[Problem]]] = {
@@ -82,7 +78,7 @@ def split_held_out(problems: Sequence[Problem], count: int, seed: int) -> tuple[
 
 def problems_fingerprint(problems: Iterable[Problem]) -> str:
     """Of everything training reads from them, in order."""
-    if isinstance(problems, Store):
+    if isinstance(problems, ProblemStore):
         return problems.fingerprint
     digest = hashlib.sha256()
     for p in problems:

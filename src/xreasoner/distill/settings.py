@@ -6,7 +6,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xreasoner.recipe.data import TrainingData
 from xreasoner.recipe.file import read_raw, validate
 from xreasoner.recipe.schema import Dtype, StageName
 from xreasoner.recipe.settings import (
@@ -18,6 +17,7 @@ from xreasoner.recipe.settings import (
     ServerAddress,
     Settings,
 )
+from xreasoner.recipe.training_data import TrainingData
 
 
 class ServerTeacher(ServerAddress):

@@ -1,14 +1,20 @@
-"""Each stage of a recipe on given GPUs: its memory, its cost, and what to change where it does not fit."""
+"""Each stage of a recipe on given GPUs: its memory, its compute and what to change where it does not fit."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xreasoner.estimate import memory
+from xreasoner.estimate.data_size import DataSize, typical_data_size
 from xreasoner.estimate.gpus import Gpus
-from xreasoner.estimate.memory import BFLOAT16, FLOAT32, Memory, Trained
-from xreasoner.estimate.shapes import Shape
-from xreasoner.estimate.time import Amount, Cost, cost_of, engine_width, rows_at_once, typical_amount
+from xreasoner.estimate.memory import BFLOAT16, FLOAT32, Memory, TrainingSetup
+from xreasoner.estimate.model_shape import Shape
+from xreasoner.estimate.time import (
+    ComputeEstimate,
+    engine_width,
+    estimate_compute,
+    rows_at_once,
+)
 from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
 from xreasoner.rollout.choose import VLLM_FROM
 
@@ -17,7 +23,7 @@ PROMPT = 512
 
 
 @dataclass(frozen=True)
-class Phase:
+class MemoryPeak:
     """What happens at one time on a GPU: an update, a batch of answers."""
 
     name: str
@@ -25,45 +31,49 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class StageEstimate:
     stage: str
     gpus: int
     """How many of them the stage can use."""
-    phases: tuple[Phase, ...]
-    cost: Cost | None
+    peaks: tuple[MemoryPeak, ...]
+    compute: ComputeEstimate | None
     """None where nobody knows how much data there will be."""
-    amount: Amount | None
+    data_size: DataSize | None
     advice: tuple[str, ...]
 
     def fits(self, gpus: Gpus) -> bool:
-        return all(phase.memory.total <= gpus.memory for phase in self.phases)
+        return all(peak.memory.total <= gpus.memory for peak in self.peaks)
 
 
-def outlooks(recipe: Recipe, shape: Shape, gpus: Gpus, amounts: Mapping[str, Amount]) -> list[Outlook]:
-    """`amounts` holds what is known of the data of stages; for the others typical corpora are assumed."""
+def estimate_recipe(
+    recipe: Recipe, shape: Shape, gpus: Gpus, data_sizes: Mapping[str, DataSize]
+) -> list[StageEstimate]:
+    """`data_sizes` holds what is known of the data of stages; for the others typical corpora are assumed."""
     found = [
-        stage_outlook(name, stage, shape, gpus, amounts.get(name) or typical_amount(stage))
+        estimate_stage(name, stage, shape, gpus, data_sizes.get(name) or typical_data_size(stage))
         for name, stage in recipe.stages.items()
     ]
     if recipe.evaluation.benchmarks:
-        found.append(evaluation_outlook(recipe.evaluation, shape, gpus))
+        found.append(estimate_evaluation(recipe.evaluation, shape, gpus))
     return found
 
 
-def stage_outlook(name: str, stage: Stage, shape: Shape, gpus: Gpus, amount: Amount) -> Outlook:
+def estimate_stage(name: str, stage: Stage, shape: Shape, gpus: Gpus, data_size: DataSize) -> StageEstimate:
     used = replace(gpus, count=usable(stage, gpus.count))
-    phases = phases_of(stage, shape, used)
-    fits = all(phase.memory.total <= gpus.memory for phase in phases)
+    peaks = peaks_of(stage, shape, used)
+    fits = all(peak.memory.total <= gpus.memory for peak in peaks)
     advice = [] if fits else list(remedies(name, stage, shape, gpus))
     if fits and isinstance(stage, GrpoStage):
         advice += vllm_remedies(name, stage, shape, used)
     if used.count < gpus.count:
         idle = gpus.count - used.count
         advice.append(f"{name}: adapters are trained by one process so far; {idle} of the GPUs stay idle")
-    if amount.problems == 0 and stage.steps is None:
+    if data_size.problems == 0 and stage.steps is None:
         advice.append(f"{name}: how much data it has is not known yet; `xreasoner data stats` tells")
-        return Outlook(name, used.count, phases, None, amount, tuple(advice))
-    return Outlook(name, used.count, phases, cost_of(stage, shape, amount, used), amount, tuple(advice))
+        return StageEstimate(name, used.count, peaks, None, data_size, tuple(advice))
+    return StageEstimate(
+        name, used.count, peaks, estimate_compute(stage, shape, data_size, used), data_size, tuple(advice)
+    )
 
 
 def usable(stage: Stage, gpus: int) -> int:
@@ -75,8 +85,8 @@ def compute_width(stage: Stage) -> int:
     return FLOAT32 if stage.dtype == "float32" else BFLOAT16
 
 
-def trained_by(stage: Stage, shape: Shape, gpus: int) -> Trained:
-    return Trained(
+def training_setup(stage: Stage, shape: Shape, gpus: int) -> TrainingSetup:
+    return TrainingSetup(
         shape=shape,
         compute=compute_width(stage),
         gpus=gpus,
@@ -97,11 +107,11 @@ def longest_row(stage: Stage) -> int:
     return max(stage.tokens_per_microbatch, stage.max_length)
 
 
-def phases_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[Phase, ...]:
-    trained = trained_by(stage, shape, gpus.count)
+def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
+    trained = training_setup(stage, shape, gpus.count)
     update = memory.training(trained, longest_row(stage), stage.gradient_checkpointing, gpus.memory)
     if not isinstance(stage, GrpoStage):
-        return (Phase("update", update),)
+        return (MemoryPeak("update", update),)
     # The reference is read again as the stage found it, in float32.
     reference = FLOAT32 * shape.parameters / gpus.count if stage.kl > 0 else 0.0
     # Where the model is divided, every GPU samples from a whole copy of it.
@@ -112,8 +122,8 @@ def phases_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[Phase, ...]:
     tokens = longest_answer(stage)
     answers = memory.generating(shape, held + beside, rows, tokens, width, gpus.memory)
     return (
-        Phase("update", replace(update, weights=update.weights + beside)),
-        Phase("answers", replace(answers, optimizer=update.optimizer)),
+        MemoryPeak("update", replace(update, weights=update.weights + beside)),
+        MemoryPeak("answers", replace(answers, optimizer=update.optimizer)),
     )
 
 
@@ -123,7 +133,7 @@ def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iter
     by_choice = stage.rollout == "auto" and shape.parameters >= VLLM_FROM["cuda"]
     if stage.rollout != "vllm" and not by_choice:
         return
-    trained = trained_by(stage, shape, gpus.count)
+    trained = training_setup(stage, shape, gpus.count)
     tokens = longest_answer(stage)
     least = trained.compute * shape.parameters + memory.kv_cache(shape, 1, tokens, trained.compute)
     taken = memory.weights(trained) + memory.optimizer(trained) + memory.system(gpus.memory)
@@ -161,7 +171,7 @@ def enough(stage: Stage, shape: Shape, gpus: Gpus) -> int | None:
 
 def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
     used = replace(gpus, count=usable(stage, gpus.count))
-    return max(phase.memory.total for phase in phases_of(stage, shape, used))
+    return max(peak.memory.total for peak in peaks_of(stage, shape, used))
 
 
 def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
@@ -185,7 +195,7 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
                 yield ", ".join(f"{key}={length}" for key in shorter), dict(shorter)
 
 
-def evaluation_outlook(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Outlook:
+def estimate_evaluation(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> StageEstimate:
     """Every GPU holds the whole model, its eyes included, and asks its share of the questions."""
     width = FLOAT32 if evaluation.dtype == "float32" else BFLOAT16
     tokens = longest_answer(evaluation)
@@ -198,4 +208,4 @@ def evaluation_outlook(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Outl
         advice.append(
             f"evaluation: rows={rows} fits" if rows > 0 else "evaluation: take GPUs with more memory"
         )
-    return Outlook("evaluation", gpus.count, (Phase("answers", used),), None, None, tuple(advice))
+    return StageEstimate("evaluation", gpus.count, (MemoryPeak("answers", used),), None, None, tuple(advice))

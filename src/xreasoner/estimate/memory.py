@@ -8,7 +8,7 @@ against measured peaks.
 
 from dataclasses import dataclass, fields
 
-from xreasoner.estimate.shapes import Shape
+from xreasoner.estimate.model_shape import Shape
 
 FLOAT32, BFLOAT16 = 4, 2
 CUDA_CONTEXT = 0.8e9
@@ -38,7 +38,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingSetup:
     """The part of a model that learns, and how."""
 
     shape: Shape
@@ -59,7 +59,7 @@ class Trained:
         return self.shape.parameters - (self.shape.ends if self.frozen_embeddings else 0)
 
 
-def weights(t: Trained) -> float:
+def weights(t: TrainingSetup) -> float:
     """What learns is float32, and divided; what is gathered or cast for computing comes on top."""
     if t.adapters:
         return t.compute * t.shape.parameters + FLOAT32 * t.adapters
@@ -73,7 +73,7 @@ def weights(t: Trained) -> float:
     return held
 
 
-def gradients(t: Trained) -> float:
+def gradients(t: TrainingSetup) -> float:
     """As long as what learns; divided, one layer and the embeddings are whole before they are summed."""
     held = FLOAT32 * t.learning / t.gpus
     if t.gpus > 1 and not t.adapters:
@@ -81,12 +81,12 @@ def gradients(t: Trained) -> float:
     return held
 
 
-def optimizer(t: Trained) -> float:
+def optimizer(t: TrainingSetup) -> float:
     """AdamW: two float32 moments of everything that learns."""
     return 2 * FLOAT32 * t.learning / t.gpus
 
 
-def kept_by_layer(t: Trained) -> float:
+def kept_by_layer(t: TrainingSetup) -> float:
     """Bytes that one layer keeps of one token for its backward pass.
 
     Norms: the input, and the input divided by its length, in float32; their outputs in `compute`, once for
@@ -100,7 +100,7 @@ def kept_by_layer(t: Trained) -> float:
     return norms + attention + 4 * s.mlp * c + kept_by_adapters(t)
 
 
-def kept_by_adapters(t: Trained) -> float:
+def kept_by_adapters(t: TrainingSetup) -> float:
     """LoRA computes in float32 beside each matrix: its input again, in that precision, where it differs."""
     if not t.adapters:
         return 0.0
@@ -108,7 +108,7 @@ def kept_by_adapters(t: Trained) -> float:
     return (2 * s.hidden + s.queries + s.mlp) * FLOAT32 if t.compute < FLOAT32 else 0.0
 
 
-def activations(t: Trained, tokens: int, checkpointing: bool) -> float:
+def activations(t: TrainingSetup, tokens: int, checkpointing: bool) -> float:
     """Of one row of so many tokens. What the backward pass of one layer needs beside what is kept comes after
     the loss has given its chunks back: only what it needs beyond them raises the peak."""
     s = t.shape
@@ -121,7 +121,7 @@ def activations(t: Trained, tokens: int, checkpointing: bool) -> float:
     return tokens * (kept + last_norm) + max(0.0, tokens * passing - logits(t, tokens))
 
 
-def logits(t: Trained, targets: int) -> float:
+def logits(t: TrainingSetup, targets: int) -> float:
     """The loss cuts the targets so that a chunk of logits is about as large as all their hidden states.
 
     On one GPU it also holds the gradient of the head before that is added to the sum of the step."""
@@ -141,7 +141,7 @@ def system(gpu_memory: float) -> float:
     return CUDA_CONTEXT + FRAGMENTATION * gpu_memory
 
 
-def training(t: Trained, tokens: int, checkpointing: bool, gpu_memory: float = 0.0) -> Memory:
+def training(t: TrainingSetup, tokens: int, checkpointing: bool, gpu_memory: float = 0.0) -> Memory:
     """The peak of a training step whose longest row has so many tokens."""
     return Memory(
         weights=weights(t),

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from xreasoner.estimate.data_size import DataSize
 from xreasoner.estimate.gpus import Gpus
 from xreasoner.estimate.memory import BFLOAT16, FLOAT32
-from xreasoner.estimate.shapes import Shape
-from xreasoner.recipe.data import Corpus
+from xreasoner.estimate.model_shape import Shape
 from xreasoner.recipe.schema import GrpoStage, SftStage, Stage
 
 TRAINING_EFFICIENCY = 0.40
@@ -16,43 +16,14 @@ GENERATING_EFFICIENCY = 0.5
 LONG_TAIL = 0.6
 """The mean answer in shares of the thinking budget; the engine refills rows, so the mean is what counts."""
 
-TYPICAL: dict[str, tuple[int, float]] = {
-    "openthoughts": (113_957, 6_000),
-    "orz-math": (56_878, 120),
-    "medqa": (10_178, 260),
-    "gsm8k": (7_473, 200),
-}
-"""Problems of a corpus and the mean tokens of one, for a plan made before the data are there."""
-
 
 @dataclass(frozen=True)
-class Amount:
-    """How much data a stage has."""
-
-    problems: int
-    mean_tokens: float
-    is_measured: bool
-    """Counted in prepared data, not taken from what the corpus is known for."""
-
-
-@dataclass(frozen=True)
-class Cost:
+class ComputeEstimate:
     steps: int
     trained_tokens: float
     generated_tokens: float
     flops: float
     hours: float
-
-
-def typical_amount(stage: Stage) -> Amount:
-    """Of entries whose size nobody told us, and of the user's own, as little as can be assumed: nothing."""
-    problems, tokens = 0, 0.0
-    for entry in stage.data:
-        count, mean = TYPICAL.get(entry.source, (getattr(entry, "count", 0), 100.0))
-        if isinstance(entry, Corpus) and entry.limit is not None:
-            count = min(count or entry.limit, entry.limit)
-        problems, tokens = problems + count, tokens + count * min(mean, stage.max_length)
-    return Amount(problems, tokens / max(1, problems), is_measured=False)
 
 
 def attention_flops(shape: Shape, tokens: float, length: float) -> float:
@@ -72,33 +43,35 @@ def training_flops(stage: Stage, shape: Shape, tokens: float, length: float) -> 
     return times * forward_flops(shape, tokens, length)
 
 
-def cost_of(stage: Stage, shape: Shape, amount: Amount, gpus: Gpus) -> Cost:
+def estimate_compute(stage: Stage, shape: Shape, data_size: DataSize, gpus: Gpus) -> ComputeEstimate:
     if isinstance(stage, SftStage):
-        return sft_cost(stage, shape, amount, gpus)
-    return grpo_cost(stage, shape, amount, gpus)
+        return estimate_sft(stage, shape, data_size, gpus)
+    return estimate_grpo(stage, shape, data_size, gpus)
 
 
-def sft_cost(stage: SftStage, shape: Shape, amount: Amount, gpus: Gpus) -> Cost:
+def estimate_sft(stage: SftStage, shape: Shape, data_size: DataSize, gpus: Gpus) -> ComputeEstimate:
     if stage.steps is not None:
         steps, tokens = stage.steps, float(stage.steps * stage.tokens_per_step)
     else:
-        tokens = (stage.epochs or 0) * amount.problems * amount.mean_tokens
+        tokens = (stage.epochs or 0) * data_size.problems * data_size.mean_tokens
         steps = math.ceil(tokens / stage.tokens_per_step)
-    flops = training_flops(stage, shape, tokens, amount.mean_tokens)
-    return Cost(steps, tokens, 0.0, flops, flops / speed(gpus) / 3600)
+    flops = training_flops(stage, shape, tokens, data_size.mean_tokens)
+    return ComputeEstimate(steps, tokens, 0.0, flops, flops / speed(gpus) / 3600)
 
 
-def grpo_cost(stage: GrpoStage, shape: Shape, amount: Amount, gpus: Gpus) -> Cost:
-    steps = stage.steps or math.ceil((stage.epochs or 0) * amount.problems / stage.prompts_per_step)
+def estimate_grpo(stage: GrpoStage, shape: Shape, data_size: DataSize, gpus: Gpus) -> ComputeEstimate:
+    steps = stage.steps or math.ceil((stage.epochs or 0) * data_size.problems / stage.prompts_per_step)
     answers = steps * stage.prompts_per_step * stage.samples_per_prompt
     length = LONG_TAIL * stage.think_budget + stage.answer_budget / 4
     generated = answers * length
-    trained = generated + steps * stage.prompts_per_step * amount.mean_tokens
+    trained = generated + steps * stage.prompts_per_step * data_size.mean_tokens
     flops = stage.updates_per_batch * training_flops(stage, shape, trained, length)
     if stage.kl > 0:
         flops += forward_flops(shape, trained, length)
     seconds = flops / speed(gpus) + generating_seconds(stage, shape, generated, length, gpus)
-    return Cost(steps, trained, generated, flops + forward_flops(shape, generated, length), seconds / 3600)
+    return ComputeEstimate(
+        steps, trained, generated, flops + forward_flops(shape, generated, length), seconds / 3600
+    )
 
 
 def generating_seconds(stage: GrpoStage, shape: Shape, generated: float, length: float, gpus: Gpus) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from xreasoner.data.jsonl import read_table
+from xreasoner.data.corpora.user_table import read_jsonl
 from xreasoner.data.probe import make_probe
 from xreasoner.evals.benchmarks.published import load_benchmark
 from xreasoner.evals.comparisons import blind
@@ -55,7 +55,7 @@ def _miniworld_test(entry: MiniworldBenchmark, family: str, view: Modality, seed
 
 
 def _table(entry: JsonlBenchmark, seed: int) -> Iterator[Benchmark]:
-    problems = tuple(read_table(entry))
+    problems = tuple(read_jsonl(entry))
     if not problems:
         raise ValueError(f"benchmark {entry.name}: {entry.path} has no problems")
     modality: Modality = "image" if any(problem.pictures for problem in problems) else "text"

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-from xreasoner.miniworld.classroom import Batch, Classroom
+from xreasoner.miniworld.base_accuracy import base_accuracies
+from xreasoner.miniworld.classroom import Classroom, LessonBatch
 from xreasoner.miniworld.lessons import Syllabus, next_lesson
-from xreasoner.miniworld.measure import measure
 from xreasoner.miniworld.model import Size, new_model, save_base
 from xreasoner.miniworld.scene import alphabet
 from xreasoner.miniworld.seeing import cell_pixels, learn_to_see, look, meanings
@@ -43,7 +43,7 @@ class BaseSettings:
     drawn: float = 0.65
 
 
-def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batch: Batch) -> Tensor:
+def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batch: LessonBatch) -> Tensor:
     embeds_BTH = model.get_input_embeddings()(batch.ids_BT)
     is_cell = batch.cells_BT >= 0
     embeds_BTH = torch.where(is_cell[..., None], seen_CH[batch.cells_BT.clamp(min=0)], embeds_BTH)
@@ -55,7 +55,7 @@ def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batch
     return loss_N @ batch.weights_BT[learned]
 
 
-def learn(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batches: list[Batch]) -> float:
+def learn(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batches: list[LessonBatch]) -> float:
     """Adds the gradient of the mean loss of all lessons; returns that mean."""
     lessons = sum(len(batch.ids_BT) for batch in batches)
     total = 0.0
@@ -117,10 +117,10 @@ def make_base(
 
 
 def build_base(settings: BaseSettings, out: Path, say: Say) -> None:
-    """What `xreasoner miniworld base OUT` does: train, save, measure."""
+    """What `xreasoner miniworld base OUT` does: train, save, base_accuracies."""
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: name a new folder for the base checkpoint")
     model, _ = make_base(settings, say)
     save_base(model, out)
     say("measured on the test split:")
-    (out / MEASURED).write_text(json.dumps(measure(out, PROBLEMS, say), indent=1) + "\n")
+    (out / MEASURED).write_text(json.dumps(base_accuracies(out, PROBLEMS, say), indent=1) + "\n")

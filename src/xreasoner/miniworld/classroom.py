@@ -16,7 +16,7 @@ JITTERS = len(OFFSETS)
 
 
 @dataclass(frozen=True)
-class Batch:
+class LessonBatch:
     ids_BT: Tensor
     cells_BT: Tensor
     """Row of the table of seen cells, -1 where there is text."""
@@ -28,7 +28,7 @@ class Batch:
 
 
 @dataclass
-class _Row:
+class _LessonRow:
     ids: list[int]
     cells: list[int]
     positions: list[tuple[int, int, int]]
@@ -68,8 +68,8 @@ class Classroom:
     def _seen(self, scene: Scene, rng: random.Random) -> list[int]:
         return [self.cell_index[cell] * JITTERS + rng.randrange(JITTERS) for cell in scene.cells]
 
-    def row(self, lesson: Lesson, rng: random.Random) -> _Row:
-        row = _Row([], [], [], [])
+    def row(self, lesson: Lesson, rng: random.Random) -> _LessonRow:
+        row = _LessonRow([], [], [], [])
         if lesson.system:
             row.write(self.words(f"<|im_start|> system {lesson.system} <|im_end|>"))
         row.write(self.words("<|im_start|> user"))
@@ -87,20 +87,20 @@ class Classroom:
         row.write(reply, after_equals if lesson.results_only else True)
         return row
 
-    def batches(self, lessons: list[Lesson], rng: random.Random, parts: int) -> list[Batch]:
+    def batches(self, lessons: list[Lesson], rng: random.Random, parts: int) -> list[LessonBatch]:
         """Lessons of like length together: half of one padded batch would be padding."""
         rows = sorted((self.row(lesson, rng) for lesson in lessons), key=lambda row: len(row.ids))
         size = -(-len(rows) // parts)
         return [self._batch(rows[i : i + size]) for i in range(0, len(rows), size)]
 
-    def _batch(self, rows: list[_Row]) -> Batch:
+    def _batch(self, rows: list[_LessonRow]) -> LessonBatch:
         length = max(len(row.ids) for row in rows)
         pad = self.tokenizer.pad_token_id
         targets = [
             [row.ids[i + 1] if i + 1 < len(row.ids) and row.learned[i + 1] else -100 for i in range(length)]
             for row in rows
         ]
-        return Batch(
+        return LessonBatch(
             torch.tensor([row.ids + [pad] * (length - len(row.ids)) for row in rows]),
             torch.tensor([row.cells + [-1] * (length - len(row.cells)) for row in rows]),
             torch.tensor(

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
+from xreasoner.miniworld.lexicon import LEVELS
 from xreasoner.miniworld.scene import Cell, Scene
-from xreasoner.miniworld.vocabulary import LEVELS
 from xreasoner.records import Picture
 
 CELL = 28

@@ -8,12 +8,12 @@ from xreasoner.chat.think import write_answer, write_thought
 from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, arithmetic
+from xreasoner.miniworld.lexicon import ANSWER_LETTERS, LARGEST, OPERATORS
 from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, choices_of, split_of, write_scene
 from xreasoner.miniworld.scene import Cell, Scene, alphabet
-from xreasoner.miniworld.teacher import write_thought as teach
-from xreasoner.miniworld.vocabulary import ANSWER_LETTERS, LARGEST, OPERATORS
+from xreasoner.miniworld.thoughts import write_thought as teach
 
-Piece = str | Scene
+PromptPart = str | Scene
 """A scene in a prompt is a drawn one; what is written is a string."""
 
 THINK_INSTRUCTION = "think then answer"
@@ -27,7 +27,7 @@ LOOKED_UP = ("bars", "shapes", "labs")
 @dataclass(frozen=True)
 class Lesson:
     system: str
-    prompt: tuple[Piece, ...]
+    prompt: tuple[PromptPart, ...]
     reply: str
     results_only: bool = False
     """Only the word after each `=` is learned: the operands of a fact are drawn at random."""
@@ -57,7 +57,7 @@ def facts_lesson(rng: random.Random) -> Lesson:
     return Lesson("", ("facts",), " ".join(words), results_only=True)
 
 
-def show(scene: Scene, rng: random.Random, drawn: float) -> tuple[Piece, ...]:
+def show(scene: Scene, rng: random.Random, drawn: float) -> tuple[PromptPart, ...]:
     """The scene written, drawn, or its beginning written and its end drawn."""
     if rng.random() >= drawn:
         return (write_scene(scene),)

@@ -11,9 +11,9 @@ from xreasoner.miniworld.families.labs import make_labs
 from xreasoner.miniworld.families.shapes import make_shapes
 from xreasoner.miniworld.families.sums import make_sum
 from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.lexicon import ANSWER_LETTERS, VERDICTS
 from xreasoner.miniworld.scene import Scene
-from xreasoner.miniworld.teacher import write_thought
-from xreasoner.miniworld.vocabulary import ANSWER_LETTERS, VERDICTS
+from xreasoner.miniworld.thoughts import write_thought
 from xreasoner.records import Modality, Part, Problem
 
 Split = Literal["train", "test"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from xreasoner.miniworld.vocabulary import (
+from xreasoner.miniworld.lexicon import (
     ANALYTES,
     COLOURS,
     HEIGHTS,

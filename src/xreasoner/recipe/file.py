@@ -13,7 +13,7 @@ from xreasoner.recipe.errors import explain
 from xreasoner.recipe.schema import Recipe
 
 Raw = dict[str, Any]
-Model = TypeVar("Model", bound=BaseModel)
+SettingsModel = TypeVar("SettingsModel", bound=BaseModel)
 
 
 class RecipeLoader(yaml.SafeLoader):
@@ -57,7 +57,7 @@ def check(raw: Raw, where: str, changed: dict[str, str] | None = None) -> Recipe
     return validate(Recipe, raw, where, changed or {})
 
 
-def validate(model: type[Model], raw: Raw, where: str, changed: Mapping[str, str]) -> Model:
+def validate(model: type[SettingsModel], raw: Raw, where: str, changed: Mapping[str, str]) -> SettingsModel:
     """Without any coercion; `changed` maps a dotted key to the override that set it."""
     try:
         # By way of JSON: strict there lets a list become a tuple and text a path, and converts nothing else.

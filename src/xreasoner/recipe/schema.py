@@ -5,22 +5,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xreasoner.recipe.data import Columns as Columns
-from xreasoner.recipe.data import DataSource as DataSource
-from xreasoner.recipe.data import Filters, JsonlTable, StepRange, Task, TrainingData
-from xreasoner.recipe.data import JsonlData as JsonlData
-from xreasoner.recipe.data import MiniworldData as MiniworldData
 from xreasoner.recipe.settings import (
     Budget,
     Count,
     EngineName,
+    Fraction,
     NonNegative,
     Positive,
     ServerAddress,
     Settings,
-    Share,
     refuse_half_a_server,
 )
+from xreasoner.recipe.training_data import Filters, JsonlTable, MiniworldTask, StepRange, TrainingData
 from xreasoner.records import Modality
 
 BASE = "base"
@@ -53,12 +49,12 @@ class Optimization(Settings):
     epochs: Positive | None = None
     """Give either steps or epochs."""
     lr: Positive = 1e-5
-    min_lr_ratio: Share = 0.0
+    min_lr_ratio: Fraction = 0.0
     """The learning rate falls to this share of its peak along a cosine."""
-    warmup: Share = 0.05
+    warmup: Fraction = 0.05
     """The share of all steps in which the learning rate rises."""
     weight_decay: NonNegative = 0.0
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     clip_norm: Positive = 1.0
     tokens_per_microbatch: Count = 8192
     max_length: Count = 4096
@@ -110,11 +106,11 @@ class GrpoStage(Optimization):
     """Who generates the samples: torch, vllm or server; auto chooses."""
     server: ServerAddress | None = None
     """Where the server of `rollout: server` is; it must let its weights be updated."""
-    rollout_memory: Share = 0.4
+    rollout_memory: Fraction = 0.4
     """The share of a GPU that vLLM may take while it samples; the trainer's states stay where they are."""
     rows: Count = 256
     """How many samples are generated at once."""
-    clip_low: Share = 0.2
+    clip_low: Fraction = 0.2
     clip_high: NonNegative = 0.28
     kl: NonNegative = 0.0
     """Weight of the divergence from the checkpoint the stage starts from; 0 costs nothing."""
@@ -162,7 +158,7 @@ class MiniworldBenchmark(StepRange):
     role: BenchmarkRole = "skill"
     """perception: watches that seeing is kept."""
     asked: Manner = "instructed"
-    task: Task = "solve"
+    task: MiniworldTask = "solve"
 
 
 class JsonlBenchmark(JsonlTable):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from xreasoner.data.steps import cut_steps
-from xreasoner.data.tokens import TokenStore, open_tokens, token_store
+from xreasoner.data.token_store import TokenStore, open_tokens, token_store
 from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.models.packed_attention import packed_attention
 from xreasoner.parallel import join_world, own_share, seed_step, sum_over_ranks, wait_for_all

@@ -13,7 +13,7 @@ from tests.evals.benchmarks import images
 from tests.evals.benchmarks.copies import COPIES
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.data.reading import _hub_rows
+from xreasoner.data.tables import _hub_rows
 from xreasoner.evals.benchmarks import BENCHMARKS, load_benchmark
 from xreasoner.evals.benchmarks.image_files import MOST_PIXELS, Pictures
 from xreasoner.evals.task import Benchmark

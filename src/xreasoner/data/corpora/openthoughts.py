@@ -3,7 +3,7 @@
 from typing import Any
 
 from xreasoner.data.candidates import BadRowError, Candidate, column, sound, sound_thought, text_column
-from xreasoner.recipe.data import OpenThoughtsData
+from xreasoner.recipe.training_data import OpenThoughtsData
 from xreasoner.records import Problem
 from xreasoner.rewards.answers import boxes
 

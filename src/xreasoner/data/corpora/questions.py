@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from xreasoner.data.candidates import BadRowError, Candidate, column, letter_of, options_of, text_column
-from xreasoner.recipe.data import Gsm8kData, MedqaData, OrzMathData
+from xreasoner.recipe.training_data import Gsm8kData, MedqaData, OrzMathData
 from xreasoner.records import Problem
 
 _CALCULATIONS = re.compile(r"<<[^<>]*>>")

@@ -6,10 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from xreasoner.data.candidates import BadRowError, Candidate, LeftOut
-from xreasoner.data.corpora import openthoughts, questions, table
-from xreasoner.data.reading import Row, read_rows
-from xreasoner.recipe.data import CorpusData
+from xreasoner.data.candidates import BadRowError, Candidate
+from xreasoner.data.corpora import openthoughts, questions, user_table
+from xreasoner.data.left_out import LeftOut
+from xreasoner.data.tables import TableRow, read_rows
+from xreasoner.recipe.training_data import CorpusData
 
 Found = Candidate | LeftOut
 
@@ -18,7 +19,7 @@ ADAPTERS: dict[str, Callable[[Any, str, str, Any], Candidate]] = {
     "orz-math": questions.read_orz,
     "medqa": questions.read_medqa,
     "gsm8k": questions.read_gsm8k,
-    "table": table.read_row,
+    "table": user_table.read_row,
 }
 PATIENCE = 1000
 """The share of bad rows is first judged after so many rows, and again at the end."""
@@ -49,7 +50,7 @@ def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
         raise ValueError(too_many(entry, bad, seen, last_bad))
 
 
-def candidate_of(row: Row, key: str, entry: CorpusData) -> Found:
+def candidate_of(row: TableRow, key: str, entry: CorpusData) -> Found:
     if row.trouble:
         return LeftOut(row.position, row.trouble, is_bad=True)
     try:

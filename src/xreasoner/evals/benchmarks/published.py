@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xreasoner.data.candidates import BadRowError
-from xreasoner.data.reading import Row, read_rows
+from xreasoner.data.tables import TableRow, read_rows
 from xreasoner.evals.benchmarks.catalogue import BENCHMARKS
 from xreasoner.evals.benchmarks.definition import Definition
 from xreasoner.evals.benchmarks.image_files import Pictures
@@ -17,7 +17,7 @@ from xreasoner.records import Problem
 
 
 class OpenedCopy(NamedTuple):
-    rows: Iterable[Row]
+    rows: Iterable[TableRow]
     pictures: Pictures
 
 
@@ -94,7 +94,7 @@ def downloaded(hub: str, file: str) -> Path:
         raise ValueError(f"{hub}: the hub did not give {file}: {said}; a local folder works too") from None
 
 
-def belonging(name: str, definition: Definition, rows: Iterable[Row]) -> Iterator[tuple[int, Row]]:
+def belonging(name: str, definition: Definition, rows: Iterable[TableRow]) -> Iterator[tuple[int, TableRow]]:
     """The rows that are asked, by their number in the whole table; what cannot be read may be one of them."""
     checked = False
     for number, row in enumerate(rows, start=1):
@@ -108,7 +108,7 @@ def belonging(name: str, definition: Definition, rows: Iterable[Row]) -> Iterato
             yield number, row
 
 
-def check_columns(name: str, definition: Definition, row: Row) -> None:
+def check_columns(name: str, definition: Definition, row: TableRow) -> None:
     missing = [wanted for wanted in definition.columns if wanted not in row.value]
     if missing:
         raise ValueError(
@@ -117,7 +117,7 @@ def check_columns(name: str, definition: Definition, row: Row) -> None:
         )
 
 
-def spread(rows: Iterable[tuple[int, Row]], limit: int | None) -> list[tuple[int, Row]]:
+def spread(rows: Iterable[tuple[int, TableRow]], limit: int | None) -> list[tuple[int, TableRow]]:
     """At most `limit` of them, taken at even distances: tables are often sorted by subject."""
     found = list(rows)
     if limit is None or limit >= len(found):
@@ -125,7 +125,7 @@ def spread(rows: Iterable[tuple[int, Row]], limit: int | None) -> list[tuple[int
     return [found[place * len(found) // limit] for place in range(limit)]
 
 
-def read_item(key: str, definition: Definition, row: Row, pictures: Pictures) -> Problem | Broken:
+def read_item(key: str, definition: Definition, row: TableRow, pictures: Pictures) -> Problem | Broken:
     if row.trouble or not isinstance(row.value, dict):
         return Broken(key, row.trouble or "not an object")
     try:
@@ -134,6 +134,6 @@ def read_item(key: str, definition: Definition, row: Row, pictures: Pictures) ->
         return Broken(key, f"{bad.reason} ({bad.detail})" if bad.detail else bad.reason)
 
 
-def id_of(row: Row, column: str) -> str:
+def id_of(row: TableRow, column: str) -> str:
     own = row.value.get(column) if isinstance(row.value, dict) else None
     return "" if own is None else str(own)

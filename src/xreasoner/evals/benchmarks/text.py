@@ -8,7 +8,7 @@ from xreasoner.data.corpora.questions import read_gsm8k as gsm8k_candidate
 from xreasoner.data.corpora.questions import read_medqa as medqa_candidate
 from xreasoner.evals.benchmarks.definition import Fields
 from xreasoner.evals.benchmarks.image_files import Pictures
-from xreasoner.recipe.data import Gsm8kData, MedqaData
+from xreasoner.recipe.training_data import Gsm8kData, MedqaData
 from xreasoner.records import Problem
 
 _GSM8K, _MEDQA = Gsm8kData(source="gsm8k"), MedqaData(source="medqa")

@@ -4,8 +4,8 @@ import random
 
 from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, Step, arithmetic
+from xreasoner.miniworld.lexicon import HEIGHTS, LABELS
 from xreasoner.miniworld.scene import Cell, Scene
-from xreasoner.miniworld.vocabulary import HEIGHTS, LABELS
 
 
 def make_bars(rng: random.Random, difficulty: int) -> Item:

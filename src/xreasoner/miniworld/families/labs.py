@@ -3,8 +3,8 @@
 import random
 
 from xreasoner.miniworld.item import Item, Step
+from xreasoner.miniworld.lexicon import ANALYTES, LEVELS
 from xreasoner.miniworld.scene import Cell, Scene
-from xreasoner.miniworld.vocabulary import ANALYTES, LEVELS
 
 REFERENCE = {
     "na": (3, 6),

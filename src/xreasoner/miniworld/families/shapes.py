@@ -3,8 +3,8 @@
 import random
 
 from xreasoner.miniworld.item import Item, Step
+from xreasoner.miniworld.lexicon import COLOURS, SHAPES
 from xreasoner.miniworld.scene import Cell, Scene
-from xreasoner.miniworld.vocabulary import COLOURS, SHAPES
 
 SHAPES_PER_STEP = 2
 

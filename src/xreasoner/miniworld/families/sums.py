@@ -3,8 +3,8 @@
 import random
 
 from xreasoner.miniworld.item import Item, Step, arithmetic
+from xreasoner.miniworld.lexicon import LARGEST
 from xreasoner.miniworld.scene import Cell, Scene
-from xreasoner.miniworld.vocabulary import LARGEST
 
 
 def pick_operator(rng: random.Random, total: int, operand: int) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from xreasoner.chat.template import problem_prompt
 from xreasoner.chat.think import split_thought
 from xreasoner.data.candidates import Candidate, flattened
+from xreasoner.data.left_out import LeftOutFile
 from xreasoner.data.prepare import candidates_of
-from xreasoner.data.report import LeftOutFile
-from xreasoner.distill.answers import AnswerFile, Key
-from xreasoner.distill.judge import hinted, judge
+from xreasoner.distill.answer_file import AnswerFile, AnswerId
 from xreasoner.distill.settings import Distillation, ServerTeacher
+from xreasoner.distill.verify import hinted, verify
 from xreasoner.records import Message, Problem, Prompt, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Summary:
+class DistillationSummary:
     questions: int
     solved: int
     solved_with_hint: int
@@ -43,7 +43,7 @@ class Summary:
     """Rows of the data that could not be asked, by reason."""
 
 
-def distill(settings: Distillation, engine: Engine, grader: Grader, say: Say) -> Summary:
+def distill(settings: Distillation, engine: Engine, grader: Grader, say: Say) -> DistillationSummary:
     folder = settings.folder
     with locked(folder):
         refuse_another(settings)
@@ -108,19 +108,21 @@ class _Work:
 
     def ask(self, problems: Sequence[Problem], round_: int) -> None:
         by_id = {problem.id: problem for problem in problems}
-        wanted = [Key(p.id, round_, sample) for p in problems for sample in range(self._settings.samples)]
+        wanted = [
+            AnswerId(p.id, round_, sample) for p in problems for sample in range(self._settings.samples)
+        ]
         keys = {"/".join(map(str, key)): key for key in wanted if key not in self._answers.noted}
         prompts = [self._prompt(by_id[key.problem], key, name) for name, key in keys.items()]
         if not prompts:
             return
         for rollout in self._engine.generate(prompts, self._sampling):
             key = keys[rollout.prompt_id]
-            self._answers.add(judge(by_id[key.problem], key, rollout, self._grader))
+            self._answers.add(verify(by_id[key.problem], key, rollout, self._grader))
             if time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
                 self._say(f"{len(self._answers.noted):,} answers, {spent(self._settings, self._answers)}")
                 self._last = time.monotonic()
 
-    def _prompt(self, problem: Problem, key: Key, name: str) -> Prompt:
+    def _prompt(self, problem: Problem, key: AnswerId, name: str) -> Prompt:
         prompt = problem_prompt(problem, self._settings.instruction)
         if key.round == 0:
             return replace(prompt, id=name)
@@ -152,7 +154,7 @@ def spent(settings: Distillation, answers: AnswerFile) -> str:
 
 def keep(
     settings: Distillation, problems: Sequence[Problem], answers: AnswerFile, left_out: Mapping[str, int]
-) -> Summary:
+) -> DistillationSummary:
     """In the order of the data, whatever order the answers came in."""
     thoughts, solved, with_hint = 0, 0, 0
     with written_atomically(settings.folder / "thoughts.jsonl") as file:
@@ -162,7 +164,7 @@ def keep(
             with_hint += bool(chosen) and chosen[0].round > 0
             for key in chosen:
                 file.write(row(problem, key, answers, several=settings.keep == "all"))
-    return Summary(
+    return DistillationSummary(
         questions=len(problems),
         solved=solved,
         solved_with_hint=with_hint,
@@ -175,7 +177,7 @@ def keep(
     )
 
 
-def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Iterator[Key]:
+def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Iterator[AnswerId]:
     """Thoughts with a hint only where there is none without."""
     usable = answers.usable(problem.id, 0, settings.samples)
     if not usable and settings.hint:
@@ -186,7 +188,7 @@ def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Ite
     return islice(by_length, 1)
 
 
-def row(problem: Problem, key: Key, answers: AnswerFile, several: bool) -> bytes:
+def row(problem: Problem, key: AnswerId, answers: AnswerFile, several: bool) -> bytes:
     """In the columns that recipes read by default."""
     answer = answers.read(key)
     thought = split_thought(answer.text)

@@ -4,7 +4,7 @@ import re
 
 from xreasoner.chat.template import stated_answer
 from xreasoner.chat.think import ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, split_thought
-from xreasoner.distill.answers import Answer, Key, tokens_of
+from xreasoner.distill.answer_file import Answer, AnswerId, tokens_of
 from xreasoner.records import Problem, Rollout
 from xreasoner.rewards.grade import Grader
 
@@ -23,7 +23,7 @@ def hinted(problem: Problem) -> str:
     return HINT.format(answer=stated_answer(problem))
 
 
-def judge(problem: Problem, key: Key, rollout: Rollout, grader: Grader) -> Answer:
+def verify(problem: Problem, key: AnswerId, rollout: Rollout, grader: Grader) -> Answer:
     score = grader.score(problem, rollout.text)
     prompt_tokens, completion_tokens = tokens_of(rollout)
     against = objection(rollout, told=key.round > 0) if score.correct else ""

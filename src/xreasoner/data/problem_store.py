@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xreasoner.records import Problem
 
 
-class Store(Sequence[Problem]):
+class ProblemStore(Sequence[Problem]):
     """`problems.jsonl`, and in `index.npy` where each problem begins and how many tokens it has."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -39,7 +39,7 @@ class Store(Sequence[Problem]):
                 yield from_json(file.readline())
 
 
-class Writer:
+class ProblemWriter:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "problems.jsonl"
         self._file = self._path.open("wb")

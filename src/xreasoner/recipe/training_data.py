@@ -5,10 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xreasoner.recipe.settings import Budget, Count, Settings, Share
+from xreasoner.recipe.settings import Budget, Count, Fraction, Settings
 from xreasoner.records import Kind
 
-Task = Literal["solve", "read"]
+MiniworldTask = Literal["solve", "read"]
 """read: write down what is there, which needs no thought."""
 
 
@@ -32,7 +32,7 @@ class MiniworldData(StepRange):
     """Text views of mini-world problems, from the training split."""
 
     source: Literal["miniworld"]
-    task: Task = "solve"
+    task: MiniworldTask = "solve"
     thoughts: bool = True
     """false: asked plainly and answered at once, so that SFT rehearses what the model did before."""
     choices: bool = True
@@ -78,7 +78,7 @@ class Corpus(Settings):
     path: str
     split: str = "train"
     """Of a folder with several splits, the one to read."""
-    max_bad_rows: Share = 0.05
+    max_bad_rows: Fraction = 0.05
     """Bad rows are skipped, counted and listed; a larger share of them stops the run."""
     limit: Count | None = None
     """Read only so many rows, from the top."""
@@ -150,8 +150,8 @@ class PassRates(Settings):
 
     file: Path
     """Written by `xreasoner data pass-rate`."""
-    low: Share = 0.0
-    high: Share = 1.0
+    low: Fraction = 0.0
+    high: Fraction = 1.0
     """Kept is what lies strictly between the two."""
 
 

@@ -10,7 +10,7 @@ from xreasoner.rollout.server_engine.engine import ServerRollout
 from xreasoner.storage.files import drop_torn_line
 
 
-class Key(NamedTuple):
+class AnswerId(NamedTuple):
     problem: str
     round: int
     """0: as it is; 1: with the hint."""
@@ -31,8 +31,8 @@ class Answer:
     text: str = field(repr=False)
 
     @property
-    def key(self) -> Key:
-        return Key(self.problem, self.round, self.sample)
+    def key(self) -> AnswerId:
+        return AnswerId(self.problem, self.round, self.sample)
 
 
 class Noted(NamedTuple):
@@ -45,7 +45,7 @@ class Noted(NamedTuple):
 
 class AnswerFile:
     def __init__(self, path: Path) -> None:
-        self.noted: dict[Key, Noted] = {}
+        self.noted: dict[AnswerId, Noted] = {}
         self.prompt_tokens = self.completion_tokens = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -67,12 +67,12 @@ class AnswerFile:
         self.prompt_tokens += answer.prompt_tokens
         self.completion_tokens += answer.completion_tokens
 
-    def read(self, key: Key) -> Answer:
+    def read(self, key: AnswerId) -> Answer:
         self._file.seek(self.noted[key].place)
         return Answer(**json.loads(self._file.readline()))
 
-    def usable(self, problem: str, round_: int, samples: int) -> list[Key]:
-        keys = [Key(problem, round_, sample) for sample in range(samples)]
+    def usable(self, problem: str, round_: int, samples: int) -> list[AnswerId]:
+        keys = [AnswerId(problem, round_, sample) for sample in range(samples)]
         return [key for key in keys if key in self.noted and self.noted[key].usable]
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row as it stands in the file; where it cannot be read, the trouble with it."""
 
     position: str
@@ -28,7 +28,7 @@ class Row:
     trouble: str = ""
 
 
-def read_rows(place: str, config: str | None, split: str) -> Iterator[Row]:
+def read_rows(place: str, config: str | None, split: str) -> Iterator[TableRow]:
     """`place` is a file, a folder, or else the id of a data set on the hub."""
     path = Path(place)
     if path.exists():
@@ -73,7 +73,7 @@ def _names_split(file: Path, split: str) -> bool:
     return any(re.fullmatch(rf"(.*[-_.])?{re.escape(split)}([-_.].*)?", part) for part in file.parts)
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _jsonl_rows(path: Path) -> Iterator[TableRow]:
     with path.open("rb") as file:
         number = 0
         while line := file.readline(LONGEST_ROW):
@@ -81,7 +81,7 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
             where = f"{path}:{number}"
             if not line.endswith(b"\n") and len(line) == LONGEST_ROW:
                 _skip_line(file)
-                yield Row(where, None, f"longer than {LONGEST_ROW >> 20} MiB")
+                yield TableRow(where, None, f"longer than {LONGEST_ROW >> 20} MiB")
             elif line.strip():
                 yield _parsed(line, where)
 
@@ -91,16 +91,16 @@ def _skip_line(file: IO[bytes]) -> None:
         pass
 
 
-def _parsed(line: bytes, where: str) -> Row:
+def _parsed(line: bytes, where: str) -> TableRow:
     try:
-        return Row(where, json.loads(line.decode("utf-8-sig")))
+        return TableRow(where, json.loads(line.decode("utf-8-sig")))
     except UnicodeDecodeError:
-        return Row(where, None, "not UTF-8")
+        return TableRow(where, None, "not UTF-8")
     except (json.JSONDecodeError, RecursionError):
-        return Row(where, None, "not JSON")
+        return TableRow(where, None, "not JSON")
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def _json_rows(path: Path) -> Iterator[TableRow]:
     """A list, read element by element; or lines, which some also call JSON."""
     with path.open("rb") as file:
         is_list = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
@@ -114,7 +114,7 @@ def _is_lines(path: Path) -> bool:
     return bool(second.strip()) and not _parsed(first, "").trouble
 
 
-def _listed_rows(path: Path) -> Iterator[Row]:
+def _listed_rows(path: Path) -> Iterator[TableRow]:
     decoder, number = json.JSONDecoder(), 0
     # Bytes that are no UTF-8 come through as lone surrogates, so that the row they spoil can be named.
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -129,13 +129,13 @@ def _listed_rows(path: Path) -> Iterator[Row]:
             except (json.JSONDecodeError, RecursionError):
                 more = file.read(max(CHUNK, len(buffer) - start)) if len(buffer) - start < LONGEST_ROW else ""
                 if not more:
-                    yield Row(f"{path}[{number + 1}]", None, "not JSON from here to the end of the file")
+                    yield TableRow(f"{path}[{number + 1}]", None, "not JSON from here to the end of the file")
                     return
                 buffer, start = buffer[start:] + more, 0
                 continue
             number += 1
             spoilt = not _is_unicode(buffer[start:end])
-            yield Row(f"{path}[{number}]", None if spoilt else value, "not UTF-8" if spoilt else "")
+            yield TableRow(f"{path}[{number}]", None if spoilt else value, "not UTF-8" if spoilt else "")
             start = end
 
 
@@ -147,7 +147,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[TableRow]:
     csv.field_size_limit(LONGEST_ROW)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
@@ -157,13 +157,13 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(f"{path}:{number}", None, f"not CSV: {error}")
+                yield TableRow(f"{path}:{number}", None, f"not CSV: {error}")
                 continue
             spoilt = not _is_unicode("".join(map(str, row.values())))
-            yield Row(f"{path}:{number}", None if spoilt else row, "not UTF-8" if spoilt else "")
+            yield TableRow(f"{path}:{number}", None if spoilt else row, "not UTF-8" if spoilt else "")
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[TableRow]:
     import pyarrow.parquet
 
     # Some write all rows as one group: it is read piece by piece, not whole.
@@ -176,7 +176,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         yield from _batch_rows(itertools.chain.from_iterable(groups), path)
 
 
-def _arrow_rows(path: Path) -> Iterator[Row]:
+def _arrow_rows(path: Path) -> Iterator[TableRow]:
     """Both forms of Arrow's files: the streams that `datasets` writes, and files with an index."""
     import pyarrow
 
@@ -202,13 +202,13 @@ def _named(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: the file is broken, or no {path.suffix} file: {said}") from None
 
 
-def _batch_rows(batches: Iterator[Any], path: Path) -> Iterator[Row]:
+def _batch_rows(batches: Iterator[Any], path: Path) -> Iterator[TableRow]:
     number = 0
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH_ROWS):
             for row in _as_dicts(batch.slice(start, BATCH_ROWS)):
                 number += 1
-                yield Row(f"{path}:{number}", row, "" if row is not None else "not UTF-8")
+                yield TableRow(f"{path}:{number}", row, "" if row is not None else "not UTF-8")
 
 
 def _as_dicts(batch: Any) -> list[dict[str, Any] | None]:
@@ -222,7 +222,7 @@ def _as_dicts(batch: Any) -> list[dict[str, Any] | None]:
     return rows
 
 
-def _hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
+def _hub_rows(name: str, config: str | None, split: str) -> Iterator[TableRow]:
     import datasets
 
     try:
@@ -240,10 +240,10 @@ def _hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
     if rows.features:
         rows = rows.decode(False)  # an image stays the bytes it was stored as
     for number, row in enumerate(rows, start=1):
-        yield Row(f"{name}:{number}", row)
+        yield TableRow(f"{name}:{number}", row)
 
 
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path], Iterator[TableRow]]] = {
     ".jsonl": _jsonl_rows,
     ".json": _json_rows,
     ".csv": _csv_rows,

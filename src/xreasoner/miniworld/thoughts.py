@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 from xreasoner.miniworld.item import Item, Step
-from xreasoner.miniworld.vocabulary import ANSWER_LETTERS
+from xreasoner.miniworld.lexicon import ANSWER_LETTERS
 
 SLIPS, CHECKS = 0.02, 0.05
 

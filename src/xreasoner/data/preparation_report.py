@@ -1,6 +1,7 @@
-"""What became of a stage's data: counts, lengths, what was left out and why, on screen and as a picture."""
+"""What the preparation of a stage's data found: counts, lengths, and what was left out and why."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,47 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from xreasoner.data.report import Report
-
+QUANTILES = (0, 5, 25, 50, 75, 95, 99, 100)
 BARS = 16
 BAR_WIDTH = 40
 COLUMNS = 60
 """Bars of the picture, at most."""
 
 
-def print_report(stage: str, report: Report, tokens: Sequence[int], console: Console) -> None:
+@dataclass(frozen=True)
+class PreparationReport:
+    """Of the preparation of one stage's data."""
+
+    rows: int
+    kept: int
+    left_out: dict[str, int]
+    """By reason, the most frequent first."""
+    sources: dict[str, int]
+    """Kept problems by source."""
+    quantiles: dict[str, int]
+    """Of the lengths in tokens, by percentage."""
+    tokens: int
+    with_thought: int
+    benchmarks: dict[str, int] = field(default_factory=dict)
+    """What was left out because a benchmark asks it, by benchmark."""
+    boilerplate: int = 0
+    """Stretches of 13 words that many test questions share, and that were not held against a problem."""
+    estimated: int = 0
+    """Rows far from any limit, whose tokens were not counted but estimated from their characters."""
+    seconds: float = 0.0
+
+
+def quantiles(values: Sequence[int]) -> dict[str, int]:
+    ordered = sorted(values)
+    if not ordered:
+        return {}
+    return {f"{q}%": ordered[round(q / 100 * (len(ordered) - 1))] for q in QUANTILES}
+
+
+# --- on screen and as a picture -------------------------------------------------------------------------
+
+
+def print_report(stage: str, report: PreparationReport, tokens: Sequence[int], console: Console) -> None:
     speed = report.rows / max(report.seconds, 0.001)
     console.print(
         f"{stage}: {report.kept:,} of {report.rows:,} rows kept, {report.tokens:,} tokens, "
@@ -44,7 +77,7 @@ def _counts(title: str, counts: dict[str, int]) -> Table:
     return table
 
 
-def _lengths(report: Report) -> Table:
+def _lengths(report: PreparationReport) -> Table:
     table = Table("tokens", *report.quantiles, box=None)
     table.add_row("quantile", *(f"{count:,}" for count in report.quantiles.values()))
     return table
@@ -69,7 +102,7 @@ def histogram(tokens: Sequence[int], most: int) -> tuple[list[int], list[int]]:
     return [shortest + i * width for i in range(len(counts))], counts
 
 
-def draw_histogram(stage: str, report: Report, tokens: Sequence[int], path: Path) -> None:
+def draw_histogram(stage: str, report: PreparationReport, tokens: Sequence[int], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -94,7 +127,7 @@ def draw_histogram(stage: str, report: Report, tokens: Sequence[int], path: Path
     pyplot.close(figure)
 
 
-def _draw_left_out(panel: Any, report: Report) -> None:
+def _draw_left_out(panel: Any, report: PreparationReport) -> None:
     reasons = list(reversed(report.left_out.items()))
     drawn = panel.barh([name for name, _ in reasons], [count for _, count in reasons], color="#b5563c")
     panel.bar_label(drawn, fmt="{:,.0f}", padding=3)

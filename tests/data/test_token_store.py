@@ -12,7 +12,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from xreasoner.chat.template import training_example
-from xreasoner.data.tokens import SPANS, TokenStore, token_store
+from xreasoner.data.token_store import SPANS, TokenStore, token_store
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.records import Problem
 
@@ -78,8 +78,8 @@ def test_it_is_used_again_only_for_the_same_examples(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.data.test_tokens import PROBLEMS, build_tokenizer
-from xreasoner.data.tokens import token_store
+from tests.data.test_token_store import PROBLEMS, build_tokenizer
+from xreasoner.data.token_store import token_store
 
 class Killing(list):
     def __iter__(self):
@@ -90,7 +90,7 @@ class Killing(list):
 
 armed = []
 problems = Killing(PROBLEMS)
-from xreasoner.data import tokens
+from xreasoner.data import token_store as tokens
 write = tokens._write
 tokens._write = lambda *args: (armed.append(1), write(*args))
 token_store(problems, "think", build_tokenizer(), Path(sys.argv[1]), print)

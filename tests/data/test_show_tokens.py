@@ -1,5 +1,5 @@
 from xreasoner.chat.template import training_example
-from xreasoner.data.show import PROMPT_STYLE, colour
+from xreasoner.data.show_tokens import PROMPT_STYLE, colour
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.records import Problem
 

@@ -1,19 +1,19 @@
-"""The outlook of a recipe as tables and plain sentences."""
+"""The estimate of a recipe as tables and plain sentences."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from xreasoner.estimate.estimate import Outlook
+from xreasoner.estimate.estimate import StageEstimate
 from xreasoner.estimate.gpus import Gpus
 from xreasoner.estimate.memory import Memory
-from xreasoner.estimate.shapes import Shape
+from xreasoner.estimate.model_shape import Shape
 from xreasoner.estimate.time import GENERATING_EFFICIENCY, LONG_TAIL, TRAINING_EFFICIENCY
 
 
-def print_outlooks(
-    title: str, shape: Shape, gpus: Gpus, outlooks: Sequence[Outlook], console: Console
+def print_estimates(
+    title: str, shape: Shape, gpus: Gpus, estimates: Sequence[StageEstimate], console: Console
 ) -> None:
     console.print(
         f"{title}: {shape.parameters / 1e9:.2f} billion weights learn text, on {gpus}",
@@ -21,12 +21,12 @@ def print_outlooks(
         highlight=False,
         soft_wrap=True,
     )
-    console.print(memory_table(outlooks, gpus))
-    console.print(cost_table(outlooks))
-    for outlook in outlooks:
-        if not outlook.fits(gpus):
-            console.print(f"{outlook.stage} does not fit. What to change, each on top of the one before:")
-        for line in outlook.advice:
+    console.print(memory_table(estimates, gpus))
+    console.print(compute_table(estimates))
+    for estimate in estimates:
+        if not estimate.fits(gpus):
+            console.print(f"{estimate.stage} does not fit. What to change, each on top of the one before:")
+        for line in estimate.advice:
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         "~ is typical of the corpus: these data are not prepared yet. "
@@ -39,42 +39,42 @@ def print_outlooks(
     )
 
 
-def memory_table(outlooks: Sequence[Outlook], gpus: Gpus) -> Table:
-    phases = [(outlook.stage, phase.name, phase.memory) for outlook in outlooks for phase in outlook.phases]
+def memory_table(estimates: Sequence[StageEstimate], gpus: Gpus) -> Table:
+    peaks = [(estimate.stage, peak.name, peak.memory) for estimate in estimates for peak in estimate.peaks]
     table = Table("GB on each GPU", box=None)
-    for stage, name, _ in phases:
+    for stage, name, _ in peaks:
         table.add_column(f"{stage}\n{name}", justify="right")
     for part in Memory().parts():
-        sizes = [memory.parts()[part] for _, _, memory in phases]
+        sizes = [memory.parts()[part] for _, _, memory in peaks]
         table.add_row(part, *(f"{size / 1e9:,.1f}" if size else "" for size in sizes))
-    totals = [memory.total for _, _, memory in phases]
+    totals = [memory.total for _, _, memory in peaks]
     table.add_row("total", *(f"{total / 1e9:,.1f}" for total in totals), style="bold")
     over = f"over {gpus.memory / 1e9:.0f}"
     table.add_row("", *("fits" if total <= gpus.memory else over for total in totals))
     return table
 
 
-def cost_table(outlooks: Sequence[Outlook]) -> Table:
+def compute_table(estimates: Sequence[StageEstimate]) -> Table:
     table = Table("stage", box=None)
     for name in ("GPUs", "problems", "tokens each", "steps", "M trained", "M generated", "FLOPs", "hours"):
         table.add_column(name, justify="right")
-    for outlook in outlooks:
-        cost, amount = outlook.cost, outlook.amount
-        if amount is None:
+    for estimate in estimates:
+        compute, data_size = estimate.compute, estimate.data_size
+        if data_size is None:
             continue
-        if cost is None:
-            table.add_row(outlook.stage, str(outlook.gpus), *("?" * 7))
+        if compute is None:
+            table.add_row(estimate.stage, str(estimate.gpus), *("?" * 7))
             continue
-        about = "" if amount.is_measured else "~"
+        about = "" if data_size.is_measured else "~"
         table.add_row(
-            outlook.stage,
-            str(outlook.gpus),
-            f"{about}{amount.problems:,}",
-            f"{about}{amount.mean_tokens:,.0f}",
-            f"{cost.steps:,}",
-            f"{cost.trained_tokens / 1e6:,.0f}",
-            f"{cost.generated_tokens / 1e6:,.0f}" if cost.generated_tokens else "",
-            f"{cost.flops:.1e}",
-            f"{cost.hours:,.1f}",
+            estimate.stage,
+            str(estimate.gpus),
+            f"{about}{data_size.problems:,}",
+            f"{about}{data_size.mean_tokens:,.0f}",
+            f"{compute.steps:,}",
+            f"{compute.trained_tokens / 1e6:,.0f}",
+            f"{compute.generated_tokens / 1e6:,.0f}" if compute.generated_tokens else "",
+            f"{compute.flops:.1e}",
+            f"{compute.hours:,.1f}",
         )
     return table

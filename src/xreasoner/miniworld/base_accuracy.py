@@ -32,7 +32,7 @@ def probes(count: int) -> dict[str, tuple[list[Problem], str | None]]:
     return found
 
 
-def measure(checkpoint: Path, count: int, say: Callable[[str], None]) -> dict[str, float]:
+def base_accuracies(checkpoint: Path, count: int, say: Callable[[str], None]) -> dict[str, float]:
     """Accuracy of each probe, greedy."""
     engine, accuracies = TorchEngine(load(checkpoint)), dict[str, float]()
     with Grader() as grader:

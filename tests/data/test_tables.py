@@ -12,10 +12,11 @@ import pyarrow.parquet
 import pytest
 from tests.data import true_schemas as schemas
 
-from xreasoner.data.candidates import Candidate, LeftOut
+from xreasoner.data.candidates import Candidate
 from xreasoner.data.corpora.read import candidate_of, read_corpus
-from xreasoner.data.reading import _hub_rows, read_rows, table_files
-from xreasoner.recipe.data import (
+from xreasoner.data.left_out import LeftOut
+from xreasoner.data.tables import _hub_rows, read_rows, table_files
+from xreasoner.recipe.training_data import (
     CorpusData,
     Gsm8kData,
     MedqaData,
@@ -98,7 +99,7 @@ def test_ugly_rows_cost_themselves_alone_in_every_form(name: str, tmp_path: Path
 
 
 def test_a_field_that_is_too_long_for_csv_costs_its_row(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("xreasoner.data.reading.LONGEST_ROW", 1000)
+    monkeypatch.setattr("xreasoner.data.tables.LONGEST_ROW", 1000)
     (tmp_path / "t.csv").write_text(f"question,answer\na?,1\n{'x' * 2000},2\nb?,3\n")
     rows = list(read_rows(str(tmp_path / "t.csv"), None, "train"))
     assert [bool(row.trouble) for row in rows] == [False, True, False]

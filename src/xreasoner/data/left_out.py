@@ -1,0 +1,34 @@
+"""Rows that are not trained on: one line each in `left_out.jsonl`, and their number by reason."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    position: str
+    reason: str
+    """One of a few, to count by."""
+    detail: str = ""
+    id: str = ""
+    is_bad: bool = False
+    """The row itself is broken; what filters leave out is not."""
+
+
+class LeftOutFile:
+    """`left_out.jsonl`: position, reason, detail, one line each; and their counts."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[str] = path.open("w", encoding="utf-8")
+        self.counts: Counter[str] = Counter()
+
+    def add(self, one: LeftOut) -> None:
+        self.counts[one.reason] += 1
+        fields = {"position": one.position, "id": one.id, "reason": one.reason, "detail": one.detail}
+        self._file.write(json.dumps(fields, ensure_ascii=True) + "\n")
+
+    def close(self) -> None:
+        self._file.close()

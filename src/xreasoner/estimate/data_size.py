@@ -1,0 +1,46 @@
+"""How much data each stage has: counted where it is prepared, else typical of its corpora."""
+
+from dataclasses import dataclass
+
+from xreasoner.data.prepare import read_report
+from xreasoner.recipe.schema import Recipe, Stage
+from xreasoner.recipe.training_data import Corpus
+
+TYPICAL: dict[str, tuple[int, float]] = {
+    "openthoughts": (113_957, 6_000),
+    "orz-math": (56_878, 120),
+    "medqa": (10_178, 260),
+    "gsm8k": (7_473, 200),
+}
+"""Problems of a corpus and the mean tokens of one, for a plan made before the data are there."""
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """How much data a stage has."""
+
+    problems: int
+    mean_tokens: float
+    is_measured: bool
+    """Counted in prepared data, not taken from what the corpus is known for."""
+
+
+def typical_data_size(stage: Stage) -> DataSize:
+    """Of entries whose size nobody told us, and of the user's own, as little as can be assumed: nothing."""
+    problems, tokens = 0, 0.0
+    for entry in stage.data:
+        count, mean = TYPICAL.get(entry.source, (getattr(entry, "count", 0), 100.0))
+        if isinstance(entry, Corpus) and entry.limit is not None:
+            count = min(count or entry.limit, entry.limit)
+        problems, tokens = problems + count, tokens + count * min(mean, stage.max_length)
+    return DataSize(problems, tokens / max(1, problems), is_measured=False)
+
+
+def known_data_sizes(recipe: Recipe) -> dict[str, DataSize]:
+    """Of stages whose data were prepared, for `run` or `data stats`."""
+    folders = {name: recipe.run_dir / "data" / name for name in recipe.stages}
+    reports = {name: read_report(f) for name, f in folders.items() if (f / "report.json").is_file()}
+    return {
+        name: DataSize(report.kept, report.tokens / max(1, report.kept), is_measured=True)
+        for name, report in reports.items()
+    }
