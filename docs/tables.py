@@ -1,6 +1,6 @@
-"""Prints what finished runs found, as a table in Markdown: `python docs/tables.py runs/quickstart [RUN...]`.
+"""Prints the results of finished runs as a Markdown table: `python docs/tables.py runs/quickstart [RUN...]`.
 
-Each cell has the accuracy of every run, in %, in the order they are named: runs that differ in their seed.
+The runs differ in their seed. Each cell has the accuracy of every run, in %, in the order given.
 """
 
 import json
@@ -29,7 +29,7 @@ def stages_of(runs: list[dict]) -> list[str]:
 
 
 def mean(rows: list[dict], key: str) -> float | None:
-    """Over all items of the rows together."""
+    """The mean over all items of these rows."""
     count = sum(row["n"] for row in rows)
     return sum(row[key] * row["n"] for row in rows) / count if count else None
 
@@ -42,7 +42,7 @@ def line(
     title: str, runs: list[dict], picked: dict[str, str], subset: str = "all",
     key: str = "accuracy", show: Callable[[float | None], str] = percent,
 ) -> str:  # fmt: skip
-    """A row of the table: for every stage one figure a run, over the results that have what is picked."""
+    """A row of the table: one figure per stage and run, over the results that match `picked`."""
     cells = []
     for stage in stages_of(runs):
         found = [
@@ -66,10 +66,18 @@ def table(runs: list[dict]) -> Iterator[str]:
 
 
 def thinking(runs: list[dict]) -> Iterator[str]:
-    """How long the general many-step thoughts on images are, and how many had to be closed by force."""
+    """The length of general many-step thoughts on images, and the share that ended in a forced exit."""
     picked = {"role": "skill", "modality": "image", "domain": "general"}
-    yield line("tokens of thought", runs, picked, key="mean_think_tokens", show=lambda mean: f"{mean:.0f}")
-    yield line("closed by force, %", runs, picked, key="forced", show=lambda share: f"{100 * share:.1f}")
+    yield line(
+        "thinking tokens, general images",
+        runs,
+        picked,
+        key="mean_think_tokens",
+        show=lambda mean: f"{mean:.0f}",
+    )
+    yield line(
+        "forced exits, %, general images", runs, picked, key="forced", show=lambda share: f"{100 * share:.1f}"
+    )
 
 
 if __name__ == "__main__":
