@@ -1,4 +1,4 @@
-"""Cases that run in a process of their own, so that the peak of its memory is theirs alone."""
+"""Runs each case in its own process, so that the peak memory measured is the case's own."""
 
 import json
 import resource
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def run_apart(script: str, *arguments: str) -> dict[str, Any]:
-    """What the case printed last."""
+    """The last line that the case printed."""
     command = [sys.executable, script, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -20,7 +20,7 @@ def run_apart(script: str, *arguments: str) -> dict[str, Any]:
 
 
 def print_measured(rows: int, work: Callable[[], int]) -> None:
-    """The last line of a case; `work` returns how many rows it kept."""
+    """Prints the last line of a case; `work` returns how many rows it kept."""
     worked, began = processor_seconds(), time.monotonic()
     kept = work()
     measured = {
@@ -34,7 +34,7 @@ def print_measured(rows: int, work: Callable[[], int]) -> None:
 
 
 def record_growth(title: str, script: str, rows: int, *arguments: str) -> None:
-    """The case with an eighth of the rows, which shows whether memory grows with them, and with all."""
+    """The case with an eighth of the rows and with all, to see whether memory grows with them."""
     from side_by_side import alone, entry, record
 
     eighth, whole = (
@@ -51,12 +51,12 @@ def record_growth(title: str, script: str, rows: int, *arguments: str) -> None:
 
 
 def processor_seconds() -> float:
-    """Of this process and of those it waited for, such as graders."""
+    """Of this process and of the children it waited for, such as graders."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def peak_mib() -> float:
-    """Of this program alone: what `getrusage` says begins with the peak of the process that started it."""
+    """Of this program alone: `getrusage` starts from the peak of the parent process."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
     return int(line.split()[1]) / 1024

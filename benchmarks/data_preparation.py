@@ -1,6 +1,6 @@
-"""Rows a second and peak memory of each filter, on a synthetic corpus of true size and length.
+"""Rows per second and peak memory of each filter, on a synthetic corpus of realistic size and length.
 
-python benchmarks/data_preparation.py measure /tmp/corpus --rows 113957     # writes the corpus first, 1.4 GB
+python benchmarks/data_preparation.py measure CORPUS --rows 113957     # writes the corpus first, 1.4 GB
 python benchmarks/data_preparation.py training-memory
 """
 
@@ -113,9 +113,19 @@ def training_memory(rows: int, steps_read: int = 60) -> None:
     title = f"SFT, {rows:,} chains of {ends_N[-1] / 1e6:,.0f} M tokens"
     record(
         [
-            alone(f"{title}: memory of lengths and of the plan of 4 epochs", planned - before, "MiB", "flat"),
-            alone(f"{title}: added by reading {read / 1e6:.0f} M of them", peak_mib() - planned, "MiB", "0"),
-            alone(f"{title}: read", read / seconds, "tokens/CPU second", ""),
+            alone(
+                f"{title}: memory of the lengths and of the schedule of 4 epochs",
+                planned - before,
+                "MiB",
+                "flat",
+            ),
+            alone(
+                f"{title}: memory added by reading {read / 1e6:.0f} M of them",
+                peak_mib() - planned,
+                "MiB",
+                "0",
+            ),
+            alone(f"{title}: reading", read / seconds, "tokens/CPU second", ""),
         ]
     )
 

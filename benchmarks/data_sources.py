@@ -1,6 +1,6 @@
-"""Rows a second and peak memory of reading each source, on synthetic corpora in their true schemas.
+"""Rows per second and peak memory of reading each source, on synthetic corpora in their true schemas.
 
-python benchmarks/data_sources.py measure /tmp/sources --rows 113957     # writes what is not there, 9 GB
+python benchmarks/data_sources.py measure CORPORA --rows 113957     # writes missing corpora first, 9 GB
 """
 
 import argparse
@@ -25,7 +25,7 @@ def measure(folder: Path, rows: int, only: list[str]) -> None:
 
 def case(folder: Path, name: str, rows: int) -> None:
     form = FORMS[name]
-    # An own table is named as a file, a corpus as the folder that a copy of its hub repository is.
+    # A table is given as a file, a corpus as a copy of its hub repository.
     path = folder / name / (form.file if form.entry["source"] == "table" else "")
     entry: CorpusData = TypeAdapter(CorpusData).validate_python(form.entry | {"path": str(path)})
     print_measured(rows, lambda: sum(1 for _ in islice(read_corpus(entry), rows)))

@@ -1,4 +1,4 @@
-"""Decontamination: the share of planted copies that is found, by manner, and what is found in other text.
+"""Decontamination: the share of planted copies that is found, by kind of change, and false positives.
 
 python benchmarks/decontamination.py
 """
@@ -38,7 +38,7 @@ MANNERS: dict[str, tuple[str, Callable[[str, Writer], str]]] = {
         lambda text, writer: f"{writer.fresh(100)} {text} {writer.fresh(100)}",
     ),
 }
-"""What is done to a question, and what the copy should be called."""
+"""How a question is changed, and which kind of match should find it."""
 
 
 def problem(question: str, thought: str = "") -> Problem:
@@ -46,7 +46,7 @@ def problem(question: str, thought: str = "") -> Problem:
 
 
 def found(asked: list[str], index: Contamination, planted: int) -> list[dict[str, object]]:
-    """Only what is called by its name and traced to its own question counts."""
+    """A copy counts as found if the kind of match and the original question are both right."""
     entries, other = [], Writer(4)
     for manner, (kind, change) in MANNERS.items():
         kinds: Counter[str] = Counter()
@@ -60,7 +60,7 @@ def found(asked: list[str], index: Contamination, planted: int) -> list[dict[str
 
 
 def disjoint(index: Contamination, chains: int) -> list[dict[str, object]]:
-    """Chains of the same words in another order; making their text is not timed."""
+    """Chains of the same words in another order; generating them is not timed."""
     other, wrong, seconds = Writer(5), 0, 0.0
     for _ in range(chains):
         chain = problem(other.fresh(45), other(int(MEAN_TOKENS * CHARACTERS_A_TOKEN)))
@@ -68,7 +68,7 @@ def disjoint(index: Contamination, chains: int) -> list[dict[str, object]]:
         wrong += index.find(chain) is not None
         seconds += time.process_time() - began
     return [
-        alone(f"decontamination: found wrongly in {chains:,} disjoint chains", wrong, "chains", "0"),
+        alone(f"decontamination: false positives in {chains:,} disjoint chains", wrong, "chains", "0"),
         alone(
             f"decontamination: chains of {MEAN_TOKENS:,} tokens against {QUESTIONS:,} questions",
             chains / seconds,
@@ -80,7 +80,7 @@ def disjoint(index: Contamination, chains: int) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--planted", type=int, default=1000, help="copies in each manner")
+    parser.add_argument("--planted", type=int, default=1000, help="copies per kind of change")
     parser.add_argument("--disjoint", type=int, default=20_000, help="chains that share no question")
     given = parser.parse_args()
     writer = Writer(3)

@@ -1,8 +1,8 @@
-"""What an evaluation costs beside the model: our runner against inspect_ai, an engine that answers at once.
+"""The cost of an evaluation besides the model: our runner against inspect_ai, with an instant engine.
 
-Both ask the same 1,000 questions of four options, get the same reply (in the form each of them reads), grade
-it, keep every sample on the disk and compute the accuracy. inspect_ai runs in an environment of its own; each
-side is timed inside its process, without imports, with the settings that serve it best.
+Both ask the same 1,000 questions with four options, get the same reply (in the format each expects), grade
+it, write every sample to disk and compute the accuracy. inspect_ai runs in its own environment. Each side is
+timed inside its process, without imports, with its best settings.
 
 Run: python benchmarks/eval_overhead.py --inspect-python /path/to/venv/bin/python [--items 1000] [--rounds 5]
 """
@@ -34,7 +34,7 @@ def make_items(count: int) -> list[dict[str, object]]:
 
 
 class Answers:
-    """An engine that costs nothing: every thought of 200 words ends in the first option."""
+    """An instant engine: 200 words of thought, then the first option."""
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
         text = f"<think>{'so ' * 200}</think><answer>A</answer>"

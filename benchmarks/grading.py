@@ -1,4 +1,4 @@
-"""Answers graded a second: ours with one and two workers, against Math-Verify called directly in one process.
+"""Answers graded per second: ours with one and two workers, against Math-Verify in the calling process.
 
 Run: python benchmarks/grading.py [--pairs 2000] [--rounds 5]
 """

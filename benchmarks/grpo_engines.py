@@ -1,13 +1,13 @@
-"""GRPO with the rollouts of two engines, from one checkpoint: does vLLM teach what the torch engine teaches?
+"""GRPO with rollouts of the torch engine and of vLLM, from one checkpoint: do both learn the same?
 
     make test-vllm   # makes the environment
     xreasoner run recipes/quickstart.yaml rl=null med-sft=null med-rl=null
     OMP_NUM_THREADS=1 PYTHONPATH=tests/vllm/site .venv-vllm/bin/python benchmarks/grpo_engines.py \\
         runs/quickstart/stages/1-sft/model [--seeds 0 1 2] [--steps 30]
 
-The stage is the quickstart's; both engines get the same problems in the same order, and draw other answers,
-so two runs of one seed differ as two seeds do. Held-out problems are answered greedily, by the torch engine
-for both. Seconds are the processor's.
+The stage is the quickstart's. Both engines get the same problems in the same order but sample different
+answers, so two runs with one seed differ as two seeds do. The torch engine answers the held-out problems for
+both, greedily. Seconds are CPU time.
 """
 
 import argparse
@@ -47,12 +47,12 @@ class Outcome:
     mismatch: float
     """The largest of any step."""
     seconds: float
-    """Of rollouts, a step."""
+    """Of rollouts, per step."""
 
     def __str__(self) -> str:
         return (
             f"reward {self.first:.3f} -> {self.last:.3f}, held-out accuracy {self.held_out:.3f}, "
-            f"mismatch at most {self.mismatch:.1e}, {self.seconds:.1f} CPU s of rollouts a step"
+            f"mismatch at most {self.mismatch:.1e}, {self.seconds:.1f} CPU s of rollouts per step"
         )
 
 
@@ -109,7 +109,7 @@ def main() -> None:
             print(f"seed {seed}, {engine}: {found[-1]}", flush=True)
     ours, theirs = outcomes["torch"], outcomes["vllm"]
     peer = f"{vllm_version()} for the rollouts"
-    title = f"GRPO by whose rollouts, {options.steps} steps"
+    title = f"GRPO with our rollouts or vLLM's, {options.steps} steps"
     columns = {
         f"{title}, reward of the last {LAST}": ([o.last for o in ours], [o.last for o in theirs]),
         f"{title}, held-out accuracy": ([o.held_out for o in ours], [o.held_out for o in theirs]),

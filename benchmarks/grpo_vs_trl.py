@@ -1,13 +1,14 @@
-"""GRPO, seconds a step: ours against TRL's GRPOTrainer on the same model, prompts, samples and precision.
+"""GRPO, seconds per step: ours against TRL's GRPOTrainer on the same model, prompts, samples and precision.
 
     pip install -e '.[bench]'
     python benchmarks/grpo_vs_trl.py [--rounds 5] [--cap 1024] [--prompts 16] [--samples 8] [--clock wall]
 
-A random model ends its answer with the same small probability at every token, about one in 177: lengths have
-an honest long tail, cut at `--cap`, and are the same for both in distribution (both means are printed). The
-reward is a coin that the text decides, right for 13%, so that about a third of the groups of eight have no
-spread. The learning rate is too small to change any of this. TRL gets float32, no gradient checkpointing, and
-the best of the micro-batch sizes given; ours is measured with and without skipping groups without spread.
+A random model ends its answer with the same small probability at every token, about one in 177: lengths
+have a long tail, cut at `--cap`, and follow the same distribution for both (both means are printed). The
+reward is a hash of the text, correct for 13%, so that in about a third of the groups of eight all rewards
+are equal. The learning rate is too small to change any of this. TRL gets float32, no gradient
+checkpointing, and the best of the given micro-batch sizes; ours is measured with and without skipping those
+groups.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def is_right(text: str) -> bool:
 
 
 class CoinGrader:
-    """Stands in for the grader: what both sides pay for is generating and learning."""
+    """In place of the grader, so that both sides are timed on generating and learning only."""
 
     def __enter__(self) -> "CoinGrader":
         return self
@@ -169,7 +170,9 @@ def main() -> None:
     peer = f"trl {version('trl')}"
     name = f"GRPO step, answers of at most {options.cap} tokens"
     computed = entry(name, computing, best, peer, unit, "3x", higher_is_better=False)
-    skipped = entry(f"{name}, silent groups skipped", skipping, best, peer, unit, "", higher_is_better=False)
+    skipped = entry(
+        f"{name}, zero-advantage groups skipped", skipping, best, peer, unit, "", higher_is_better=False
+    )
     record([computed, skipped])
 
 

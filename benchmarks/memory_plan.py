@@ -1,4 +1,4 @@
-"""The memory formulas of `xreasoner plan` against the measured peak of a real training step on the CPU.
+"""The memory formulas of `xreasoner estimate` against the measured peak of a real training step on the CPU.
 
 python benchmarks/memory_plan.py
 """
@@ -37,9 +37,8 @@ class Case:
 
     def __str__(self) -> str:
         extras = [", checkpointed" if self.checkpointing else "", f", LoRA {self.rank}" if self.rank else ""]
-        sizes = (
-            f"{self.layers} layers of {self.hidden}/{self.mlp}, {self.vocabulary} words, {self.tokens} tokens"
-        )
+        layers = f"{self.layers} layers of {self.hidden}/{self.mlp}"
+        sizes = f"{layers}, vocabulary {self.vocabulary}, {self.tokens} tokens"
         return sizes + "".join(extras)
 
 
@@ -55,8 +54,10 @@ CASES = (
 
 
 def peak(case: Case) -> tuple[float, float]:
-    """Bytes of the peak over what the process held before the model, and what the formulas say."""
-    train(Case(64, 128, 1, 500, 64, case.checkpointing, case.rank))  # libraries take their memory first
+    """Peak bytes above what the process held before the model, and what the formulas predict."""
+    train(
+        Case(64, 128, 1, 500, 64, case.checkpointing, case.rank)
+    )  # libraries allocate their own memory first
     before = current()
     shape, adapters = train(case)
     trained = memory.TrainingSetup(shape, compute=4, adapters=adapters, on_cpu=True)
@@ -65,7 +66,7 @@ def peak(case: Case) -> tuple[float, float]:
 
 
 def train(case: Case) -> tuple[Shape, int]:
-    """Two steps of two rows: moments are there from the second step on, gradients from the second row."""
+    """Two steps of two rows: the moments exist from the second step on, gradients from the second row on."""
     model = Qwen2ForCausalLM(config_of(case))
     adapters = adapted(model, case) if case.rank else 0
     if case.checkpointing:
@@ -122,12 +123,12 @@ def main() -> None:
         return
     entries = []
     for number, case in enumerate(CASES):
-        # glibc's heap keeps holes between tensors; pages of their own are given back when they are freed.
+        # glibc's heap keeps holes between tensors; with mmap each tensor returns its pages when freed.
         os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
         found = run_apart(__file__, "--case", str(number))
         off = 100 * (found["wanted"] / found["measured"] - 1)
         unit = f"% off the measured {found['measured']:,.0f} MiB"
-        entries.append(alone(f"plan: memory of a training step, {case}", off, unit, "within 15"))
+        entries.append(alone(f"estimate: memory of a training step, {case}", off, unit, "within 15"))
     record(entries)
 
 

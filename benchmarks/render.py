@@ -8,39 +8,44 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- made by benchmarks/render.py -->\n", "<!-- end -->\n"
 HEADLINES = {
-    "GRPO step, answers of at most 512 tokens": "a step of GRPO",
-    "GRPO, time to a reward of 0.9 on sums, from the quickstart's SFT": "GRPO until a reward is reached",
-    "SFT, long tail of lengths, against TRL packed": "SFT on chains with a long tail of lengths",
-    "Rollouts in groups": "rollouts, 8 samples a prompt",
-    "Rollouts, one a prompt": "rollouts, 1 sample a prompt",
-    "evaluation overhead, zero-cost engine": "what the evaluation itself costs",
-    "data, 113,957 chains: everything": "114k chains read, filtered, verified, decontaminated",
+    "GRPO step, answers of at most 512 tokens": "GRPO step",
+    "GRPO, time to a reward of 0.9 on sums, from the quickstart's SFT": "GRPO, time to reach a reward of 0.9",
+    "SFT, long-tailed lengths, against TRL packed": "SFT, long-tailed lengths",
+    "Rollouts, 8 samples per prompt": "rollouts, 8 samples per prompt",
+    "Rollouts, 1 sample per prompt": "rollouts, 1 sample per prompt",
+    "evaluation overhead, zero-cost engine": "evaluation overhead",
+    "data, 113,957 chains: everything": "preparing 114k chains: read, filter, verify, decontaminate",
 }
-"""What the README shows, and how it says it."""
-HEADER = """# Measured
+"""What the README shows, and the label it gives."""
+SECTIONS = {
+    "Training": ("SFT", "GRPO", "estimate"),
+    "Rollouts": ("Rollouts",),
+    "Evaluation and grading": ("evaluation", "grading"),
+    "Data": ("data", "decontamination"),
+}
+"""By the first word of an entry's name."""
+HEADER = """# Measurements
 
-Made from `results.json` by `python benchmarks/render.py`; the benchmarks write into that file. A ratio
-above 1 means that ours is better. Both sides ran alternately on the same machine, with the same model, data
-and precision, the peer with the settings that serve it best; the spread is that of the ratios of the rounds.
-
-| what | ours | peer | ratio | spread | aim | on | command |
-|---|---|---|---|---|---|---|---|
+Generated from `results.json` by `python benchmarks/render.py`; the benchmarks write that file. A ratio above 1
+means that ours is better. Both sides ran alternately on the same machine with the same model, data and
+precision, and the peer with its best settings. The spread is that of the ratios per round.
 """
+COLUMNS = "| what | ours | peer | ratio | spread | target |\n|---|---|---|---|---|---|\n"
+
+Entry = dict[str, Any]
 
 
-def row(entry: dict[str, Any]) -> str:
+def row(entry: Entry) -> str:
     cells = (
         entry["name"],
         f"{number(entry['ours'])} {entry['unit']}",
-        *(against(entry) if entry["peer"] is not None else ("none", "", "")),
+        *(against(entry) if entry["peer"] is not None else ("", "", "")),
         str(entry["aim"]),
-        f"{entry['device']}, {entry['date']}",
-        f"`{entry['command']}`",
     )
     return "| " + " | ".join(cells) + " |\n"
 
 
-def against(entry: dict[str, Any]) -> tuple[str, str, str]:
+def against(entry: Entry) -> tuple[str, str, str]:
     low, high = entry["spread"]
     peer = f"{number(entry['peer'])} ({entry['peer_version']})"
     return peer, f"**{entry['ratio']:.2f}**", f"{low:.2f} to {high:.2f}"
@@ -50,22 +55,35 @@ def number(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def render(entries: list[dict[str, Any]]) -> str:
-    return HEADER + "".join(row(entry) for entry in entries)
+def section_of(entry: Entry) -> str:
+    first = entry["name"].split()[0].rstrip(",:")
+    (section,) = [section for section, words in SECTIONS.items() if first in words]
+    return section
 
 
-def headlines(entries: list[dict[str, Any]]) -> str:
+def section(title: str, entries: list[Entry]) -> str:
+    commands = dict.fromkeys((entry["command"], entry["device"], entry["date"]) for entry in entries)
+    made_by = "".join(f"- `{command}` ({device}, {date})\n" for command, device, date in commands)
+    return f"\n## {title}\n\n{COLUMNS}{''.join(map(row, entries))}\nMeasured by\n\n{made_by}"
+
+
+def render(entries: list[Entry]) -> str:
+    sections = {title: [entry for entry in entries if section_of(entry) == title] for title in SECTIONS}
+    return HEADER + "".join(section(title, found) for title, found in sections.items() if found)
+
+
+def headlines(entries: list[Entry]) -> str:
     named = {entry["name"]: entry for entry in entries}
-    rows = [headline(said, named[name]) for name, said in HEADLINES.items()]
-    return "| | ours | theirs | times |\n|---|---|---|---|\n" + "".join(rows)
+    rows = [headline(label, named[name]) for name, label in HEADLINES.items()]
+    return "| | ours | peer | ratio |\n|---|---|---|---|\n" + "".join(rows)
 
 
-def headline(said: str, entry: dict[str, Any]) -> str:
+def headline(label: str, entry: Entry) -> str:
     peer, ratio, _ = against(entry) if entry["peer"] is not None else ("", "", "")
-    return f"| {said} | {number(entry['ours'])} {entry['unit']} | {peer} | {ratio} |\n"
+    return f"| {label} | {number(entry['ours'])} {entry['unit']} | {peer} | {ratio} |\n"
 
 
-def with_headlines(readme: str, entries: list[dict[str, Any]]) -> str:
+def with_headlines(readme: str, entries: list[Entry]) -> str:
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + headlines(entries) + END + after

@@ -1,12 +1,12 @@
-"""Rollouts, tokens a second: our engine against transformers' `generate` on the same model and prompts.
+"""Rollouts, tokens per second: our engine against transformers' `generate` on the same model and prompts.
 
     python benchmarks/rollout.py [--rounds 5] [--prompts 48] [--samples 8] [--threads 1]
 
-A random model ends its answer with the same small probability at every token, so that lengths have an honest
-long tail, cut at 256 tokens, and follow the same distribution for both (both means are printed). Tokens are
-those up to the end of turn: what `generate` computes beyond it, to keep its batch together, is its own cost.
-It gets prompts sorted by length, the best of several batch sizes, and no log-probabilities, which ours always
-yields. Two workloads: groups of samples as in reinforcement learning, one sample a prompt as in evaluation.
+A random model ends its answer with the same small probability at every token, so that lengths have a long
+tail, cut at 256 tokens, and follow the same distribution for both (both means are printed). Only tokens up to
+the end of turn count; `generate` also computes padding until its longest row ends. It gets prompts sorted by
+length, the best of several batch sizes, and no log-probabilities, which ours always returns. Two workloads:
+groups of samples, as in reinforcement learning, and one sample per prompt, as in evaluation.
 """
 
 import argparse
@@ -124,8 +124,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.rows)
         everything = options.prompts * options.samples
-        record([compare(bench, "Rollouts in groups", options.prompts, options.samples, options)])
-        record([compare(bench, "Rollouts, one a prompt", everything, 1, options)])
+        record([compare(bench, "Rollouts, 8 samples per prompt", options.prompts, options.samples, options)])
+        record([compare(bench, "Rollouts, 1 sample per prompt", everything, 1, options)])
     for name, lengths in bench.lengths.items():
         print(f"mean length, {name}: {statistics.fmean(lengths):.1f} tokens")
 

@@ -1,13 +1,13 @@
-"""Rollouts, tokens a second, by size of model: our torch engine, transformers' `generate`, vLLM on the CPU.
+"""Rollouts, tokens per second, by model size: our torch engine, transformers' `generate`, vLLM on the CPU.
 
     make test-vllm   # makes the environment
     OMP_NUM_THREADS=1 PYTHONPATH=tests/vllm/site .venv-vllm/bin/python benchmarks/rollout_vllm.py \\
         [--sizes 1M 3M 10M 30M 100M] [--rounds 3]
 
-All three in one process and in turn, on the same prompts, one thread each, with the long tail of rollout.py.
-vLLM is what `engine: vllm` starts on a CPU: without compilation, with its prefix cache. Where the ratio to it
-falls below 1 is the crossover that `engine: auto` goes by. The clock is the processor's by default: it counts
-all threads of the process and nothing that others do on the machine. The load shows how many cores were used.
+All three run in one process, in turn, on the same prompts, with one thread and the lengths of rollout.py.
+vLLM runs as `engine: vllm` starts it on a CPU: without compilation, with its prefix cache. `engine: auto`
+uses vLLM from the size on at which our ratio falls below 1. Seconds are CPU time by default: all threads of
+this process, and nothing of other processes. The number of cores in use is printed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from xreasoner.rollout.vllm_engine.engine import VllmEngine
 WORK = {"1M": (32, 8, 256), "3M": (32, 8, 256), "10M": (16, 8, 128), "30M": (8, 8, 128), "100M": (4, 8, 64)}
 """Prompts, samples each, and the longest answer."""
 AT_ONCE = (64, 256)
-"""Rows of a batch of `generate`, which goes on until its longest row ends; what served it best counts."""
+"""Batch sizes of `generate`, which runs until its longest row ends; the best one counts."""
 
 
 def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[str, object]]:
@@ -57,13 +57,21 @@ def compare(size: str, folder: Path, options: argparse.Namespace) -> list[dict[s
     unit = "tokens/CPU second" if options.clock == "cpu" else "tokens/s"
     generate_version = f"transformers {transformers.__version__} generate"
     return [
-        entry(f"Rollouts at {size}, generate", own, by_generate, generate_version, unit, "", True),
-        entry(f"Rollouts at {size}, vLLM", own, by_vllm, vllm_version(), unit, "", True),
+        entry(
+            f"Rollouts, {size} parameters, against generate",
+            own,
+            by_generate,
+            generate_version,
+            unit,
+            "",
+            True,
+        ),
+        entry(f"Rollouts, {size} parameters, against vLLM", own, by_vllm, vllm_version(), unit, "", True),
     ]
 
 
 def watched(run: Callable[[], float], loads: list[float]) -> Callable[[], float]:
-    """Notes the processor's seconds in one of the clock on the wall."""
+    """Notes the CPU seconds per wall-clock second."""
 
     def watching() -> float:
         wall, processor = time.perf_counter(), time.process_time()

@@ -1,11 +1,11 @@
-"""SFT, tokens a second: ours against TRL's SFTTrainer on the same model, sequences and precision.
+"""SFT, tokens per second: ours against TRL's SFTTrainer on the same model, sequences and precision.
 
     pip install -e '.[bench]'
     python benchmarks/sft_vs_trl.py [--rounds 5] [--sequences 400] [--threads 1] [--clock wall]
 
-One epoch over the same sequences each time, about 8192 tokens an optimizer step, only targets in the loss.
-Tokens that were padded do not count. TRL gets float32, no gradient checkpointing, the fused AdamW and each of
-its ways to deal with unequal lengths: padding, padding with sequences grouped by length, and packing.
+One epoch over the same sequences each time, about 8192 tokens per optimizer step, only targets in the loss.
+Padding does not count as tokens. TRL gets float32, no gradient checkpointing, the fused AdamW, and each of
+its ways to handle unequal lengths: padding, padding with sequences grouped by length, and packing.
 """
 
 import argparse
@@ -36,7 +36,7 @@ TOKENS_PER_STEP = 8192
 WORKLOADS: dict[str, Callable[[random.Random], int]] = {
     "uniform lengths": lambda rng: rng.randint(30, 110),
     # Chains distilled from reasoners: most are short, some are ten times longer.
-    "long tail of lengths": lambda rng: min(900, max(20, round(rng.lognormvariate(4.3, 0.8)))),
+    "long-tailed lengths": lambda rng: min(900, max(20, round(rng.lognormvariate(4.3, 0.8)))),
 }
 PADDED: dict[str, Any] = {"per_device_train_batch_size": 16}
 GROUPED: dict[str, Any] = {"per_device_train_batch_size": 16, "train_sampling_strategy": "group_by_length"}
@@ -44,7 +44,7 @@ PACKED: dict[str, Any] = {"per_device_train_batch_size": 1, "packing": True, "ma
 
 
 class Stopwatch(TrainerCallback):
-    """Seconds inside optimizer steps, data loading between them included."""
+    """Seconds in optimizer steps, including the data loading between them."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now

@@ -24,11 +24,11 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
-"""On a machine that others use too, the processor time of a single thread is the steadier measure."""
+"""On a shared machine the CPU time of a single thread is the steadier measure."""
 
 
 def measure_with(clock: str, stage: ModuleType) -> Callable[[], float]:
-    """The clock to read, also by the stage itself, which writes its seconds into metrics.jsonl."""
+    """Also sets the clock of the stage itself, which writes its seconds into metrics.jsonl."""
     stage.time = SimpleNamespace(monotonic=CLOCKS[clock])  # type: ignore[attr-defined]
     return CLOCKS[clock]
 
@@ -44,7 +44,7 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def write_model(folder: Path, size: str = "1M") -> PreTrainedTokenizerBase:
-    """A random Qwen2 in float32; the smallest is of the mini-world's size."""
+    """A random Qwen2 in float32; the smallest has the size of the mini-world's model."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     config = Qwen2Config(
@@ -61,7 +61,7 @@ def write_model(folder: Path, size: str = "1M") -> PreTrainedTokenizerBase:
 
 
 def written_problems(count: int, thought_words: Callable[[random.Random], int]) -> list[Problem]:
-    """Questions of 15 to 30 words with thoughts as long as asked; what they say is without meaning."""
+    """Meaningless questions of 15 to 30 words, with thoughts of the requested lengths."""
     rng = random.Random(0)
 
     def words(n: int) -> str:
@@ -76,7 +76,7 @@ def written_problems(count: int, thought_words: Callable[[random.Random], int]) 
 def alternate(
     ours: Callable[[], float], peers: Mapping[str, Callable[[], float]], rounds: int, unit: str
 ) -> tuple[list[float], dict[str, list[float]]]:
-    """Everyone once a round: what else the machine does falls on all alike. The first round is warm-up."""
+    """Each side runs once per round, so that other load affects all alike. The first round is warm-up."""
     own: list[float] = []
     others: dict[str, list[float]] = {name: [] for name in peers}
     for turn in range(rounds + 1):
@@ -96,7 +96,7 @@ def alternate(
 def entry(
     name: str, own: list[float], other: list[float], peer: str, unit: str, aim: str, higher_is_better: bool
 ) -> dict[str, object]:
-    """Medians, and the ratio of each round: what slowed a round slowed both."""
+    """Medians, and the spread of the ratios per round: what slows a round slows both sides."""
     ratios = sorted(a / b if higher_is_better else b / a for a, b in zip(own, other, strict=True))
     return alone(name, statistics.median(own), unit, aim) | {
         "peer": statistics.median(other),
@@ -107,7 +107,7 @@ def entry(
 
 
 def alone(name: str, measured: float, unit: str, aim: str) -> dict[str, object]:
-    """For what nobody else does: no peer, no ratio."""
+    """A measurement without a peer to compare with."""
     return {
         "name": name,
         "ours": measured,
@@ -124,7 +124,7 @@ def alone(name: str, measured: float, unit: str, aim: str) -> dict[str, object]:
 
 
 def record(entries: list[dict[str, object]]) -> None:
-    """Put the entries in results.json, in place of older ones of the same name."""
+    """Write the entries to results.json, replacing older ones of the same name."""
     before = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
     names = {one["name"] for one in entries}
     kept = [one for one in before if one["name"] not in names]

@@ -1,10 +1,10 @@
-"""Peak memory of detach and graft on a checkpoint that is larger than the memory they are allowed.
+"""Peak memory of detach and graft on a checkpoint larger than the memory they are allowed.
 
     python benchmarks/surgery_memory.py [--gigabytes 3] [--limit-mib 1024] [--folder DIR]
 
-Writes a random bfloat16 checkpoint of Qwen2.5-VL's form in shards of about 500 MB, then runs each step in
-a process of its own under a limit on its private memory (RLIMIT_DATA), and reads the process's peak
-resident memory (VmHWM). The peer is what one would do without surgery: load the model, save its tower.
+Writes a random bfloat16 checkpoint with Qwen2.5-VL's layout in shards of about 500 MB, then runs each step in
+its own process under a limit on private memory (RLIMIT_DATA), and reads the process's peak resident memory
+(VmHWM). The peer is the obvious alternative: load the model with transformers and save its language model.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def write_checkpoint(folder: Path, gigabytes: float) -> None:
 
 
 def write_float32(lm: Path, out: Path) -> None:
-    """The detached model as a trainer in float32 would save it, shard by shard."""
+    """The detached model as a float32 trainer would save it, shard by shard."""
     from safetensors.torch import load_file, save_file
 
     out.mkdir()

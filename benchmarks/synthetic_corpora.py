@@ -1,6 +1,6 @@
-"""Corpora without meaning, in the true form, size and length of the real ones.
+"""Meaningless corpora with the schema, size and lengths of the real ones.
 
-python benchmarks/synthetic_corpora.py openthoughts-metadata /tmp/corpus --rows 113957     # 1.4 GB
+python benchmarks/synthetic_corpora.py openthoughts-metadata CORPUS --rows 113957     # 1.4 GB
 """
 
 import argparse

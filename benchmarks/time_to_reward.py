@@ -4,10 +4,10 @@
     xreasoner run recipes/quickstart.yaml rl=null med-sft=null med-rl=null
     python benchmarks/time_to_reward.py runs/quickstart/stages/1-sft/model [--target 0.9] [--rounds 3]
 
-Both train on sums of 5 and 6 steps with the same samples a prompt, constant learning rate, optimizer and
-precision, are graded by the same grader, and stop when the mean reward of the last five steps reaches the
-target. What differs is the draw of problems and answers, so each round has its own seed. Steps are printed:
-both learn the same a step, what differs is the step.
+Both train on sums of 5 and 6 steps with the same number of samples per prompt, constant learning rate,
+optimizer, precision and grader, and stop when the mean reward of the last five steps reaches the target. Each
+round has its own seed for drawing problems and answers. The number of steps is printed: both need about the
+same, so the difference is the time per step.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from xreasoner.train import grpo
 from xreasoner.train.step_display import NoDisplay
 
 FAMILY, STEPS = "sums", (5, 6)
-"""Where reinforcement lifts the quickstart's SFT model far above what a batch scatters by."""
+"""A reward far enough above the quickstart's SFT model that batch noise does not reach it."""
 WINDOW = 5
 CAP = 128
 MOST_STEPS = 60
@@ -47,8 +47,8 @@ def reached(rewards: list[float], target: float) -> bool:
     return len(rewards) >= WINDOW and statistics.fmean(rewards[-WINDOW:]) >= target
 
 
-class Reached(Exception):  # noqa: N818 - it is no error
-    """Our loop has no early stop, so its progress display raises it."""
+class Reached(Exception):  # noqa: N818 - not an error
+    """Raised by the progress display, since our loop has no early stopping."""
 
 
 class Watch(NoDisplay):

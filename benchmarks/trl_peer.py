@@ -1,4 +1,4 @@
-"""The GRPOTrainer of TRL as the benchmarks ask it to train: on the CPU, in float32, one update a batch."""
+"""TRL's GRPOTrainer as the benchmarks configure it: on the CPU, in float32, one update per batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from xreasoner.records import Problem
 
 
 def grpo_config(folder: Path, answers: int, rows: int, **settings: Any) -> GRPOConfig:
-    """`answers` a step, learned from `rows` at a time; our defaults where TRL has others."""
+    """`answers` per step, trained in batches of `rows`; our defaults where TRL's differ."""
     return GRPOConfig(
         output_dir=str(folder),
         per_device_train_batch_size=rows,
@@ -36,6 +36,6 @@ def grpo_config(folder: Path, answers: int, rows: int, **settings: Any) -> GRPOC
 def prompt_texts(
     problems: Sequence[Problem], instruction: str | None, tokenizer: PreTrainedTokenizerBase
 ) -> list[str]:
-    """The very tokens that our trainer puts before an answer, as text."""
+    """The tokens that our trainer puts before an answer, as text."""
     prompts = [problem_prompt(problem, instruction) for problem in problems]
     return [tokenizer.decode(encode_prompt(prompt, tokenizer, None).ids) for prompt in prompts]

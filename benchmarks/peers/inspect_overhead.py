@@ -1,4 +1,4 @@
-"""The evaluation in inspect_ai, in its own environment: `python inspect_overhead.py ITEMS LOGS CLOCK`."""
+"""The evaluation in inspect_ai, run by its own Python: `python inspect_overhead.py ITEMS LOGS CLOCK`."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from inspect_ai.solver import multiple_choice
 
 
 def reply(text: str) -> ModelOutput:
-    """With its usage given, so that no time goes into counting tokens."""
+    """With the usage given, so that no time is spent counting tokens."""
     output = ModelOutput.from_content("mockllm/model", text)
     output.usage = ModelUsage(input_tokens=100, output_tokens=200, total_tokens=300)
     return output
@@ -30,7 +30,7 @@ def main(items_path: str, logs: str, clock: str) -> None:
     task = Task(dataset=MemoryDataset(samples), solver=multiple_choice(), scorer=choice())
     read = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
     began = read()
-    # As fast as it goes: no display, no live log, as many samples at once as there are.
+    # As fast as possible: no display, no live log, all samples at once.
     (log,) = eval(
         task,
         model=model,
