@@ -26,9 +26,9 @@ SECTIONS = {
 """By the first word of an entry's name."""
 HEADER = """# Measurements
 
-Generated from `results.json` by `python benchmarks/render.py`; the benchmarks write that file. A ratio above 1
-means that ours is better. Both sides ran alternately on the same machine with the same model, data and
-precision, and the peer with its best settings. The spread is that of the ratios per round.
+Generated from `results.json` by `python benchmarks/render.py`; the benchmarks write that file. A ratio
+above 1 means that ours is better. Both sides ran alternately on the same machine with the same model, data
+and precision, and the peer with its best settings. The spread is that of the ratios per round.
 """
 COLUMNS = "| what | ours | peer | ratio | spread | target |\n|---|---|---|---|---|---|\n"
 
