@@ -1,8 +1,11 @@
 """An engine that says what it is told to, and can be killed after so many answers."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from xreasoner.records import Picture, Problem, Prompt, Rollout, Sampling
+from xreasoner.evals.samples import Answers, KeptProblem, Sample
+from xreasoner.records import Picture, Problem, Prompt, Rollout, Sampling, Score
 
 PNG = b"\x89PNG fake"
 
@@ -54,3 +57,27 @@ def problem(number: int, picture: bool = False) -> Problem:
         kind="exact",
         tags={"family": "sums", "steps": 1 + number % 3},
     )
+
+
+def sample(number: int, correct: bool | None, view: str = "image", epoch: int = 0) -> Sample:
+    """An answer to item `number`."""
+    return Sample(
+        problem_id=f"p{number:03d}-{view}",
+        epoch=epoch,
+        asked="",
+        score=Score(correct, "1", ""),
+        forced=False,
+        stop="eos",
+        think_tokens=1,
+        text="",
+    )
+
+
+def answers(*samples: Sample, **changes: Any) -> Answers:
+    """These samples, and for each the problem it answers; `changes` are the same for all problems."""
+    return Answers({one.problem_id: kept(one.problem_id, **changes) for one in samples}, samples)
+
+
+def kept(problem_id: str, pictures: tuple[str, ...] = (), **changes: Any) -> KeptProblem:
+    asked = Problem(problem_id, ("?",), "1", "exact", item=problem_id.split("-")[0])
+    return KeptProblem(replace(asked, **changes), pictures)

@@ -1,9 +1,7 @@
 """Without the image, and what is left when that was enough; stages compared on the same items."""
 
-from dataclasses import replace
-
 import pytest
-from tests.evals.scripted import problem
+from tests.evals.scripted import answers, problem, sample
 
 from xreasoner.evals.comparisons import (
     blind,
@@ -13,16 +11,7 @@ from xreasoner.evals.comparisons import (
     text_solvable,
     without_image,
 )
-from xreasoner.evals.samples import Sample
 from xreasoner.evals.task import Benchmark
-
-
-def sample(number: int, correct: bool | None, view: str = "image") -> Sample:
-    item = f"p{number:03d}"
-    return Sample(
-        id=f"{item}-{view}", item=item, sample=0, asked="", question="?", choices=(), pictures=(), tags={},
-        gold="1", extracted="1", correct=correct, why="", forced=False, stop="eos", think_tokens=1, text="",
-    )  # fmt: skip
 
 
 def test_without_image_leaves_the_words_as_they_are() -> None:
@@ -43,25 +32,27 @@ def test_blind_keeps_every_item_and_marks_its_role() -> None:
 
 
 def test_items_solved_blind_are_dropped() -> None:
-    solvable = text_solvable([sample(1, True, "blind"), sample(2, False, "blind"), sample(3, None, "blind")])
+    blind_answers = answers(sample(1, True, "blind"), sample(2, False, "blind"), sample(3, None, "blind"))
+    solvable = text_solvable([blind_answers])
     assert solvable == {"p001"}
-    kept = image_needed([sample(1, True), sample(2, True), sample(3, False)], solvable)
-    assert [one.item for one in kept] == ["p002", "p003"]
+    needed = image_needed(answers(sample(1, True), sample(2, True), sample(3, False)), solvable)
+    assert [one.problem_id for one in needed.samples] == ["p002-image", "p003-image"]
+    assert list(needed.problems) == ["p002-image", "p003-image"]
 
 
 def test_a_change_is_about_items_both_were_asked_and_graded_on() -> None:
-    before = [sample(1, False), sample(2, False), sample(3, None), sample(4, True)]
-    after = [sample(2, True), sample(1, False), sample(3, True), sample(5, True)]
+    before = answers(sample(1, False), sample(2, False), sample(3, None), sample(4, True))
+    after = answers(sample(2, True), sample(1, False), sample(3, True), sample(5, True))
     change = change_between(before, after)
     assert change is not None
     assert (change.n, change.difference) == (2, 0.5)
-    assert change_between(before, [replace(after[0], id="other")]) is None
+    assert change_between(before, answers(sample(9, True))) is None
 
 
 def test_stages_are_compared_with_the_one_before_and_with_the_base() -> None:
-    wrong, right = [sample(1, False)], [sample(1, True)]
-    answers = {"base": wrong, "sft": right, "rl": right}
-    found = compare_stages("sums", answers, {"sft": "base", "rl": "sft"})
+    wrong, right = answers(sample(1, False)), answers(sample(1, True))
+    by_stage = {"base": wrong, "sft": right, "rl": right}
+    found = compare_stages("sums", by_stage, {"sft": "base", "rl": "sft"})
     assert [(one.before, one.after, one.change.difference) for one in found] == [
         ("base", "sft", 1.0),
         ("sft", "rl", 0.0),
@@ -71,7 +62,7 @@ def test_stages_are_compared_with_the_one_before_and_with_the_base() -> None:
 
 
 def test_a_branch_is_compared_with_what_it_was_made_from() -> None:
-    one = [sample(1, True)]
+    one = answers(sample(1, True))
     parents = {"sft": "base", "unevaluated": "sft", "rl": "unevaluated", "rl-only": "base"}
     found = compare_stages("sums", {"base": one, "sft": one, "rl": one, "rl-only": one}, parents)
     pairs = [(one.before, one.after) for one in found]

@@ -10,34 +10,39 @@ from tests.rollout.chat_server import Said, serving
 
 from xreasoner.evals.missing_answers import judge_run, judged
 from xreasoner.evals.regrade import regrade
-from xreasoner.evals.samples import Sample, read_samples, write_samples
+from xreasoner.evals.samples import (
+    Answers,
+    KeptProblem,
+    Sample,
+    problems_path,
+    read_samples,
+    write_problems,
+    write_samples,
+)
+from xreasoner.records import Problem, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.server_engine.engine import ApiEngine, Server
 
+NOT_FOUND = Score(False, None, "no answer in the reply")
 ROUNDABOUT = "First I looked.\nIt cannot be Yes.\nNor is anything missing, so there is one left."
 
 
-def sample(number: int, text: str, **changes: Any) -> Sample:
-    fresh = Sample(
-        id=f"p{number}",
-        item=f"p{number}",
-        sample=0,
-        asked="",
-        question="Is there a mass?",
-        choices=("Yes", "No"),
-        pictures=(),
-        tags={},
-        gold="B",
-        extracted=None,
-        correct=False,
-        why="no answer in the reply",
-        forced=False,
-        stop="eos",
-        think_tokens=0,
-        text=text,
-        kind="choice",
-    )
-    return replace(fresh, **changes)
+FILMS = Problem("", ("Is there a mass?",), "B", "choice", choices=("Yes", "No"))
+
+
+def sample(number: int, text: str, score: Score = NOT_FOUND) -> Sample:
+    return Sample(f"p{number}", 0, "", score, False, "eos", 0, text)
+
+
+def asked(*samples: Sample) -> Answers:
+    ids = [one.problem_id for one in samples]
+    return Answers({name: KeptProblem(replace(FILMS, id=name, item=name)) for name in ids}, samples)
+
+
+def write(path: Path, *samples: Sample) -> None:
+    path.parent.mkdir(parents=True)
+    write_samples(path, samples)
+    write_problems(problems_path(path), asked(*samples).problems.values())
 
 
 def says(body: dict[str, Any]) -> Said:
@@ -56,26 +61,25 @@ def says(body: dict[str, Any]) -> Said:
         ),
         (sample(2, "I do not know.\nReally not."), False, "no answer in the reply"),
         (
-            sample(3, "<think>one left", why="the thought is never closed"),
+            sample(3, "<think>one left", Score(False, None, "the thought is never closed")),
             False,
             "the thought is never closed",
         ),
-        (sample(4, "<answer>A</answer>one left", extracted="A", why="rules"), False, "rules"),
-        (sample(5, "one left", correct=None, why="the grader failed"), None, "the grader failed"),
+        (sample(4, "<answer>A</answer>one left", Score(False, "A", "rules")), False, "rules"),
+        (sample(5, "one left", Score(None, None, "the grader failed")), None, "the grader failed"),
     ],
     ids=["found", "none given", "nothing outside the thought", "the rules found one", "unscored"],
 )
 def test_only_missing_answers_are_looked_for(given: Sample, correct: bool | None, why: str) -> None:
     with serving(says) as server, Grader() as grader:
-        (after,) = judged([given], ApiEngine(Server(server.url, "small")), "small", grader)
-        assert len(server.asked) == (given.id in ("p1", "p2"))
-    assert (after.correct, after.why) == (correct, why)
+        (after,) = judged(asked(given), ApiEngine(Server(server.url, "small")), "small", grader).samples
+        assert len(server.asked) == (given.problem_id in ("p1", "p2"))
+    assert (after.score.correct, after.score.why) == (correct, why)
 
 
 def test_a_run_says_who_judged_it(tmp_path: Path) -> None:
     path = tmp_path / "evals" / "base" / "films.jsonl"
-    path.parent.mkdir(parents=True)
-    write_samples(path, [sample(1, ROUNDABOUT), sample(2, "<answer>B</answer>", extracted="B", correct=True)])
+    write(path, sample(1, ROUNDABOUT), sample(2, "<answer>B</answer>", Score(True, "B", "")))
     path.with_suffix(".json").write_text('{"benchmark": "films", "accuracy": 0.5}')
     with serving(says) as server, Grader() as grader:
         (done,) = judge_run(tmp_path, ApiEngine(Server(server.url, "small")), "small", grader)
@@ -87,13 +91,12 @@ def test_a_run_says_who_judged_it(tmp_path: Path) -> None:
         1.0,
         0,
     )
-    assert [one.correct for one in read_samples(path)] == [True, True]
+    assert [one.score.correct for one in read_samples(path)] == [True, True]
 
 
 def test_grading_again_undoes_it(tmp_path: Path) -> None:
     path = tmp_path / "evals" / "base" / "films.jsonl"
-    path.parent.mkdir(parents=True)
-    write_samples(path, [sample(1, ROUNDABOUT)])
+    write(path, sample(1, ROUNDABOUT))
     path.with_suffix(".json").write_text("{}")
     with serving(says) as server, Grader() as grader:
         list(judge_run(tmp_path, ApiEngine(Server(server.url, "small")), "small", grader))

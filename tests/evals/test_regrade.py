@@ -10,7 +10,8 @@ from tests.evals.test_runner import TEN, run, says
 
 from xreasoner.evals.regrade import regrade
 from xreasoner.evals.samples import read_samples, write_samples
-from xreasoner.evals.task import Benchmark, Broken
+from xreasoner.evals.task import Broken
+from xreasoner.records import Score
 from xreasoner.rewards.grade import Grader
 
 
@@ -28,21 +29,24 @@ def test_a_verdict_that_another_grader_gave_is_put_right_in_samples_and_summary(
     out = tmp_path / "evals" / "base"
     run(ScriptedEngine(says), out)
     samples = list(read_samples(out / "sums.jsonl"))
-    write_samples(out / "sums.jsonl", [replace(samples[0], correct=False, why="old"), *samples[1:]])
+    write_samples(out / "sums.jsonl", [replace(samples[0], score=Score(False, "1", "old")), *samples[1:]])
     summary = json.loads((out / "sums.json").read_text())
     (out / "sums.json").write_text(json.dumps({**summary, "accuracy": 0.6}))
     with Grader() as grader:
         (done,) = regrade(tmp_path, grader)
-    assert [(one.id, one.correct, other.correct) for one, other in done.changed] == [
+    assert [(one.problem_id, one.score.correct, other.score.correct) for one, other in done.changed] == [
         ("p000-text", False, True)
     ]
     assert list(read_samples(out / "sums.jsonl")) == samples
     assert json.loads((out / "sums.json").read_text()) == summary
 
 
-def test_answers_from_before_their_kind_was_kept_are_refused(tmp_path: Path) -> None:
+def test_answers_of_another_version_are_refused_in_one_line(tmp_path: Path) -> None:
     out = tmp_path / "evals" / "base"
-    run(ScriptedEngine(says), out, benchmark=Benchmark("sums", "text", "general", TEN.problems[:2]))
-    write_samples(out / "sums.jsonl", [replace(one, kind="") for one in read_samples(out / "sums.jsonl")])
-    with Grader() as grader, pytest.raises(ValueError, match="p000-text does not say how it is compared"):
+    run(ScriptedEngine(says), out)
+    (out / "sums.jsonl").write_text('{"id": "p000", "correct": true}\n')
+    with Grader() as grader, pytest.raises(ValueError, match=r"sums.jsonl was written by another version"):
+        list(regrade(tmp_path, grader))
+    (out / "problems" / "sums.jsonl").unlink()
+    with Grader() as grader, pytest.raises(ValueError, match=r"problems/sums.jsonl is missing"):
         list(regrade(tmp_path, grader))

@@ -9,7 +9,7 @@ from tests.evals.scripted import Killed, ScriptedEngine, problem
 
 from xreasoner.evals.display import Tally
 from xreasoner.evals.runner import answer, conclude, evaluate
-from xreasoner.evals.samples import read_samples
+from xreasoner.evals.samples import read_answers, read_samples
 from xreasoner.evals.summary import Result
 from xreasoner.evals.task import Benchmark, Broken, Shard, Task
 from xreasoner.records import Sampling
@@ -57,10 +57,12 @@ def test_the_result_counts_what_happened(tmp_path: Path) -> None:
 def test_lines_stand_in_the_order_of_the_benchmark_and_say_why(tmp_path: Path) -> None:
     run(ScriptedEngine(says), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "sums.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in lines] == [one.id for one in TEN.problems]
-    assert lines[7]["why"] == "the thought is never closed"
-    assert lines[3]["extracted"] == "0" and lines[3]["gold"] == "4" and lines[3]["forced"]
-    assert lines[0]["tags"] == {"family": "sums", "steps": 1}
+    assert [line["problem_id"] for line in lines] == [one.id for one in TEN.problems]
+    assert lines[7]["score"]["why"] == "the thought is never closed"
+    assert lines[3]["score"]["extracted"] == "0" and lines[3]["forced"]
+    problems = [json.loads(line) for line in (tmp_path / "problems/sums.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in problems] == [one.id for one in TEN.problems]
+    assert (problems[3]["answer"], problems[0]["tags"]) == ("4", {"family": "sums", "steps": 1})
 
 
 @pytest.mark.parametrize("killed_after", [0, 1, 4, 9])
@@ -74,14 +76,14 @@ def test_killed_and_resumed_equals_unbroken_byte_for_byte(tmp_path: Path, killed
     run(second, tmp_path / "broken")
     assert len(second.asked) == 10 - killed_after
     assert not set(first.asked[:killed_after]) & set(second.asked)
-    for name in ("sums.jsonl", "sums.json"):
+    for name in ("sums.jsonl", "sums.json", "problems/sums.jsonl"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
 
 
 def test_a_torn_last_line_is_cut_off_and_asked_again(tmp_path: Path) -> None:
     run(ScriptedEngine(says), tmp_path / "unbroken")
     whole = (tmp_path / "unbroken/sums.jsonl").read_bytes()
-    for cut in (1, 40, 300):
+    for cut in (1, 40, 200):
         out = tmp_path / f"torn{cut}"
         out.mkdir()
         (out / "sums.jsonl").write_bytes(whole[:-cut])
@@ -122,7 +124,7 @@ def test_several_samples_count_as_one_item(tmp_path: Path) -> None:
     assert (result.n, result.accuracy) == (10, 0.5)
     assert (result.low, result.high) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert len(resumed.asked) == 8
-    keys = [(sample.id, sample.sample) for sample in read_samples(tmp_path / "sums.jsonl")]
+    keys = [sample.key for sample in read_samples(tmp_path / "sums.jsonl")]
     assert keys == [(one.id, sample) for one in TEN.problems for sample in (0, 1)]
 
 
@@ -132,9 +134,9 @@ def test_each_picture_is_kept_once_for_all_stages(tmp_path: Path) -> None:
         run(ScriptedEngine(says), tmp_path / stage, benchmark=images)
     kept = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert len(kept) == 3 and all(name.endswith(".png") for name in kept)
-    samples = list(read_samples(tmp_path / "sft/sums-image.jsonl"))
-    assert sorted(sample.pictures[0] for sample in samples) == kept
-    assert samples[0].question == "<image> read it"
+    problems = list(read_answers(tmp_path / "sft/sums-image.jsonl").problems.values())
+    assert sorted(one.pictures[0] for one in problems) == kept
+    assert problems[0].question == "<image> read it"
 
 
 def test_an_engine_that_leaves_answers_out_is_reported(tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_what_cannot_be_asked_is_recorded_and_stops_nobody(tmp_path: Path) -> No
     assert result.accuracy == pytest.approx(6 / 9)
     assert result.broken == pytest.approx(2 / 11)
     samples = list(read_samples(tmp_path / "sums.jsonl"))
-    why = {sample.id: sample.why for sample in samples if sample.broken}
+    why = {sample.problem_id: sample.score.why for sample in samples if sample.broken}
     assert why == {"p002-text": "a picture cannot be read", "p999": "the image is missing"}
     again = Refusing(says)
     assert run(again, tmp_path, benchmark=with_gap) == result
@@ -209,6 +211,6 @@ def test_ranks_answer_their_share_and_one_of_them_concludes(tmp_path: Path) -> N
             answer(shared, again, grader, lambda _: None, Shard(rank, 2))
             assert again.asked == []
     conclude(shared)
-    for name in ("sums.jsonl", "sums.json"):
+    for name in ("sums.jsonl", "sums.json", "problems/sums.jsonl"):
         whole = (tmp_path / "alone" / "base" / name).read_bytes()
         assert (shared.out / name).read_bytes() == whole

@@ -12,7 +12,7 @@ from xreasoner.evals.shorter_budgets import answer_shorter, beginning, is_unaffe
 from xreasoner.evals.task import Benchmark, Shard, Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import load
-from xreasoner.records import Prompt, Rollout, Sampling
+from xreasoner.records import Prompt, Rollout, Sampling, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Begun
 from xreasoner.rollout.torch_engine.engine import TorchEngine
@@ -116,9 +116,7 @@ def test_where_tokens_are_unknown_each_budget_is_asked_by_itself(engine: Countin
 
 
 def test_what_ended_before_the_budget_is_taken_as_it_is() -> None:
-    ended = Sample(
-        "p", "p", 0, "", "?", (), (), {}, "1", "1", True, "", False, "eos", 3, "", tokens=tuple(range(9))
-    )
+    ended = Sample("p", 0, "", Score(True, "1", ""), False, "eos", 3, "", tokens=tuple(range(9)))
     assert [is_unaffected(ended, budget) for budget in (8, 9, 10)] == [False, True, True]
     assert not is_unaffected(replace(ended, tokens=()), 10)
     forced = replace(ended, forced=True, think_tokens=5)

@@ -7,9 +7,8 @@ from itertools import combinations
 
 import pytest
 from scipy.stats import binomtest
-from tests.evals.test_comparisons import sample
+from tests.evals.scripted import answers, kept, sample
 
-from xreasoner.evals.samples import Sample
 from xreasoner.evals.statistics import (
     clustered_interval,
     clustered_variance,
@@ -26,6 +25,7 @@ from xreasoner.evals.statistics import (
     wilson_interval,
 )
 from xreasoner.evals.summary import summarise
+from xreasoner.records import Score
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (81, 263), (15, 148), (499, 500)])
@@ -165,16 +165,16 @@ def test_with_the_items_needed_mcnemar_finds_the_difference_four_times_in_five()
 
 
 def test_pictures_and_items_link_over_any_number_of_steps() -> None:
-    alone, first, second = sample(1, True), sample(2, True), sample(3, False)
+    alone = kept("p001-image")
     linked = [
-        replace(first, pictures=("a.png",)),
-        replace(second, pictures=("a.png", "b.png")),
-        replace(sample(4, True), pictures=("b.png",)),
-        replace(sample(5, True, "text"), item="p004"),
+        kept("p002-image", ("a.png",)),
+        kept("p003-image", ("a.png", "b.png")),
+        kept("p004-image", ("b.png",)),
+        kept("p005-text", item="p004"),
     ]
     clusters = clusters_of([alone, *linked])
-    assert len({clusters[one.id] for one in linked}) == 1
-    assert clusters[alone.id] != clusters[first.id]
+    assert len({clusters[one.problem.id] for one in linked}) == 1
+    assert clusters["p001-image"] != clusters["p002-image"]
 
 
 def test_the_variance_is_statsmodels() -> None:
@@ -221,8 +221,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_a_summary_says_how_many_items_stand_for_themselves() -> None:
-    samples = [replace(sample(i, i % 2 == 0), pictures=(f"{i // 3}.png",)) for i in range(12)]
-    found = summarise(samples)
+    asked = answers(*(sample(i, i % 2 == 0) for i in range(12)))
+    pictured = {one: kept(one, (f"{i // 3}.png",)) for i, one in enumerate(asked.problems)}
+    found = summarise(replace(asked, problems=pictured))
     assert (found.n, found.clusters, found.accuracy) == (12, 4, 0.5)
     assert (found.low, found.high) <= wilson_interval(6, 12)
 
@@ -230,8 +231,8 @@ def test_a_summary_says_how_many_items_stand_for_themselves() -> None:
 # --- several answers to one item ---------------------------------------------------------------------
 
 
-def said(extracted: str | None, correct: bool | None, choices: tuple[str, ...] = ()) -> Sample:
-    return replace(sample(1, correct), extracted=extracted, choices=choices)
+def said(extracted: str | None, correct: bool | None) -> Score:
+    return Score(correct, extracted, "")
 
 
 @pytest.mark.parametrize(("n", "right"), [(1, 0), (1, 1), (4, 1), (5, 3), (8, 0), (8, 8)])
@@ -250,25 +251,25 @@ def test_pass_at_k_is_told_for_powers_of_two_and_all() -> None:
 
 
 def test_the_most_frequent_answer_wins_however_it_is_written() -> None:
-    assert majority([said("1/2", True), said("0.5", True), said("2", False), said("3", False)]) == 1
-    assert majority([said("7", True), said(" 2. ", False), said("2", False)]) == 0
+    assert majority([said("1/2", True), said("0.5", True), said("2", False), said("3", False)], ()) == 1
+    assert majority([said("7", True), said(" 2. ", False), said("2", False)], ()) == 0
     options = ("yes", "no", "maybe")
-    votes = [said("A", True, options), said("B: no", False, options), said("(B)", False, options)]
-    assert majority(votes) == 0
+    votes = [said("A", True), said("B: no", False), said("(B)", False)]
+    assert majority(votes, options) == 0
 
 
 def test_a_tie_counts_as_its_share_and_silence_does_not_vote() -> None:
-    assert majority([said("7", True), said("2", False)]) == 0.5
-    assert majority([said("7", True), said("2", False), said("3", False)]) == pytest.approx(1 / 3)
-    assert majority([said("7", True), said(None, False), said(None, False), said("9", None)]) == 1
-    assert majority([said(None, False)]) == 0
+    assert majority([said("7", True), said("2", False)], ()) == 0.5
+    assert majority([said("7", True), said("2", False), said("3", False)], ()) == pytest.approx(1 / 3)
+    assert majority([said("7", True), said(None, False), said(None, False), said("9", None)], ()) == 1
+    assert majority([said(None, False)], ()) == 0
 
 
 def test_a_summary_of_several_answers_has_both_and_of_one_has_neither() -> None:
-    answers = [replace(said("7", True), sample=0), replace(said("7", True), sample=1)]
-    answers += [replace(said("2", False), sample=2), replace(said(None, None), sample=3)]
-    found = summarise(answers)
+    scores = [said("7", True), said("7", True), said("2", False), said(None, None)]
+    four = answers(*(replace(sample(1, None, epoch=i), score=score) for i, score in enumerate(scores)))
+    found = summarise(four)
     assert (found.n, found.accuracy, found.majority) == (1, pytest.approx(2 / 3), 1)
     assert found.pass_at == pytest.approx({1: 2 / 3, 2: 1.0, 3: 1.0})
-    single = summarise(answers[:1])
+    single = summarise(answers(four.samples[0]))
     assert (single.majority, single.pass_at) == (None, {})

@@ -38,7 +38,7 @@ def test_results_have_the_form_the_design_gives_them(run_dir: Path, tmp_path: Pa
 def test_a_row_counts_what_the_samples_say(run_dir: Path) -> None:
     row = next(row for row in collect(run_dir).rows if (row.stage, row.benchmark) == ("sft", "sums-image"))
     samples = list(read_samples(run_dir / "evals/sft/sums-image.jsonl"))
-    right = sum(sample.correct is True for sample in samples)
+    right = sum(sample.score.correct is True for sample in samples)
     assert (row.n, row.accuracy) == (12, right / 12)
     assert (row.low, row.high) == wilson_interval(right, 12)
     assert row.forced == sum(sample.forced for sample in samples) / 12
@@ -52,19 +52,17 @@ def test_a_comparison_pairs_the_same_items(run_dir: Path) -> None:
         if one.benchmark == "bars-text"
     }
     assert list(found) == [("base", "sft"), ("sft", "rl"), ("base", "rl")]
-    scores = [
-        [float(bool(sample.correct)) for sample in read_samples(run_dir / f"evals/{stage}/bars-text.jsonl")]
-        for stage in ("base", "rl")
-    ]
+    paths = [run_dir / f"evals/{stage}/bars-text.jsonl" for stage in ("base", "rl")]
+    scores = [[float(bool(one.score.correct)) for one in read_samples(path)] for path in paths]
     assert found["base", "rl"] == paired_difference(*scores)
 
 
 def test_items_solved_blind_are_left_out_of_the_image_needed_rows(run_dir: Path) -> None:
     solvable = {
-        sample.item
+        sample.problem_id
         for stage in ("base", "sft", "rl")
         for sample in read_samples(run_dir / f"evals/{stage}/bars-image-without-image.jsonl")
-        if sample.correct
+        if sample.score.correct
     }
     assert 0 < len(solvable) < 12
     rows = [row for row in collect(run_dir).rows if row.subset == "image-needed"]

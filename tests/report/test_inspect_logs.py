@@ -24,7 +24,7 @@ def test_inspect_reads_back_what_was_answered(tmp_path: Path) -> None:
     assert [(one.id, one.epoch - 1) for one in log.samples] == [one.key for one in kept]
     verdicts = {True: "C", False: "I"}
     assert [one.scores["xreasoner"].value for one in log.samples] == [
-        verdicts[bool(one.correct)] for one in kept
+        verdicts[bool(one.score.correct)] for one in kept
     ]
     assert log.samples[0].output.message.content[0].reasoning == "n plus one"
 

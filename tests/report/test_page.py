@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.evals.test_comparisons import sample
+from tests.evals.scripted import answers, kept, sample
 from tests.report.demo_run import make_run
 
 from xreasoner.evals.statistics import Difference
+from xreasoner.records import Score
 from xreasoner.report.cards import Card, choose, embedded
 from xreasoner.report.collect import Evaluated, Results, collect
 from xreasoner.report.curves import read_metrics, smoothed
@@ -79,11 +80,10 @@ def test_what_models_write_stays_text(page: str) -> None:
     assert "<script>alert(1)" not in page
     assert page.count("<script>") == 1
     assert "&lt;i&gt;demo&amp;" in page and "<i>demo" not in page
-    hostile = replace(
-        sample(1, False), question='<img src=x onerror="a">', text="<b>x", why="<u>", gold="<s>",
-        extracted="<p>", choices=("<q>",), tags={"<a>": "<a>"},
-    )  # fmt: skip
-    card = card_html(Card('"x', "skill", "<em>", {"<h1>": hostile}), {})
+    hostile = replace(sample(1, False), text="<b>x", score=Score(False, "<p>", "<u>"))
+    question = ('<img src=x onerror="a">',)
+    asked = kept("p001", question=question, answer="<s>", choices=("<q>",), tags={"<a>": "<a>"})
+    card = card_html(Card('"x', "skill", "<em>", asked, {"<h1>": hostile}), {})
     assert not re.search(r"<(img|b>x|u>|s>|q>|a>|em>|h1>)", card)
     assert 'data-benchmark="&quot;x"' in card
 
@@ -161,10 +161,10 @@ def test_the_terminal_shows_every_benchmark_with_its_interval(results: Results) 
 
 
 def test_cards_show_the_first_items_and_then_what_tells_something() -> None:
-    before = [sample(i, i in (3, 4)) for i in range(8)]
-    after = [sample(i, i in (4, 5)) for i in range(8)]
+    before = answers(*(sample(i, i in (3, 4)) for i in range(8)))
+    after = answers(*(sample(i, i in (4, 5)) for i in range(8)))
     cards = choose(Evaluated("sums", "image", "general", "skill", {"base": before, "sft": after}), 2, 9)
-    assert [(card.any.item, card.why) for card in cards] == [
+    assert [(card.asked.problem.item, card.why) for card in cards] == [
         ("p000", "among the first"),
         ("p001", "among the first"),
         ("p005", "learned on the way"),
@@ -174,8 +174,8 @@ def test_cards_show_the_first_items_and_then_what_tells_something() -> None:
 
 def test_a_missing_picture_is_said_to_be_missing_and_a_large_one_made_small(tmp_path: Path) -> None:
     assert embedded(tmp_path / "gone.png") is None
-    seen = replace(sample(1, True), pictures=("gone.png",))
-    assert "picture not shown" in browser([Card("sums", "skill", "", {"base": seen})], ["base"], tmp_path)
+    card = Card("sums", "skill", "", kept("p001", ("gone.png",)), {"base": sample(1, True)})
+    assert "picture not shown" in browser([card], ["base"], tmp_path)
     from PIL import Image
 
     noise = Image.effect_noise((1500, 900), 90)
@@ -186,7 +186,9 @@ def test_a_missing_picture_is_said_to_be_missing_and_a_large_one_made_small(tmp_
 
 
 def test_an_answer_of_a_megabyte_is_shortened() -> None:
-    long = replace(sample(1, False), text="<think>" + "x" * 1_000_000, extracted="y" * 1_000_000)
+    million = 1_000_000
+    score = Score(False, "y" * million, "")
+    long = replace(sample(1, False), text="<think>" + "x" * million, score=score)
     shown = answer_html("base", long)
     assert len(shown) < 25_000 and "980,000 more characters" in shown
 

@@ -13,7 +13,7 @@ from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, says, task
 
 from xreasoner.evals.runner import evaluate
-from xreasoner.evals.samples import read_samples, write_samples
+from xreasoner.evals.samples import problems_path, read_answers, write_problems
 from xreasoner.evals.summary import summarise
 from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture, Sampling
@@ -112,8 +112,9 @@ def test_two_runs_are_compared_on_what_both_were_asked(run_dir: Path, tmp_path: 
     other = tmp_path / "other"
     shutil.copytree(run_dir, other)
     path = other / "evals" / "sft" / "mmmu-pro.jsonl"
-    changed = [replace(one, gold="other") if one.item == "p000" else one for one in read_samples(path)]
-    write_samples(path, changed)
+    first, *others = read_answers(path).problems.values()
+    changed = replace(first, problem=replace(first.problem, answer="other"))
+    write_problems(problems_path(path), [changed, *others])
     (row,) = compare_runs(f"{run_dir}:base", f"{other}:sft")
     assert (row.change.n, row.before.accuracy, row.after.accuracy) == (9, 2 / 9, 6 / 9)
     assert row.p_corrected == row.change.p
@@ -127,7 +128,7 @@ def test_a_cell_tells_votes_shares_and_what_stands_together(tmp_path: Path) -> N
     out = tmp_path / "evals" / "base"
     with Grader() as grader:
         evaluate(task(out, Sampling(n=2)), ScriptedEngine(says), grader, lambda _: None)
-    summary = summarise(list(read_samples(out / "sums.jsonl")))
+    summary = summarise(read_answers(out / "sums.jsonl"))
     shown = cell(summary)
     for words in ("majority 70.0", "pass@2 70.0", "forced 10%", "missing 20%"):
         assert words in shown

@@ -24,7 +24,7 @@ def answers(engine: Engine, benchmark: Benchmark, out: Path) -> list[tuple[objec
         task = Task(benchmark, SAMPLING, out, out / "pictures")
         evaluate(task, engine, grader, lambda progress: None)
     return [
-        (one.id, one.extracted, one.correct, one.forced, one.stop, one.think_tokens, one.text.split())
+        (one.problem_id, one.score, one.forced, one.stop, one.think_tokens, one.text.split())
         for one in read_samples(task.samples_path)
     ]
 

@@ -73,7 +73,10 @@ def regrade(run: Run) -> None:
         for done in grade_again(run, grader):
             say(f"{done.path.relative_to(run)}: {done.graded:,} graded, {len(done.changed):,} changed")
             for before, after in done.changed[:3]:
-                say(f"  {before.id}: {before.correct} -> {after.correct} ({after.why})")
+                say(
+                    f"  {before.problem_id}: {before.score.correct} -> {after.score.correct} "
+                    f"({after.score.why})"
+                )
     print_table(write_report(run), console)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from xreasoner.evals.samples import Sample
+from xreasoner.evals.samples import Answers
 from xreasoner.evals.statistics import Difference, clusters_of, holm, paired_difference
 from xreasoner.evals.summary import item_scores
 from xreasoner.evals.task import Benchmark
@@ -34,9 +34,9 @@ class Comparison:
         }
 
 
-def change_between(before: Sequence[Sample], after: Sequence[Sample]) -> Difference | None:
+def change_between(before: Answers, after: Answers) -> Difference | None:
     """On the items that both were asked and the grader could judge; None if there are none."""
-    first, second = item_scores(before), item_scores(after)
+    first, second = item_scores(before.samples), item_scores(after.samples)
     pairs = {
         problem: (one, two)
         for problem, one in first.items()
@@ -44,7 +44,7 @@ def change_between(before: Sequence[Sample], after: Sequence[Sample]) -> Differe
     }
     if not pairs:
         return None
-    clusters = clusters_of(sample for sample in before if sample.id in pairs)
+    clusters = clusters_of(kept for name, kept in before.problems.items() if name in pairs)
     ones, twos = zip(*pairs.values(), strict=True)
     return paired_difference(ones, twos, [clusters[problem] for problem in pairs])
 
@@ -59,7 +59,7 @@ def stage_before(stage: str, parents: Mapping[str, str], known: Container[str]) 
 
 def compare_stages(
     benchmark: str,
-    by_stage: Mapping[str, Sequence[Sample]],
+    by_stage: Mapping[str, Answers],
     parents: Mapping[str, str],
     subset: Subset = "all",
 ) -> list[Comparison]:
@@ -101,10 +101,15 @@ def blind(benchmark: Benchmark) -> Benchmark:
     return replace(benchmark, name=benchmark.name + BLIND, modality="text", problems=problems, role="blind")
 
 
-def text_solvable(without_images: Iterable[Sample]) -> frozenset[str]:
+def text_solvable(without_images: Iterable[Answers]) -> frozenset[str]:
     """The items that a reference model got right, in any sample, without the image."""
-    return frozenset(sample.item for sample in without_images if sample.correct)
+    return frozenset(
+        answers.problems[sample.problem_id].problem.item
+        for answers in without_images
+        for sample in answers.samples
+        if sample.score.correct
+    )
 
 
-def image_needed(samples: Iterable[Sample], solvable: frozenset[str]) -> list[Sample]:
-    return [sample for sample in samples if sample.item not in solvable]
+def image_needed(answers: Answers, solvable: frozenset[str]) -> Answers:
+    return answers.where(lambda problem: problem.item not in solvable)

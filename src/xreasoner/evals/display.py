@@ -38,10 +38,10 @@ class Tally:
         return replace(
             self,
             done=self.done + 1,
-            right=self.right + (sample.correct is True),
-            wrong=self.wrong + (sample.correct is False),
+            right=self.right + (sample.score.correct is True),
+            wrong=self.wrong + (sample.score.correct is False),
             forced=self.forced + sample.forced,
-            missing=self.missing + sample.missing,
+            missing=self.missing + sample.score.missing,
             think_tokens=self.think_tokens + sample.think_tokens,
         )
 

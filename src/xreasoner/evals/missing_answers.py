@@ -4,14 +4,14 @@ Only missing answers are looked at, so no verdict of the rules is overturned; `x
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from xreasoner.evals.regrade import Regraded, finished, problem_of, with_score
-from xreasoner.evals.samples import Sample, read_samples, write_samples
+from xreasoner.evals.regrade import Regraded, finished
+from xreasoner.evals.samples import Answers, KeptProblem, Sample, read_answers, write_samples
 from xreasoner.evals.summary import summarise
-from xreasoner.records import OPTION_LETTERS, Message, Prompt, Rollout, Sampling
+from xreasoner.records import OPTION_LETTERS, Message, Problem, Prompt, Rollout, Sampling
 from xreasoner.rewards.answers import outside_thought
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
@@ -28,37 +28,46 @@ SHORT = Sampling(think_budget=2048, answer_budget=128, forced_exit=False)
 
 def judge_run(run_dir: Path, engine: Engine, judge: str, grader: Grader) -> Iterator[Regraded]:
     for path in finished(run_dir):
-        before = list(read_samples(path))
+        before = read_answers(path)
         after = judged(before, engine, judge, grader)
-        changed = tuple(pair for pair in zip(before, after, strict=True) if pair[0] != pair[1])
+        pairs = zip(before.samples, after.samples, strict=True)
+        changed = tuple(pair for pair in pairs if pair[0] != pair[1])
         if changed:
-            write_samples(path, after)
+            write_samples(path, after.samples)
             facts = json.loads(path.with_suffix(".json").read_text())
             write_json(path.with_suffix(".json"), {**facts, **vars(summarise(after)), "judge": judge})
-        yield Regraded(path, sum(map(is_open, before)), changed)
+        yield Regraded(path, sum(map(is_open, before.samples)), changed)
 
 
 def is_open(sample: Sample) -> bool:
     """The rules found no answer, but there is a reply outside the thought."""
-    return sample.missing and bool(outside_thought(sample.text))
+    return sample.score.missing and bool(outside_thought(sample.text))
 
 
-def judged(samples: Sequence[Sample], engine: Engine, judge: str, grader: Grader) -> list[Sample]:
-    prompts = [prompt_for(sample) for sample in samples if is_open(sample)]
+def judged(answers: Answers, engine: Engine, judge: str, grader: Grader) -> Answers:
+    problems, samples = answers.problems, answers.samples
+    prompts = [prompt_for(one, problems[one.problem_id]) for one in samples if is_open(one)]
     found = {rollout.prompt_id: answer_in(rollout) for rollout in engine.generate(prompts, SHORT)}
-    return [with_judge(sample, found.get(name_of(sample), ""), judge, grader) for sample in samples]
+    scored = (
+        with_judge(one, problems[one.problem_id].problem, said, judge, grader)
+        if (said := found.get(name_of(one)))
+        else one
+        for one in samples
+    )
+    return replace(answers, samples=tuple(scored))
 
 
 def name_of(sample: Sample) -> str:
-    return f"{sample.id} {sample.sample}"
+    return f"{sample.problem_id} {sample.epoch}"
 
 
-def prompt_for(sample: Sample) -> Prompt:
-    lettered = (f"\n{letter}: {text}" for letter, text in zip(OPTION_LETTERS, sample.choices, strict=False))
+def prompt_for(sample: Sample, kept: KeptProblem) -> Prompt:
+    choices = kept.problem.choices
+    lettered = (f"\n{letter}: {text}" for letter, text in zip(OPTION_LETTERS, choices, strict=False))
     asked = ASKED.format(
-        question=sample.question + "".join(lettered),
+        question=kept.question + "".join(lettered),
         reply=outside_thought(sample.text),
-        form=", the letter of one option" if sample.choices else "",
+        form=", the letter of one option" if choices else "",
     )
     return Prompt(name_of(sample), (Message("user", (asked,)),))
 
@@ -69,8 +78,6 @@ def answer_in(rollout: Rollout) -> str:
     return "" if rollout.trouble or said.strip(" .*\"'").upper() == NONE else said
 
 
-def with_judge(sample: Sample, found: str, judge: str, grader: Grader) -> Sample:
-    if not found:
-        return sample
-    score = grader.score(problem_of(sample), f"<answer>{found}</answer>")
-    return with_score(sample, replace(score, why=f"the judge {judge} found it: {score.why}"))
+def with_judge(sample: Sample, problem: Problem, found: str, judge: str, grader: Grader) -> Sample:
+    score = grader.score(problem, f"<answer>{found}</answer>")
+    return replace(sample, score=replace(score, why=f"the judge {judge} found it: {score.why}"))

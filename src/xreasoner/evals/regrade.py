@@ -1,13 +1,12 @@
-"""Grade kept answers once more, after the grader learned something: no model is asked."""
+"""Grade kept answers again, after the grader changed: no model is asked."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xreasoner.evals.samples import Sample, read_samples, write_samples
+from xreasoner.evals.samples import Answers, Sample, read_answers, write_samples
 from xreasoner.evals.summary import summarise
-from xreasoner.records import Kind, Problem, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.storage.files import write_json
 
@@ -17,22 +16,21 @@ class Regraded:
     path: Path
     graded: int
     changed: tuple[tuple[Sample, Sample], ...]
-    """Before and after, where the verdict is another one."""
+    """Before and after, where the verdict differs."""
 
 
 def regrade(run_dir: Path, grader: Grader) -> Iterator[Regraded]:
     """Every finished evaluation of the run, shorter budgets too; files are replaced whole."""
     for path in finished(run_dir):
-        before = list(read_samples(path))
-        after = grade_again(before, grader, path)
-        changed = tuple(
-            pair for pair in zip(before, after, strict=True) if pair[0].correct != pair[1].correct
-        )
-        write_samples(path, after)
+        before = read_answers(path)
+        after = grade_again(before, grader)
+        pairs = zip(before.samples, after.samples, strict=True)
+        changed = tuple((old, new) for old, new in pairs if old.score.correct != new.score.correct)
+        write_samples(path, after.samples)
         facts = json.loads(path.with_suffix(".json").read_text())
-        facts.pop("judge", None)  # what a judge found is looked for by the rules again
+        facts.pop("judge", None)  # the rules alone grade again, so what a judge found is undone
         write_json(path.with_suffix(".json"), {**facts, **vars(summarise(after))})
-        yield Regraded(path, len(after), changed)
+        yield Regraded(path, len(after.samples), changed)
 
 
 def finished(run_dir: Path) -> list[Path]:
@@ -41,23 +39,9 @@ def finished(run_dir: Path) -> list[Path]:
     return [path for path in found if path.with_suffix(".json").exists()]
 
 
-def grade_again(samples: list[Sample], grader: Grader, path: Path) -> list[Sample]:
-    asked = [sample for sample in samples if not sample.broken]
-    unknown = next((sample for sample in asked if not sample.kind), None)
-    if unknown:
-        raise ValueError(
-            f"{path}: {unknown.id} does not say how it is compared, which older versions did not keep; "
-            "evaluate again"
-        )
-    scores = iter(grader.score_many([(problem_of(sample), sample.text) for sample in asked]))
-    return [sample if sample.broken else with_score(sample, next(scores)) for sample in samples]
-
-
-def with_score(sample: Sample, score: Score) -> Sample:
-    return replace(sample, correct=score.correct, extracted=score.extracted, why=score.why)
-
-
-def problem_of(sample: Sample) -> Problem:
-    """As much of it as a grader reads."""
-    kind: Kind = sample.kind  # type: ignore[assignment]  # written from a Problem's
-    return Problem(sample.id, (sample.question,), sample.gold, kind, sample.choices, tags=sample.tags)
+def grade_again(answers: Answers, grader: Grader) -> Answers:
+    asked = [sample for sample in answers.samples if not sample.broken]
+    pairs = [(answers.problems[sample.problem_id].problem, sample.text) for sample in asked]
+    scores = iter(grader.score_many(pairs))
+    graded = (one if one.broken else replace(one, score=next(scores)) for one in answers.samples)
+    return replace(answers, samples=tuple(graded))

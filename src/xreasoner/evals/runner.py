@@ -7,7 +7,17 @@ from pathlib import Path
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.evals.display import Show, Tally
-from xreasoner.evals.samples import Key, Sample, to_line, write_samples
+from xreasoner.evals.samples import (
+    Answers,
+    KeptProblem,
+    Key,
+    Sample,
+    kept_problem,
+    problems_path,
+    to_line,
+    write_problems,
+    write_samples,
+)
 from xreasoner.evals.summary import Result, result_of
 from xreasoner.evals.task import ALONE, Broken, Shard, Task, picture_name
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
@@ -15,7 +25,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Begun, Engine, go_on
 from xreasoner.storage.files import drop_torn_line, write_atomically, write_json
 
-Answers = Callable[[Sequence[Key]], Iterable[Sample]]
+AnswerKeys = Callable[[Sequence[Key]], Iterable[Sample]]
 """Given the samples still open, their answers as they come."""
 
 
@@ -33,23 +43,23 @@ def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: Shard 
     write_down(task, shard, show, answers)
 
 
-def write_down(task: Task, shard: Shard, show: Show, answers: Answers) -> None:
+def write_down(task: Task, shard: Shard, show: Show, answers: AnswerKeys) -> None:
     """Each answer is on its way to the disk before the next one is awaited."""
     path = task.shard_path(shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         drop_torn_line(path)
     done, keys = {sample.key: sample for sample in task.answers()}, task.keys(shard)
-    progress = Tally(task.benchmark.name, total=len(keys))
+    tally = Tally(task.benchmark.name, total=len(keys))
     for key in keys:
-        progress = progress.plus(done[key]) if key in done else progress
-    show(progress)
+        tally = tally.plus(done[key]) if key in done else tally
+    show(tally)
     with path.open("a", encoding="utf-8") as lines:
         for sample in answers([key for key in keys if key not in done]):
             lines.write(to_line(sample))
             lines.flush()
-            progress = progress.plus(sample)
-            show(progress)
+            tally = tally.plus(sample)
+            show(tally)
 
 
 def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[Problem, Rollout]]:
@@ -78,37 +88,17 @@ def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[
 def graded(task: Task, grader: Grader, problem: Problem, rollout: Rollout) -> Sample:
     score = grader.score(problem, rollout.text) if not rollout.trouble else Score(None, None, rollout.trouble)
     return Sample(
-        id=problem.id,
-        item=problem.item or problem.id,
-        sample=rollout.sample,
+        problem_id=problem.id,
+        epoch=rollout.sample,
         asked=task.asked[problem.id],
-        question="".join(
-            "<image>" if isinstance(part, Picture) else part for part in problem.question
-        ).strip(),
-        choices=problem.choices,
-        pictures=tuple(keep_picture(picture, task.pictures) for picture in problem.pictures),
-        tags=dict(problem.tags),
-        gold=problem.answer,
-        extracted=score.extracted,
-        correct=score.correct,
-        why=score.why,
+        score=score,
         forced=rollout.forced_exit,
         stop=rollout.stop,
         think_tokens=rollout.think_tokens,
         text=rollout.text,
-        kind=problem.kind,
         broken=bool(rollout.trouble),
         tokens=rollout.token_ids if task.keeps_tokens else (),
     )
-
-
-def keep_picture(picture: Picture, folder: Path) -> str:
-    """Each picture is written once, however many stages see it."""
-    name = picture_name(picture)
-    if not (folder / name).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / name, picture.encoded)
-    return name
 
 
 def conclude(task: Task) -> Result:
@@ -120,34 +110,37 @@ def conclude(task: Task) -> Result:
             f"benchmark {task.benchmark.name}: the engine left {len(lost)} of {len(wanted)} answers out, "
             f"the first one sample {lost[0][1]} of {lost[0][0]}; run again to ask only for those"
         )
-    samples = [done[key] for key in wanted]
-    samples += map(unaskable, task.benchmark.broken)
+    samples = [*(done[key] for key in wanted), *map(broken_sample, task.benchmark.broken)]
+    answers = Answers(keep_problems(task), tuple(samples))
     write_samples(task.samples_path, samples)
     for path in task.other_shards():
         path.unlink()
-    result = result_of(task.benchmark, task.sampling, samples)
+    result = result_of(task.benchmark, task.sampling, answers)
     write_json(task.result_path, asdict(result))
     return result
 
 
-def unaskable(broken: Broken) -> Sample:
-    """An item that its benchmark could not make a question of."""
-    return Sample(
-        id=broken.id,
-        item=broken.id,
-        sample=0,
-        asked="",
-        question="",
-        choices=(),
-        pictures=(),
-        tags={},
-        gold="",
-        extracted=None,
-        correct=None,
-        why=broken.why,
-        forced=False,
-        stop="eos",
-        think_tokens=0,
-        text="",
-        broken=True,
-    )
+def broken_sample(broken: Broken) -> Sample:
+    """An item that could not be made into a question."""
+    score = Score(None, None, broken.why)
+    return Sample(broken.id, 0, "", score, False, "eos", 0, "", broken=True)
+
+
+def keep_problems(task: Task) -> dict[str, KeptProblem]:
+    """Written beside the samples, each once."""
+    kept = [
+        kept_problem(problem, [keep_picture(picture, task.pictures) for picture in problem.pictures])
+        for problem in task.benchmark.problems
+    ]
+    kept += [KeptProblem(Problem(one.id, ("",), "", "exact", item=one.id)) for one in task.benchmark.broken]
+    write_problems(problems_path(task.samples_path), kept)
+    return {one.problem.id: one for one in kept}
+
+
+def keep_picture(picture: Picture, folder: Path) -> str:
+    """Each picture is written once, however many stages see it."""
+    name = picture_name(picture)
+    if not (folder / name).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / name, picture.encoded)
+    return name

@@ -1,56 +1,127 @@
-"""One answered and graded question as a JSON line, and files of such lines that survive a kill."""
+"""Graded samples as JSON lines, the problems they answer beside them, and both as one evaluation's answers.
+
+`NAME.jsonl` has a line for every sample as it comes. `problems/NAME.jsonl` has the benchmark's problems, each
+once; their pictures are files in the run's folder of pictures.
+"""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, get_args
 
+from xreasoner.records import Kind, Picture, Problem, Score, Stop
 from xreasoner.storage.files import write_atomically
 
 Key = tuple[str, int]
 """A problem's id and the number of the sample."""
 
+IMAGE_MARK = "<image>"
+KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
+
 
 @dataclass(frozen=True)
 class Sample:
-    id: str
-    item: str
-    """What two views of the same problem share; the problem's id where it has no other view."""
-    sample: int
+    problem_id: str
+    epoch: int
+    """Which of several samples of this problem, counted from 0."""
     asked: str
-    """A digest of all that was asked, and how: another question makes this line worthless."""
-    question: str
-    choices: tuple[str, ...]
-    pictures: tuple[str, ...]
-    """File names in the folder `pictures` beside the stages' folders."""
-    tags: Mapping[str, str | int]
-    gold: str
-    extracted: str | None
-    correct: bool | None
-    why: str
+    """A digest of what was asked, and how; a sample of another digest answers another question."""
+    score: Score
     forced: bool
-    stop: str
+    stop: Stop
     think_tokens: int
     text: str = field(repr=False)
-    kind: str = ""
-    """How the answer is compared; empty in lines from before this was kept."""
     broken: bool = False
-    """It could not be asked, or the engine refused it; `why` says so."""
+    """It could not be asked, or the engine refused it; the score says why."""
     tokens: tuple[int, ...] = field(default=(), repr=False)
     """Kept only where shorter budgets are answered from the beginning of this answer."""
 
     @property
     def key(self) -> Key:
-        return self.id, self.sample
-
-    @property
-    def missing(self) -> bool:
-        return self.extracted is None and self.correct is not None
+        return self.problem_id, self.epoch
 
     @property
     def unscored(self) -> bool:
         """The grader failed."""
-        return self.correct is None and not self.broken
+        return self.score.correct is None and not self.broken
+
+
+@dataclass(frozen=True)
+class KeptProblem:
+    """A problem whose pictures are files: its question is one text that marks their places."""
+
+    problem: Problem
+    pictures: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> str:
+        return "".join(part for part in self.problem.question if isinstance(part, str))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The samples of one evaluation, or some of them, and the problems that they answer."""
+
+    problems: Mapping[str, KeptProblem]
+    """By id, in the benchmark's order."""
+    samples: tuple[Sample, ...]
+
+    def where(self, wanted: Callable[[Problem], bool]) -> "Answers":
+        problems = {name: kept for name, kept in self.problems.items() if wanted(kept.problem)}
+        return Answers(problems, tuple(one for one in self.samples if one.problem_id in problems))
+
+    def renamed(self, prefix: str) -> "Answers":
+        """For pooling: ids and items of several benchmarks stay apart."""
+        problems = {
+            f"{prefix} {name}": replace(
+                kept,
+                problem=replace(kept.problem, id=f"{prefix} {name}", item=f"{prefix} {kept.problem.item}"),
+            )
+            for name, kept in self.problems.items()
+        }
+        samples = (replace(one, problem_id=f"{prefix} {one.problem_id}") for one in self.samples)
+        return Answers(problems, tuple(samples))
+
+
+def pooled(parts: Iterable[Answers]) -> Answers:
+    problems, samples = dict[str, KeptProblem](), list[Sample]()
+    for part in parts:
+        problems |= part.problems
+        samples += part.samples
+    return Answers(problems, tuple(samples))
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def problems_path(samples_path: Path) -> Path:
+    return samples_path.parent / "problems" / samples_path.name
+
+
+def read_answers(path: Path) -> Answers:
+    """Of a finished evaluation."""
+    kept = problems_path(path)
+    if not kept.exists():
+        raise ValueError(f"{kept} is missing: {path.name} was written by another version; evaluate again")
+    lines = map(json.loads, kept.read_text(encoding="utf-8").splitlines())
+    problems = {line["id"]: problem_from_json(line) for line in lines}
+    return Answers(problems, tuple(read_samples(path)))
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """All whole lines; a partly written last line is left out."""
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                fields = json.loads(line)
+                if "score" not in fields:
+                    raise ValueError(f"{path} was written by another version; evaluate into another folder")
+                yield sample_from_json(fields)
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    write_atomically(path, "".join(map(to_line, samples)).encode())
 
 
 def to_line(sample: Sample) -> str:
@@ -60,19 +131,47 @@ def to_line(sample: Sample) -> str:
     return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
-def from_line(line: str) -> Sample:
-    fields = json.loads(line)
-    lists = {name: tuple(fields[name]) for name in ("choices", "pictures", "tokens") if name in fields}
-    return Sample(**{**fields, **lists})
+def sample_from_json(fields: Mapping[str, Any]) -> Sample:
+    tokens, score = tuple(fields.get("tokens", ())), Score(**fields["score"])
+    return Sample(**{**fields, "tokens": tokens, "score": score})
 
 
-def read_samples(path: Path) -> Iterator[Sample]:
-    """All whole lines; a last one torn by a kill is left out."""
-    with path.open("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n"):
-                yield from_line(line.decode())
+def write_problems(path: Path, kept: Iterable[KeptProblem]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(
+        path, "".join(json.dumps(as_json(one), ensure_ascii=False) + "\n" for one in kept).encode()
+    )
 
 
-def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    write_atomically(path, "".join(map(to_line, samples)).encode())
+def kept_problem(problem: Problem, pictures: Iterable[str]) -> KeptProblem:
+    words = "".join(IMAGE_MARK if isinstance(part, Picture) else part for part in problem.question)
+    item = problem.item or problem.id
+    return KeptProblem(replace(problem, question=(words.strip(),), item=item, reasoning=""), tuple(pictures))
+
+
+def as_json(kept: KeptProblem) -> dict[str, Any]:
+    problem = kept.problem
+    return {
+        "id": problem.id,
+        "item": problem.item,
+        "question": kept.question,
+        "answer": problem.answer,
+        "kind": problem.kind,
+        "choices": problem.choices,
+        "choices_in_picture": problem.choices_in_picture,
+        "domain": problem.domain,
+        "source": problem.source,
+        "tags": dict(problem.tags),
+        "pictures": kept.pictures,
+    }
+
+
+def problem_from_json(fields: Mapping[str, Any]) -> KeptProblem:
+    given = dict(fields)
+    pictures = tuple(given.pop("pictures"))
+    typed = {
+        "question": (given["question"],),
+        "kind": KINDS[given["kind"]],
+        "choices": tuple(given["choices"]),
+    }
+    return KeptProblem(Problem(**{**given, **typed}), pictures)

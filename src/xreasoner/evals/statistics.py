@@ -8,7 +8,8 @@ from statistics import NormalDist, fmean
 
 import numpy as np
 
-from xreasoner.evals.samples import Sample
+from xreasoner.evals.samples import KeptProblem
+from xreasoner.records import Score
 from xreasoner.rewards.choice import match_choice
 from xreasoner.rewards.exact import normalise
 
@@ -146,7 +147,7 @@ def holm(chances: Sequence[float]) -> list[float]:
 # --- items that belong together ----------------------------------------------------------------------
 
 
-def clusters_of(samples: Iterable[Sample]) -> dict[str, str]:
+def clusters_of(problems: Iterable[KeptProblem]) -> dict[str, str]:
     """Problem ids to the name of their cluster: what an item or a picture links, over any number of steps."""
     parent: dict[str, str] = {}
 
@@ -157,10 +158,11 @@ def clusters_of(samples: Iterable[Sample]) -> dict[str, str]:
         return name
 
     ids = dict[str, None]()
-    for sample in samples:
-        ids[sample.id] = None
-        for link in (f"item {sample.item}", *(f"picture {name}" for name in sample.pictures)):
-            parent[root(link)] = root(f"id {sample.id}")
+    for kept in problems:
+        name = kept.problem.id
+        ids[name] = None
+        for link in (f"item {kept.problem.item}", *(f"picture {picture}" for picture in kept.pictures)):
+            parent[root(link)] = root(f"id {name}")
     return {name: root(f"id {name}") for name in ids}
 
 
@@ -203,24 +205,24 @@ def _mean(scores: Iterable[float]) -> float:
 RIGHT = "right"
 
 
-def majority(samples: Sequence[Sample]) -> float:
+def majority(scores: Sequence[Score], choices: Sequence[str]) -> float:
     """1 if the most frequent answer is right; a tie counts as the share of right ones among its answers.
 
     Right answers all equal the key, so they vote together however they are written; wrong ones vote
     together if they name the same option or are written alike. Who gives no answer does not vote.
     """
-    votes = Counter(vote for sample in samples if (vote := vote_of(sample)) is not None)
+    votes = Counter(vote for score in scores if (vote := vote_of(score, choices)) is not None)
     first = [vote for vote, count in votes.items() if count == max(votes.values())]
     return first.count(RIGHT) / len(first) if first else 0.0
 
 
-def vote_of(sample: Sample) -> str | None:
-    if sample.correct:
+def vote_of(score: Score, choices: Sequence[str]) -> str | None:
+    if score.correct:
         return RIGHT
-    if sample.correct is None or sample.extracted is None:
+    if score.correct is None or score.extracted is None:
         return None
-    named = match_choice(sample.extracted, sample.choices).letter if sample.choices else None
-    return f"= {named or normalise(sample.extracted)}"
+    named = match_choice(score.extracted, tuple(choices)).letter if choices else None
+    return f"= {named or normalise(score.extracted)}"
 
 
 def pass_at(k: int, n: int, right: int) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 
-from xreasoner.evals.samples import Sample
+from xreasoner.evals.samples import Answers, Sample
 from xreasoner.evals.statistics import clustered_interval, clusters_of, majority, mean_pass_at
 from xreasoner.evals.task import Benchmark, ResultRole
 from xreasoner.records import Modality, Sampling
@@ -53,7 +53,7 @@ class Result(Summary):
 def by_item(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     found = defaultdict[str, list[Sample]](list)
     for sample in samples:
-        found[sample.id].append(sample)
+        found[sample.problem_id].append(sample)
     return dict(found)
 
 
@@ -62,12 +62,16 @@ def item_scores(samples: Sequence[Sample]) -> dict[str, float | None]:
     return {problem: _mean(_grades(answers)) for problem, answers in by_item(samples).items()}
 
 
-def summarise(samples: Sequence[Sample]) -> Summary:
-    """Several samples of an item count as one item with their mean: they are no independent evidence."""
-    items, clusters = by_item(samples), clusters_of(samples)
+def summarise(answers: Answers) -> Summary:
+    """Several samples of an item count as one item with their mean: they are not independent evidence."""
+    samples, problems = answers.samples, answers.problems
+    items, clusters = by_item(samples), clusters_of(problems.values())
     grades = {problem: known for problem, answers in items.items() if (known := _grades(answers))}
     scores = {problem: fmean(known) for problem, known in grades.items()}
     low, high = clustered_interval(scores, clusters) if scores else (0.0, 1.0)
+    votes = [
+        majority([sample.score for sample in items[name]], problems[name].problem.choices) for name in grades
+    ]
     several = any(len(known) > 1 for known in grades.values())
     return Summary(
         n=len(items),
@@ -77,17 +81,17 @@ def summarise(samples: Sequence[Sample]) -> Summary:
         low=low,
         high=high,
         forced=_share([sample.forced for sample in samples]),
-        missing=_share([sample.missing for sample in samples]),
+        missing=_share([sample.score.missing for sample in samples]),
         unscored=_share([sample.unscored for sample in samples]),
         broken=_share([sample.broken for sample in samples]),
         mean_think_tokens=_mean([sample.think_tokens for sample in samples]) or 0.0,
-        majority=fmean(majority(items[problem]) for problem in grades) if several else None,
+        majority=fmean(votes) if several else None,
         pass_at=mean_pass_at(list(grades.values())),
     )
 
 
 def _grades(samples: Sequence[Sample]) -> list[bool]:
-    return [sample.correct for sample in samples if sample.correct is not None]
+    return [sample.score.correct for sample in samples if sample.score.correct is not None]
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -98,9 +102,9 @@ def _share(flags: Sequence[bool]) -> float:
     return sum(flags) / len(flags) if flags else 0.0
 
 
-def result_of(benchmark: Benchmark, sampling: Sampling, samples: Sequence[Sample]) -> Result:
+def result_of(benchmark: Benchmark, sampling: Sampling, answers: Answers) -> Result:
     return Result(
-        **vars(summarise(samples)),
+        **vars(summarise(answers)),
         benchmark=benchmark.name,
         modality=benchmark.modality,
         domain=benchmark.domain,

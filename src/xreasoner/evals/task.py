@@ -112,7 +112,7 @@ class Task:
         """What is written down and answers exactly what is asked now, whichever process wrote it."""
         for path in (self.samples_path, *self.other_shards()):
             for sample in read_samples(path) if path.exists() else ():
-                if self.asked.get(sample.id) == sample.asked and sample.sample < self.sampling.n:
+                if self.asked.get(sample.problem_id) == sample.asked and sample.epoch < self.sampling.n:
                     yield sample
 
     def keys(self, shard: Shard) -> list[Key]:

@@ -139,7 +139,7 @@ def prepare_answers(out: Path, fingerprint: str, run_dir: Path) -> None:
 
 
 def sweep_answers(out: Path) -> None:
-    for folder in (out, *out.glob(f"{BUDGET_FOLDER}*"), out.parent / "pictures"):
+    for folder in (out, *out.glob(f"{BUDGET_FOLDER}*"), *out.glob("**/problems"), out.parent / "pictures"):
         sweep(folder)
 
 
@@ -153,7 +153,8 @@ def set_aside_unasked(
         if folder.name not in kept:
             set_aside(folder, run_dir)
     names = {one.name for one in benchmarks}
-    for path in sorted((*out.glob("*.json*"), *out.glob(f"{BUDGET_FOLDER}*/*.json*"))):
+    folders = [inner for one in (out, *out.glob(f"{BUDGET_FOLDER}*")) for inner in (one, one / "problems")]
+    for path in sorted(path for folder in folders for path in folder.glob("*.json*")):
         if path.name != "manifest.json" and path.stem not in names:
             set_aside(path, run_dir)
 

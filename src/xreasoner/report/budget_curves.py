@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xreasoner.evals.samples import read_samples
+from xreasoner.evals.samples import read_answers
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.task import BUDGET_FOLDER
 from xreasoner.report.figures import as_percent, draw, error_line, legend_below, stage_colour
@@ -40,7 +40,7 @@ def _rows(folder: Path, stage: str, name: str) -> Iterator[BudgetResult]:
         json.loads(path.read_text())["sampling"]["think_budget"]: path for path in paths if path.exists()
     }
     for budget, path in sorted(budgets.items()):
-        summary = summarise(list(read_samples(path.with_suffix(".jsonl"))))
+        summary = summarise(read_answers(path.with_suffix(".jsonl")))
         yield BudgetResult(**vars(summary), stage=stage, benchmark=name, think_budget=budget)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from xreasoner.evals.samples import Sample
+from xreasoner.evals.samples import KeptProblem, Sample
 from xreasoner.report.collect import Evaluated
 
 FIRST, TELLING = 8, 10
@@ -23,22 +23,26 @@ class Card:
     role: str
     why: str
     """Why this item is shown."""
+    asked: KeptProblem
     answers: Mapping[str, Sample]
     """By stage; the first sample of each."""
 
-    @property
-    def any(self) -> Sample:
-        return next(iter(self.answers.values()))
-
 
 def choose(evaluated: Evaluated, first: int = FIRST, telling: int = TELLING) -> list[Card]:
-    by_item: dict[str, dict[str, Sample]] = {}
-    for stage, samples in evaluated.by_stage.items():
-        for sample in samples:
-            by_item.setdefault(sample.id, {}).setdefault(stage, sample)
-    chosen = [(items, "among the first") for items in list(by_item.values())[:first]]
-    chosen += spread_out(list(by_item.values())[first:], telling)
-    return [Card(evaluated.name, evaluated.role, why, answers) for answers, why in chosen]
+    by_problem: dict[str, dict[str, Sample]] = {}
+    problems: dict[str, KeptProblem] = {}
+    for stage, answers in evaluated.by_stage.items():
+        problems = {**answers.problems, **problems}
+        for sample in answers.samples:
+            by_problem.setdefault(sample.problem_id, {}).setdefault(stage, sample)
+    items = list(by_problem.values())
+    chosen = [(by_stage, "among the first") for by_stage in items[:first]]
+    chosen += spread_out(items[first:], telling)
+    return [Card(evaluated.name, evaluated.role, why, asked(problems, one), one) for one, why in chosen]
+
+
+def asked(problems: Mapping[str, KeptProblem], by_stage: Mapping[str, Sample]) -> KeptProblem:
+    return problems[next(iter(by_stage.values())).problem_id]
 
 
 def spread_out(items: Sequence[dict[str, Sample]], wanted: int) -> list[tuple[dict[str, Sample], str]]:
@@ -58,15 +62,15 @@ def spread_out(items: Sequence[dict[str, Sample]], wanted: int) -> list[tuple[di
 def tells(answers: Sequence[Sample]) -> str:
     """What an item has to say about the stages; nothing if it was right or wrong throughout."""
     first, last = answers[0], answers[-1]
-    if any(sample.correct is None for sample in answers):
+    if any(sample.score.correct is None for sample in answers):
         return "the grader failed"
-    if first.correct and not last.correct:
+    if first.score.correct and not last.score.correct:
         return "lost on the way"
-    if any(sample.missing for sample in answers[1:]):
+    if any(sample.score.missing for sample in answers[1:]):
         return "an answer is missing"
     if any(sample.forced for sample in answers[1:]):
         return "a thought was closed by force"
-    return "" if first.correct == last.correct else "learned on the way"
+    return "" if first.score.correct == last.score.correct else "learned on the way"
 
 
 def embedded(path: Path) -> str | None:

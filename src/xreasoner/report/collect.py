@@ -21,7 +21,7 @@ from xreasoner.evals.comparisons import (
     image_needed,
     text_solvable,
 )
-from xreasoner.evals.samples import Sample, read_samples
+from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.task import ResultRole
 from xreasoner.records import Modality
@@ -53,7 +53,7 @@ class Evaluated:
     modality: Modality
     domain: str
     role: ResultRole
-    by_stage: Mapping[str, Sequence[Sample]] = field(repr=False)
+    by_stage: Mapping[str, Answers] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
         stages=tuple(stage for stage in stages if stage in seen),
         parents=parents,
         rows=tuple(
-            row_of(one, stage, subset, samples)
+            row_of(one, stage, subset, answers)
             for one, subset, by_stage in subsets
-            for stage, samples in by_stage.items()
+            for stage, answers in by_stage.items()
         ),
         comparisons=tuple(
             corrected(
@@ -153,14 +153,14 @@ def stage_parents(run_dir: Path, stages: Sequence[str]) -> dict[str, str]:
 def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
     """Only finished ones: an evaluation has a summary once all its samples are there."""
     facts: dict[str, dict[str, Any]] = {}
-    by_name: dict[str, dict[str, list[Sample]]] = {}
+    by_name: dict[str, dict[str, Answers]] = {}
     for stage in stages:
         # Other JSON files, such as a manifest, have no samples beside them.
         paths = sorted((run_dir / "evals" / stage).glob("*.json"))
         for path in (path for path in paths if path.with_suffix(".jsonl").exists()):
             summary = json.loads(path.read_text())
             facts.setdefault(path.stem, summary)
-            by_name.setdefault(path.stem, {})[stage] = list(read_samples(path.with_suffix(".jsonl")))
+            by_name.setdefault(path.stem, {})[stage] = read_answers(path.with_suffix(".jsonl"))
     found = [
         Evaluated(name, facts[name]["modality"], facts[name]["domain"], facts[name]["role"], by_stage)
         for name, by_stage in by_name.items()
@@ -178,9 +178,9 @@ def solvable_items(
     for name in blind.keys() & names if not references else sorted(names):
         own = blind[name].by_stage if name in blind else {}
         answers = [own[stage] for stage in references or own if stage in own]
-        answers += [list(read_samples(path)) for path in blind_answers(name, references, evaluated)]
+        answers += [read_answers(path) for path in blind_answers(name, references, evaluated)]
         if answers:
-            found[name] = text_solvable(sample for samples in answers for sample in samples)
+            found[name] = text_solvable(answers)
     return dict(sorted(found.items()))
 
 
@@ -196,17 +196,17 @@ def blind_answers(name: str, references: Sequence[str], evaluated: Sequence[Eval
 
 def subsets_of(
     one: Evaluated, solvable: Mapping[str, frozenset[str]]
-) -> list[tuple[Subset, Mapping[str, Sequence[Sample]]]]:
+) -> list[tuple[Subset, Mapping[str, Answers]]]:
     """All items and, where it is known which ones text alone solves, the others."""
     if one.name not in solvable:
         return [("all", one.by_stage)]
-    needed = {stage: image_needed(samples, solvable[one.name]) for stage, samples in one.by_stage.items()}
+    needed = {stage: image_needed(answers, solvable[one.name]) for stage, answers in one.by_stage.items()}
     return [("all", one.by_stage), ("image-needed", needed)]
 
 
-def row_of(one: Evaluated, stage: str, subset: Subset, samples: Sequence[Sample]) -> StageResult:
+def row_of(one: Evaluated, stage: str, subset: Subset, answers: Answers) -> StageResult:
     return StageResult(
-        **vars(summarise(samples)),
+        **vars(summarise(answers)),
         stage=stage,
         benchmark=one.name,
         modality=one.modality,

@@ -8,9 +8,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from xreasoner.evals.comparisons import change_between
-from xreasoner.evals.samples import Sample, read_samples
+from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.statistics import Difference, holm
 from xreasoner.evals.summary import Summary, summarise
+from xreasoner.records import Problem
 from xreasoner.report.collect import PICTURES
 
 
@@ -58,15 +59,23 @@ def answers_folder(name: str) -> Path:
     return run_dir / "evals" / (model or models[0])
 
 
-def common(before: Path, after: Path) -> tuple[list[Sample], list[Sample]]:
-    """The same question to both: the id alone would not notice that a benchmark was made anew."""
-    first, second = list(read_samples(before)), list(read_samples(after))
-    ids = {key[0] for key in questions(first) & questions(second)}
-    return [one for one in first if one.id in ids], [one for one in second if one.id in ids]
+def common(before: Path, after: Path) -> tuple[Answers, Answers]:
+    """The same question to both: the id alone would not show that a benchmark was made anew."""
+    first, second = read_answers(before), read_answers(after)
+    same = questions(first) & questions(second)
+
+    def is_shared(problem: Problem) -> bool:
+        return question_of(problem) in same
+
+    return first.where(is_shared), second.where(is_shared)
 
 
-def questions(samples: Sequence[Sample]) -> set[tuple[str, str, str]]:
-    return {(sample.id, sample.question, sample.gold) for sample in samples}
+def questions(answers: Answers) -> set[tuple[object, ...]]:
+    return {question_of(kept.problem) for kept in answers.problems.values()}
+
+
+def question_of(problem: Problem) -> tuple[object, ...]:
+    return problem.id, problem.question, problem.answer
 
 
 def comparison_table(rows: Sequence[Compared]) -> Table:

@@ -1,11 +1,11 @@
 """What happened, in sentences: benchmarks of a kind pooled, every stage against the one before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from xreasoner.evals.comparisons import Subset, change_between, stage_before
-from xreasoner.evals.samples import Sample
+from xreasoner.evals.samples import Answers, pooled
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.report.collect import Evaluated, Results, subsets_of
@@ -46,11 +46,11 @@ class Finding:
 
 def find(results: Results) -> list[Finding]:
     """Images first: they are what the training never saw."""
-    kinds: dict[tuple[str, str, str, Subset], list[tuple[Evaluated, dict[str, list[Sample]]]]] = {}
+    kinds: dict[tuple[str, str, str, Subset], list[tuple[Evaluated, Mapping[str, Answers]]]] = {}
     for one in results.evaluated:
         for subset, by_stage in subsets_of(one, results.solvable):
             kind = (one.role, one.domain, one.modality, subset)
-            kinds.setdefault(kind, []).append((one, {name: list(some) for name, some in by_stage.items()}))
+            kinds.setdefault(kind, []).append((one, by_stage))
     order = sorted(kinds, key=lambda kind: (_ROLES.index(kind[0]), kind[1] != "general", kind[1], kind[2:]))
     found = [_finding(kind, kinds[kind], results.stages, results.parents) for kind in order]
     return [finding for finding in found if finding.points]
@@ -61,27 +61,23 @@ _ROLES = ("skill", "perception", "blind")
 
 def _finding(
     kind: tuple[str, str, str, Subset],
-    members: list[tuple[Evaluated, dict[str, list[Sample]]]],
+    members: Sequence[tuple[Evaluated, Mapping[str, Answers]]],
     stages: Sequence[str],
     parents: Mapping[str, str],
 ) -> Finding:
     role, domain, modality, subset = kind
-    pooled = {
-        stage: [
-            replace(sample, id=f"{one.name} {sample.id}", item=f"{one.name} {sample.item}")
-            for one, by_stage in members
-            for sample in by_stage[stage]
-        ]
+    together = {
+        stage: pooled(by_stage[stage].renamed(one.name) for one, by_stage in members)
         for stage in stages
         if all(stage in by_stage for _, by_stage in members)
     }
-    names, points = list(pooled), list[Point]()
+    names, points = list(together), list[Point]()
     for stage in names:
-        before = stage_before(stage, parents, pooled)
-        change = change_between(pooled[before], pooled[stage]) if before else None
-        points.append(Point(stage, summarise(pooled[stage]), before, change))
-    overall = change_between(pooled[names[0]], pooled[names[-1]]) if len(names) > 1 else None
-    about = _about(role, modality, subset, [sample for some in pooled.values() for sample in some])
+        before = stage_before(stage, parents, together)
+        change = change_between(together[before], together[stage]) if before else None
+        points.append(Point(stage, summarise(together[stage]), before, change))
+    overall = change_between(together[names[0]], together[names[-1]]) if len(names) > 1 else None
+    about = _about(role, modality, subset, pooled(together.values()))
     title = {"perception": "Seeing", "blind": "Without the image"}.get(
         role, {"image": "Images", "text": "Text"}[modality]
     )
@@ -89,8 +85,9 @@ def _finding(
     return Finding(title, about, modality, domain, role, subset, benchmarks, tuple(points), overall)
 
 
-def _about(role: str, modality: str, subset: Subset, samples: Sequence[Sample]) -> str:
-    steps = [sample.tags["steps"] for sample in samples if isinstance(sample.tags.get("steps"), int)]
+def _about(role: str, modality: str, subset: Subset, answers: Answers) -> str:
+    tags = [kept.problem.tags for kept in answers.problems.values()]
+    steps = [own["steps"] for own in tags if isinstance(own.get("steps"), int)]
     many = bool(steps) and min(int(step) for step in steps) >= 2
     if role == "perception":
         return f"perception probe ({modality})"

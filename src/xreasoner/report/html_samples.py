@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from xreasoner.chat.think import split_thought
-from xreasoner.evals.samples import Sample
+from xreasoner.evals.samples import IMAGE_MARK, Sample
 from xreasoner.records import OPTION_LETTERS
 from xreasoner.report.cards import Card, embedded
 
@@ -18,7 +18,7 @@ VERDICTS = ("right", "wrong", "missing", "unscored")
 def browser(cards: Sequence[Card], stages: Sequence[str], pictures: Path) -> str:
     if not cards:
         return ""
-    names = dict.fromkeys(picture for card in cards for picture in card.any.pictures)
+    names = dict.fromkeys(picture for card in cards for picture in card.asked.pictures)
     shown = {name: uri for name in list(names)[:MOST_PICTURES] if (uri := embedded(pictures / name))}
     benchmarks = list(dict.fromkeys(card.benchmark for card in cards))
     return (
@@ -40,38 +40,39 @@ def select(name: str, values: Sequence[str]) -> str:
 
 
 def card_html(card: Card, pictures: dict[str, str]) -> str:
-    sample = card.any
+    problem = card.asked.problem
     images = "".join(
         f'<img src="{pictures[name]}" alt="the picture of this question" loading="lazy">'
         if name in pictures
         else '<p class="gone">picture not shown</p>'
-        for name in sample.pictures
+        for name in card.asked.pictures
     )
     options = "".join(
         f"<li><b>{letter}</b> {escape(choice)}</li>"
-        for letter, choice in zip(OPTION_LETTERS, sample.choices, strict=False)
+        for letter, choice in zip(OPTION_LETTERS, problem.choices, strict=False)
     )
-    tags = " · ".join(f"{escape(str(key))} {escape(str(value))}" for key, value in sample.tags.items())
+    tags = " · ".join(f"{escape(str(key))} {escape(str(value))}" for key, value in problem.tags.items())
     answers = "".join(answer_html(stage, answer) for stage, answer in card.answers.items())
-    question = escape(sample.question.replace("<image>", "").strip())
+    question = escape(card.asked.question.replace(IMAGE_MARK, "").strip())
     return (
         f'<article class="card" data-benchmark="{escape(card.benchmark)}" data-why="{escape(card.why)}">'
         f'<div class="asked">{images}<p class="question">{question}</p>'
-        f'{f"<ul>{options}</ul>" if options else ""}<p class="gold">key <b>{escape(sample.gold)}</b></p>'
+        f'{f"<ul>{options}</ul>" if options else ""}<p class="gold">key <b>{escape(problem.answer)}</b></p>'
         f'<p class="tags">{escape(card.benchmark)}<br>{tags}<br>{escape(card.why)}</p></div>'
         f'<div class="answers">{answers}</div></article>'
     )
 
 
 def verdict_of(sample: Sample) -> str:
-    if sample.correct is None:
+    if sample.score.correct is None:
         return "unscored"
-    return "missing" if sample.missing else "right" if sample.correct else "wrong"
+    return "missing" if sample.score.missing else "right" if sample.score.correct else "wrong"
 
 
 def answer_html(stage: str, sample: Sample) -> str:
     verdict = verdict_of(sample)
-    said = escape(shortened(sample.extracted, 80)) if sample.extracted is not None else "no answer"
+    found = sample.score.extracted
+    said = escape(shortened(found, 80)) if found is not None else "no answer"
     forced = '<span class="chip forced">forced</span>' if sample.forced else ""
     thought, reply = split_thought(sample.text)
     thinking = f'<pre class="thought">{escape(shortened(thought, LONGEST_SHOWN))}</pre>' if thought else ""
@@ -81,7 +82,7 @@ def answer_html(stage: str, sample: Sample) -> str:
         f'<span class="said">{said}</span>{forced}<span class="tokens">{sample.think_tokens:,} tok</span>'
         f'<span class="chip {verdict}">{verdict}</span></summary>{thinking}'
         f'<pre class="reply">{escape(shortened(reply, LONGEST_SHOWN))}</pre>'
-        f'<p class="why">{escape(sample.why)}</p></details>'
+        f'<p class="why">{escape(sample.score.why)}</p></details>'
     )
 
 

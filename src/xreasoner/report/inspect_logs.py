@@ -1,7 +1,7 @@
 """Answers as logs of inspect_ai, through its own writer: `inspect view` shows them, its tools read them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from xreasoner import __version__
 from xreasoner.chat.think import split_thought
-from xreasoner.evals.samples import Sample, read_samples
+from xreasoner.evals.samples import IMAGE_MARK, KeptProblem, Sample, read_answers
 from xreasoner.report.cards import embedded
 from xreasoner.report.collect import BASE, PICTURES, read_recipe
 
@@ -37,9 +37,9 @@ def eval_log(path: Path, run_dir: Path) -> Any:
     from inspect_ai.model import GenerateConfig
 
     result = json.loads(path.read_text(encoding="utf-8"))
-    samples = list(read_samples(path.with_suffix(".jsonl")))
+    answers = read_answers(path.with_suffix(".jsonl"))
     sampling, when = result.get("sampling", {}), finished_at(path)
-    ids = list(dict.fromkeys(sample.id for sample in samples))
+    ids = list(answers.problems)
     return EvalLog(
         status="success",
         eval=EvalSpec(
@@ -55,9 +55,12 @@ def eval_log(path: Path, run_dir: Path) -> Any:
             packages={"xreasoner": __version__},
             metadata={"run": run_dir.name, "sampling": sampling},
         ),
-        results=eval_results(result, samples),
+        results=eval_results(result, answers.samples),
         stats=EvalStats(started_at=when, completed_at=when),
-        samples=[eval_sample(sample, path.parent.parent / PICTURES) for sample in samples],
+        samples=[
+            eval_sample(sample, answers.problems[sample.problem_id], path.parent.parent / PICTURES)
+            for sample in answers.samples
+        ],
     )
 
 
@@ -71,12 +74,12 @@ def finished_at(path: Path) -> str:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
 
 
-def eval_results(result: dict[str, Any], samples: list[Sample]) -> Any:
+def eval_results(result: dict[str, Any], samples: Sequence[Sample]) -> Any:
     from inspect_ai.log import EvalMetric, EvalResults, EvalScore
 
     names = ("accuracy", "low", "high", "forced", "missing", "unscored", "broken", "mean_think_tokens")
     metrics = {name: EvalMetric(name=name, value=result[name]) for name in names if name in result}
-    unscored = sum(sample.correct is None for sample in samples)
+    unscored = sum(sample.score.correct is None for sample in samples)
     score = EvalScore(
         name=SCORER,
         scorer=SCORER,
@@ -87,33 +90,37 @@ def eval_results(result: dict[str, Any], samples: list[Sample]) -> Any:
     return EvalResults(total_samples=len(samples), completed_samples=len(samples), scores=[score])
 
 
-def eval_sample(sample: Sample, pictures: Path) -> Any:
+def eval_sample(sample: Sample, asked: KeptProblem, pictures: Path) -> Any:
     from inspect_ai.log import EvalSample
     from inspect_ai.model import ModelOutput
     from inspect_ai.scorer import Score
 
-    question, reply = user_message(sample, pictures), assistant_message(sample)
-    value = {True: "C", False: "I", None: float("nan")}[sample.correct]
+    question, reply = user_message(asked, pictures), assistant_message(sample)
+    value = {True: "C", False: "I", None: float("nan")}[sample.score.correct]
     facts = {"forced": sample.forced, "stop": sample.stop, "think_tokens": sample.think_tokens}
     return EvalSample(
-        id=sample.id,
-        epoch=sample.sample + 1,
+        id=sample.problem_id,
+        epoch=sample.epoch + 1,
         input=[question],
-        choices=list(sample.choices) or None,
-        target=sample.gold,
+        choices=list(asked.problem.choices) or None,
+        target=asked.problem.answer,
         messages=[question, reply],
         output=ModelOutput.from_message(reply),
-        scores={SCORER: Score(value=value, answer=sample.extracted, explanation=sample.why, metadata=facts)},
-        metadata={**sample.tags, **facts},
+        scores={
+            SCORER: Score(
+                value=value, answer=sample.score.extracted, explanation=sample.score.why, metadata=facts
+            )
+        },
+        metadata={**asked.problem.tags, **facts},
     )
 
 
-def user_message(sample: Sample, pictures: Path) -> Any:
+def user_message(asked: KeptProblem, pictures: Path) -> Any:
     from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 
-    shown = (embedded(pictures / name) for name in sample.pictures)
+    shown = (embedded(pictures / name) for name in asked.pictures)
     images = [ContentImage(image=uri) for uri in shown if uri]
-    text = sample.question.replace("<image>", "").strip()
+    text = asked.question.replace(IMAGE_MARK, "").strip()
     return ChatMessageUser(content=[*images, ContentText(text=text)])
 
 

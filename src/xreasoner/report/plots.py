@@ -1,11 +1,12 @@
 """The report's pictures: accuracy along the stages and by difficulty, the length of thoughts."""
 
-from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from xreasoner.evals.samples import Sample
+from xreasoner.evals.samples import Answers, pooled
 from xreasoner.evals.summary import summarise
+from xreasoner.records import Problem
 from xreasoner.report.collect import Results
 from xreasoner.report.figures import (
     IMAGES,
@@ -65,7 +66,7 @@ def by_steps(results: Results) -> str:
     """How accuracy falls with the number of steps, one line a stage; panels for images and text."""
     panels = {(one.domain, one.modality): None for one in results.evaluated if one.role == "skill"}
     drawn = {
-        key: _samples_by_steps(results, *key)
+        key: _answers_by_steps(results, *key)
         for key in sorted(panels, key=lambda key: (key[0] != "general", key))
     }
     drawn = {key: lines for key, lines in drawn.items() if any(len(steps) > 1 for steps in lines.values())}
@@ -76,7 +77,7 @@ def by_steps(results: Results) -> str:
         for panel, ((domain, modality), lines) in zip(axes, drawn.items(), strict=True):
             for stage, steps in lines.items():
                 number = results.stages.index(stage)
-                points = [summarise(samples) for samples in steps.values()]
+                points = [summarise(answers) for answers in steps.values()]
                 spread = 0.06 * (number - (len(results.stages) - 1) / 2)  # so that intervals do not overlap
                 error_line(panel, [step + spread for step in steps], points, stage_colour(number), stage)
             panel.set_title(f"{domain.capitalize()}, {'images' if modality == 'image' else 'text'}")
@@ -88,16 +89,21 @@ def by_steps(results: Results) -> str:
     return draw("by-steps", len(drawn), paint)
 
 
-def _samples_by_steps(results: Results, domain: str, modality: str) -> dict[str, dict[int, list[Sample]]]:
-    """The samples of all benchmarks of a kind by stage, then by number of steps."""
-    found: dict[str, dict[int, list[Sample]]] = defaultdict(lambda: defaultdict(list))
-    for one in results.evaluated:
-        if (one.role, one.domain, one.modality) == ("skill", domain, modality):
-            for stage, samples in one.by_stage.items():
-                for sample in samples:
-                    if isinstance(sample.tags.get("steps"), int):
-                        found[stage][int(sample.tags["steps"])].append(sample)
-    return {stage: dict(sorted(found[stage].items())) for stage in results.stages if stage in found}
+def _answers_by_steps(results: Results, domain: str, modality: str) -> dict[str, dict[int, Answers]]:
+    """The answers to all benchmarks of a kind by stage, then by number of steps."""
+    wanted = ("skill", domain, modality)
+    kind = [one for one in results.evaluated if (one.role, one.domain, one.modality) == wanted]
+    found: dict[str, dict[int, Answers]] = {}
+    for stage in results.stages:
+        answers = pooled(one.by_stage[stage].renamed(one.name) for one in kind if stage in one.by_stage)
+        tags = (kept.problem.tags.get("steps") for kept in answers.problems.values())
+        if steps := sorted({number for number in tags if isinstance(number, int)}):
+            found[stage] = {number: answers.where(partial(_takes, number)) for number in steps}
+    return found
+
+
+def _takes(steps: int, problem: Problem) -> bool:
+    return problem.tags.get("steps") == steps
 
 
 def thinking(findings: Sequence[Finding], stages: Sequence[str]) -> str:
