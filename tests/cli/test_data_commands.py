@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tests.data import true_schemas as schemas
 
-from xreasoner.cli.data import pass_rate, plan, stats
+from xreasoner.cli.data import estimate, pass_rate, stats
 
 
 @pytest.fixture
@@ -55,17 +55,17 @@ def test_pass_rates_are_asked_for_once(recipe: Path, capsys: pytest.CaptureFixtu
     rates = [json.loads(line) for line in out.read_text().splitlines()]
     assert sorted(rate["id"] for rate in rates) == [f"mine-{n:06}" for n in (1, 2, 4, 5)]
     assert {rate["samples"] for rate in rates} == {2}
-    with pytest.raises(ValueError, match=r"holds other pass rates: temperature was 1\.0, is 0\.5"):
+    with pytest.raises(ValueError, match=r"holds other pass rates \(temperature was 1\.0, is 0\.5\)"):
         pass_rate(recipe, out, "rl", [], samples=2, temperature=0.5)
     stats(recipe, [f"rl.filters.pass_rates={{file: {out}, low: 0.0, high: 1.0}}"], stage="rl")
     solved = sum(0 < rate["rate"] < 1 for rate in rates)
     assert capsys.readouterr().out.startswith(f"rl: {solved} of 6 rows kept")
 
 
-def test_a_plan_counts_what_was_prepared(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_estimate_counts_what_was_prepared(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stats(recipe, [], stage="rl")
     capsys.readouterr()
-    plan(recipe, [], gpus="1xH100-80")
+    estimate(recipe, [], gpus="1xH100-80")
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert rows["rl"][2] == "4"
     assert rows["sft"][2] == "~0"

@@ -1,24 +1,25 @@
-"""The published benchmarks, and a judge for the answers that the rules do not find."""
+"""The commands for published benchmarks, and for a judge model that looks for missing answers."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-console = Console()
+from xreasoner.cli.console import console, say
+
 MOST_BROKEN = 10
-"""So many broken items are named; all are counted."""
+"""Broken items that are named; all are counted."""
 
 
 def benchmarks(
-    name: Annotated[str | None, typer.Argument(help="By default all are listed.")] = None,
-    path: Annotated[Path | None, typer.Option(help="A copy of your own; by default the hub.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Read only so many items, evenly spread.", min=1)] = None,
+    name: Annotated[str | None, typer.Argument(help="A benchmark; by default all are listed.")] = None,
+    path: Annotated[Path | None, typer.Option(help="A local copy; by default the hub.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Read only this many items, evenly spaced.", min=1)
+    ] = None,
 ) -> None:
-    """List the published benchmarks, or read NAME and show what will be asked."""
+    """List the published benchmarks, or read NAME and print its first question."""
     if name is None:
         console.print(listing())
         return
@@ -41,10 +42,10 @@ def benchmarks(
 
 def judge(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
-    server: Annotated[str, typer.Option(help="An OpenAI-compatible server, to /v1.")],
-    model: Annotated[str, typer.Option(help="The judge's name there.")],
+    server: Annotated[str, typer.Option(help="URL of an OpenAI-compatible server.")],
+    model: Annotated[str, typer.Option(help="Name of the judge on the server.")],
 ) -> None:
-    """Have a model look for the answers that the rules did not find in RUN; the rules compare them."""
+    """Let a model extract the answers that the rules did not find in RUN; the rules still grade them."""
     from xreasoner.evals.missing_answers import judge_run
     from xreasoner.report.write import write_report
     from xreasoner.rewards.grade import Grader
@@ -53,19 +54,15 @@ def judge(
     with Grader() as grader:
         for done in judge_run(run, ApiEngine(Server(server, model)), model, grader):
             where = done.path.relative_to(run)
-            say(f"{where}: {done.graded:,} answers were missing, {len(done.changed):,} found")
+            say(f"{where}: {done.graded:,} missing answers, {len(done.changed):,} of them found")
     write_report(run)
 
 
 def listing() -> Table:
     from xreasoner.evals.benchmarks import BENCHMARKS
 
-    table = Table("name", "what", "asked in", "domain", "items", "from", box=None)
+    table = Table("name", "title", "modality", "domain", "items", "source", box=None)
     for name, one in BENCHMARKS.items():
         size = f"{one.size:,}" if one.size else ""
         table.add_row(name, one.title, one.modality, one.domain, size, one.hub or f"{one.source} (--path)")
     return table
-
-
-def say(text: str) -> None:
-    console.print(Text(text), soft_wrap=True)

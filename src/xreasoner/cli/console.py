@@ -1,4 +1,4 @@
-"""Where every command writes."""
+"""The console that every command prints to."""
 
 from rich.console import Console
 

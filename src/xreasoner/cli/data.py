@@ -1,4 +1,4 @@
-"""The commands before a run: look at data, prepare them, distill thoughts, plan memory and time."""
+"""The commands to use before a run: prepare and inspect data, distill thoughts, estimate memory and time."""
 
 import json
 from dataclasses import asdict
@@ -7,20 +7,38 @@ from typing import Annotated
 
 import typer
 
+from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import console, say
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top of it.")
-]
+
+def show(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="By default the first stage.")] = None,
+    count: Annotated[int, typer.Option(help="Number of examples.")] = 3,
+) -> None:
+    """Print training examples of a stage token by token, with the targets in colour."""
+    from xreasoner.chat.template import training_example
+    from xreasoner.data.show_tokens import show_tokens
+    from xreasoner.models.load import load_tokenizer
+    from xreasoner.models.resolve import resolve_model
+    from xreasoner.pipeline.stages import stage_data
+    from xreasoner.recipe.file import read_recipe
+
+    wanted = read_recipe(recipe, overrides or [])
+    name = stage or next(iter(wanted.stages), "")
+    tokenizer = load_tokenizer(resolve_model(wanted.model))
+    ((_, problems),) = stage_data(wanted, [name], say)
+    for problem in problems[:count]:
+        show_tokens(training_example(problem, wanted.instruction, tokenizer), tokenizer, console)
 
 
 def stats(
     recipe: RecipeFile,
     overrides: Overrides = None,
-    stage: Annotated[str | None, typer.Option(help="By default all with prepared data.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage; by default all.")] = None,
 ) -> None:
-    """Prepare the data of RECIPE, and print counts, lengths and what was left out, and why."""
+    """Prepare the data of RECIPE; print counts, lengths, and how many rows were left out and why."""
     from xreasoner.data.preparation_report import draw_histogram, print_report
     from xreasoner.data.prepare import read_report
     from xreasoner.data.problem_store import ProblemStore
@@ -31,7 +49,7 @@ def stats(
     names = [stage] if stage else list(wanted.stages)
     for name, problems in stage_data(wanted, names, say):
         if not isinstance(problems, ProblemStore):
-            say(f"{name}: {len(problems):,} problems, taken as they are; give it filters to have more")
+            say(f"{name}: {len(problems):,} problems, unfiltered; statistics need `filters: {{}}`")
             continue
         report, picture = read_report(problems.folder), problems.folder / "lengths.png"
         print_report(name, report, problems.tokens.tolist(), console)
@@ -41,14 +59,14 @@ def stats(
 
 def pass_rate(
     recipe: RecipeFile,
-    out: Annotated[Path, typer.Option(help="Where the rates go, one line a problem.")],
-    stage: Annotated[str, typer.Option(help="Whose problems are asked.")],
+    out: Annotated[Path, typer.Option(help="The file for the rates, one line per problem.")],
+    stage: Annotated[str, typer.Option(help="The stage whose problems to use.")],
     overrides: Overrides = None,
-    model: Annotated[str | None, typer.Option(help="By default the recipe's.")] = None,
-    samples: Annotated[int, typer.Option(help="Answers drawn for each problem.")] = 8,
+    model: Annotated[str | None, typer.Option(help="The model to ask; by default the recipe's.")] = None,
+    samples: Annotated[int, typer.Option(help="Samples per problem.")] = 8,
     temperature: float = 1.0,
 ) -> None:
-    """Estimate how often a model solves each problem of a stage, for `filters.pass_rates`."""
+    """Measure how often a model solves each problem of a stage, for `filters.pass_rates`."""
     from xreasoner.data.pass_rate import measure_pass_rates
     from xreasoner.models.resolve import resolve_model
     from xreasoner.parallel import join_world
@@ -75,10 +93,10 @@ def pass_rate(
 
 
 def distill(
-    settings: Annotated[Path, typer.Argument(metavar="DISTILLATION", help="What to ask whom, in YAML.")],
+    settings: Annotated[Path, typer.Argument(metavar="DISTILLATION", help="A distillation in YAML.")],
     overrides: Overrides = None,
 ) -> None:
-    """Ask a teacher for thoughts, and keep those that end with the known answer."""
+    """Ask a teacher for thoughts and keep those that end with the known answer."""
     from xreasoner.distill.distill import distill as ask_and_keep
     from xreasoner.distill.settings import read_distillation
     from xreasoner.distill.teacher import teacher_engine
@@ -87,22 +105,23 @@ def distill(
     wanted = read_distillation(settings, overrides or [])
     with Grader() as grader:
         summary = ask_and_keep(wanted, teacher_engine(wanted.teacher), grader, say)
-    hinted = f", {summary.solved_with_hint:,} of them with a hint" if wanted.hint else ""
+    hinted = f" ({summary.solved_with_hint:,} of them with a hint)" if wanted.hint else ""
     say(
         f"{summary.solved:,} of {summary.questions:,} questions solved{hinted}: {summary.thoughts:,} thoughts"
     )
     if summary.left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.left_out.items())
-        say(f"{sum(summary.left_out.values()):,} rows could not be asked: {reasons}")
-    say(f"{wanted.folder / 'thoughts.jsonl'}; why each answer was kept or not: answers.jsonl beside it")
+        say(f"{sum(summary.left_out.values()):,} rows could not be used: {reasons}")
+    say(f"{wanted.folder / 'thoughts.jsonl'}")
+    say(f"{wanted.folder / 'answers.jsonl'}: every answer, and why it was kept or not")
 
 
-def plan(
+def estimate(
     recipe: RecipeFile,
     overrides: Overrides = None,
-    gpus: Annotated[str, typer.Option(help="How many of which, with how many GB: 8xH100-80.")] = "8xH100-80",
+    gpus: Annotated[str, typer.Option(help="Number, name and GB of memory of the GPUs.")] = "8xH100-80",
 ) -> None:
-    """Say what RECIPE needs on these GPUs: memory, tokens, hours, and what to change if it is too much."""
+    """Estimate memory, tokens and hours of RECIPE on these GPUs, and what to change if it does not fit."""
     from xreasoner.estimate.data_size import known_data_sizes
     from xreasoner.estimate.estimate import estimate_recipe
     from xreasoner.estimate.gpus import read_gpus
@@ -117,7 +136,7 @@ def plan(
 
 
 def refuse_another(out: Path, made_from: dict[str, object]) -> None:
-    """Rates of two models, or of two ways of asking, are not mixed in one file."""
+    """One file holds the rates of one model, sampled in one way."""
     from xreasoner.storage.files import write_json
     from xreasoner.storage.run_folder import first_difference
 
@@ -125,5 +144,5 @@ def refuse_another(out: Path, made_from: dict[str, object]) -> None:
     if out.exists() and note.exists():
         changed = first_difference(json.loads(note.read_text()), made_from)
         if changed:
-            raise ValueError(f"{out}: holds other pass rates: {changed}; name another file")
+            raise ValueError(f"{out}: this file holds other pass rates ({changed}); choose another file")
     write_json(note, made_from)

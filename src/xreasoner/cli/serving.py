@@ -1,4 +1,4 @@
-"""The commands that answer: a server for programs, a conversation for people."""
+"""The commands that answer: an OpenAI-compatible server, and a chat in the terminal."""
 
 import os
 from contextlib import suppress
@@ -9,25 +9,29 @@ import typer
 
 from xreasoner.cli.console import console, say
 
-Model = Annotated[str, typer.Argument(help="A folder, a hub id, or miniworld.")]
-ThinkBudget = Annotated[int, typer.Option(min=0, help="Tokens after which a thought is closed.")]
+Model = Annotated[str, typer.Argument(help="A folder, a hub id, or `miniworld`.")]
+ThinkBudget = Annotated[int, typer.Option(min=0, help="Tokens after which the thought is closed.")]
 AnswerBudget = Annotated[int, typer.Option(min=1, help="Tokens after the thought.")]
 
 
 def serve(
     model: Model,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="0.0.0.0 accepts other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8000,
     think_budget: ThinkBudget = 4096,
     answer_budget: AnswerBudget = 512,
-    engine: Annotated[Literal["auto", "vllm", "torch"], typer.Option(help="auto: vllm if there.")] = "auto",
-    context: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and answer.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Answers at once, on torch.")] = 16,
-    key_from: Annotated[str | None, typer.Option(help="Variable with the key to ask for.")] = None,
-    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
-    more: Annotated[list[str] | None, typer.Argument(help="After --: passed on to vllm serve.")] = None,
+    engine: Annotated[
+        Literal["auto", "vllm", "torch"], typer.Option(help="auto: vllm if installed.")
+    ] = "auto",
+    context: Annotated[
+        int | None, typer.Option(min=1, help="Longest prompt with its answer, in tokens.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Concurrent requests of the torch engine.")] = 16,
+    key_from: Annotated[str | None, typer.Option(help="Environment variable with the API key.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model for clients.")] = None,
+    more: Annotated[list[str] | None, typer.Argument(help="After `--`: options for `vllm serve`.")] = None,
 ) -> None:
-    """Answer OpenAI's chat protocol with MODEL: through vLLM, or on a small torch server of our own."""
+    """Serve MODEL with an OpenAI-compatible API, through vLLM or on a small torch server."""
     from xreasoner.models.resolve import resolve_model, short_name
     from xreasoner.serve.settings import ServeSettings
     from xreasoner.serve.snippets import greeting
@@ -40,25 +44,25 @@ def serve(
         say(greeting(f"http://{host}:{port}", settings, key_from))
         become_vllm(checkpoint, settings, key, more or [])
     if more:
-        raise ValueError(f"{' '.join(more)}: only vllm serve takes further options, and this is torch")
+        raise ValueError(f"{' '.join(more)}: further options are for vllm serve; the torch server takes none")
     from xreasoner.serve.torch_server import load_for_serving, torch_server
 
     with torch_server(load_for_serving(checkpoint), settings, rows, key) as server:
         say(greeting(server.url, settings, key_from))
-        say(f"{settings.name} answers at {server.url}/v1; stop it with Ctrl-C")
+        say(f"{settings.name} is served at {server.url}/v1; stop with Ctrl-C")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 
 
 def chat(
     model: Model,
-    image: Annotated[list[Path] | None, typer.Option(help="Shown with the first question.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="An image for the first question.")] = None,
     instruction: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
     temperature: Annotated[float, typer.Option(min=0)] = 0.0,
     think_budget: ThinkBudget = 4096,
     answer_budget: AnswerBudget = 512,
 ) -> None:
-    """Talk with MODEL in the terminal; its thoughts are dimmed."""
+    """Chat with MODEL in the terminal; thoughts are dimmed."""
     from xreasoner.models.resolve import resolve_model, short_name
     from xreasoner.serve.settings import ServeSettings
     from xreasoner.serve.terminal import Conversation, converse
@@ -85,5 +89,5 @@ def read_key(variable: str | None) -> str | None:
     if variable is None:
         return None
     if not os.environ.get(variable):
-        raise ValueError(f"--key-from {variable}: the variable is not set; export {variable}=...")
+        raise ValueError(f"--key-from {variable}: this environment variable is not set")
     return os.environ[variable]

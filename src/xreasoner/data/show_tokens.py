@@ -1,4 +1,4 @@
-"""What the model is trained on, token by token: prompt dim, targets in colour."""
+"""Training examples token by token: the prompt dim, the targets in colour."""
 
 from rich.console import Console
 from rich.text import Text
@@ -8,7 +8,7 @@ from xreasoner.chat.template import Example
 
 PROMPT_STYLE = "dim"
 TARGET_STYLES = ("bold green", "bold cyan")
-"""Neighbouring targets alternate, so that the cuts between tokens can be seen."""
+"""Alternating, so that token boundaries are visible."""
 
 
 def colour(example: Example, tokenizer: PreTrainedTokenizerBase) -> Text:
@@ -17,11 +17,11 @@ def colour(example: Example, tokenizer: PreTrainedTokenizerBase) -> Text:
         style = TARGET_STYLES[position % 2] if is_target else PROMPT_STYLE
         text.append(str(tokenizer.decode([token])), style)
         if tokenizer.backend_tokenizer.decoder is None:
-            text.append(" ")  # a word-level vocabulary: decoding single tokens drops what parts them
+            text.append(" ")  # a word-level vocabulary: decoding single tokens drops the spaces between them
     return text
 
 
-def show(example: Example, tokenizer: PreTrainedTokenizerBase, console: Console) -> None:
+def show_tokens(example: Example, tokenizer: PreTrainedTokenizerBase, console: Console) -> None:
     targets = sum(example.is_target)
     console.rule(f"{len(example.ids)} tokens, {targets} of them targets (coloured)")
     console.print(colour(example, tokenizer), soft_wrap=True)

@@ -2,7 +2,7 @@
 
 How training works decides the formulas: weights that learn, their gradients and both moments of AdamW are
 float32; matrices are multiplied in `compute` precision; sequences are packed into rows of a token budget;
-attention keeps no scores; the loss never holds all logits. `benchmarks/memory_plan.py` checks all this
+attention keeps no scores; the loss never holds all logits. `benchmarks/memory_estimate.py` checks all this
 against measured peaks.
 """
 

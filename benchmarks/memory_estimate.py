@@ -1,6 +1,6 @@
 """The memory formulas of `xreasoner estimate` against the measured peak of a real training step on the CPU.
 
-python benchmarks/memory_plan.py
+python benchmarks/memory_estimate.py
 """
 
 import argparse
