@@ -72,7 +72,7 @@ class Bench:
 
     @torch.inference_mode()
     def _generate(self, encoded: list[list[int]], samples: int) -> list[int]:
-        tokenizer, vocabulary = self.loaded.tokenizer, self.engine.vocabulary
+        tokenizer, vocabulary = self.loaded.tokenizer, self.engine.special_tokens
         tokenizer.padding_side = "left"
         padded: BatchEncoding = tokenizer.pad({"input_ids": encoded}, return_tensors="pt")
         ids = self.loaded.model.generate(

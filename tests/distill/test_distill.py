@@ -15,7 +15,7 @@ import pytest
 import yaml
 from tests.data import true_schemas as schemas
 from tests.evals.scripted import Killed
-from tests.rollout.chat_server import Body, ChatServer, Said, serving
+from tests.rollout.chat_server import Body, ChatServer, ServerReply, serving
 
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.corpora.read import read_corpus
@@ -39,7 +39,7 @@ def medqa_file(folder: Path, count: int = 6) -> Path:
     return schemas.write_jsonl(folder / "medqa.jsonl", rows)
 
 
-def teach(body: Body) -> Said:
+def teach(body: Body) -> ServerReply:
     """Right for even seeds, and longer the larger the seed; patient 3 only when the answer is told."""
     question, seed = body["messages"][-1]["content"], body["seed"]
     number = int(re.search(r"number (\d+)", question).group(1))  # type: ignore[union-attr]
@@ -47,7 +47,7 @@ def teach(body: Body) -> Said:
     right = told or (seed % 2 == 0 and number != 3)
     letter = "ABCD"[number % 4] if right else "ABCD"[(number + 1) % 4]
     words = " ".join(["so"] * (1 + seed % 17))
-    return Said(f"<answer>{letter}</answer>", reasoning=f"Patient {number}: {words} I think.")
+    return ServerReply(f"<answer>{letter}</answer>", reasoning=f"Patient {number}: {words} I think.")
 
 
 def settings(folder: Path, url: str, **changes: Any) -> Distillation:
@@ -82,7 +82,7 @@ def answers(wanted: Distillation) -> list[dict[str, Any]]:
 
 
 def asked_questions(server: ChatServer) -> Counter[tuple[str, int]]:
-    return Counter((body["messages"][-1]["content"], body["seed"]) for body in server.asked)
+    return Counter((body["messages"][-1]["content"], body["seed"]) for body in server.requests)
 
 
 def test_the_shortest_right_thought_of_each_question_is_kept(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_shortest_right_thought_of_each_question_is_kept(tmp_path: Path) -> 
     assert {row["id"]: row["tokens"] for row in kept} == {key: min(lengths) for key, lengths in right.items()}
     assert summary.questions == 6
     assert summary.solved == len(kept) == len(right) < 6
-    assert summary.answers == len(server.asked) == 24
+    assert summary.answers == len(server.requests) == 24
     assert summary.prompt_tokens == 240
     assert summary.dollars == pytest.approx((240 * 1.0 + summary.completion_tokens * 10.0) / 1e6)
 
@@ -109,7 +109,7 @@ def test_all_right_thoughts_can_be_kept_without_asking_again(tmp_path: Path) -> 
         run(settings(tmp_path, server.url))
         wanted = settings(tmp_path, server.url, keep="all")
         run(wanted)
-        assert len(server.asked) == 24
+        assert len(server.requests) == 24
     usable = [answer for answer in answers(wanted) if answer["usable"]]
     assert len({row["id"] for row in thoughts(wanted)}) == len(thoughts(wanted)) == len(usable)
 
@@ -120,7 +120,7 @@ def test_more_samples_ask_only_for_those(tmp_path: Path) -> None:
         run(settings(tmp_path, server.url, samples=1))
         run(settings(tmp_path, server.url, samples=3))
     assert set(asked_questions(server).values()) == {1}
-    assert len(server.asked) == 18
+    assert len(server.requests) == 18
 
 
 def test_the_hint_solves_what_is_left(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_hint_solves_what_is_left(tmp_path: Path) -> None:
     with serving(teach) as server:
         wanted = settings(tmp_path, server.url, hint=True)
         summary = run(wanted)
-    told = [body for body in server.asked if "known to be: D: Zinc" in body["messages"][-1]["content"]]
+    told = [body for body in server.requests if "known to be: D: Zinc" in body["messages"][-1]["content"]]
     assert len(told) == 4
     assert summary.solved == 6
     hinted = [row for row in thoughts(wanted) if row["hinted"]]
@@ -139,11 +139,11 @@ def test_the_hint_solves_what_is_left(tmp_path: Path) -> None:
 def test_a_thought_that_mentions_the_hint_is_not_kept(tmp_path: Path) -> None:
     medqa_file(tmp_path, count=1)
 
-    def parrot(body: Body) -> Said:
+    def parrot(body: Body) -> ServerReply:
         told = "known to be" in body["messages"][-1]["content"]
         letter = "A" if told else "B"
         thought = "The given answer is A, so A." if body["seed"] % 2 else "It thins the blood."
-        return Said(f"<answer>{letter}</answer>", thought)
+        return ServerReply(f"<answer>{letter}</answer>", thought)
 
     with serving(parrot) as server:
         wanted = settings(tmp_path, server.url, hint=True, samples=8, keep="all")
@@ -159,15 +159,15 @@ def test_a_thought_that_mentions_the_hint_is_not_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (Said("<answer>A</answer>"), "right, but without a thought"),
-        (Said("<answer>A</answer>", "t", finish="length"), "right, but cut off"),
-        (Said("<answer>A</answer>", "a <think> b"), "right, but with a tag in the thought"),
-        (Said("<think>\nwell\n</think>\n<answer>A</answer>"), None),
-        (Said("well, then\n</think>\n<answer>A</answer>"), None),
-        (Said("no content", status=400), "400: "),
+        (ServerReply("<answer>A</answer>"), "right, but without a thought"),
+        (ServerReply("<answer>A</answer>", "t", finish="length"), "right, but cut off"),
+        (ServerReply("<answer>A</answer>", "a <think> b"), "right, but with a tag in the thought"),
+        (ServerReply("<think>\nwell\n</think>\n<answer>A</answer>"), None),
+        (ServerReply("well, then\n</think>\n<answer>A</answer>"), None),
+        (ServerReply("no content", status=400), "400: "),
     ],
 )
-def test_what_can_be_learned_from(tmp_path: Path, said: Said, why: str | None) -> None:
+def test_what_can_be_learned_from(tmp_path: Path, said: ServerReply, why: str | None) -> None:
     medqa_file(tmp_path, count=1)
     with serving(lambda body: said) as server:
         wanted = settings(tmp_path, server.url, samples=1)
@@ -209,14 +209,16 @@ def test_a_rate_limit_is_waited_out_and_progress_says_what_was_spent(tmp_path: P
     medqa_file(tmp_path)
     refused, heard = iter(range(4)), []
 
-    def busy(body: Body) -> Said:
+    def busy(body: Body) -> ServerReply:
         limited = next(refused, None) is not None
-        return Said("slow down", status=429, headers={"Retry-After": "0.1"}) if limited else teach(body)
+        return (
+            ServerReply("slow down", status=429, headers={"Retry-After": "0.1"}) if limited else teach(body)
+        )
 
     with serving(busy) as server, Grader() as grader:
         wanted = settings(tmp_path, server.url, samples=2)
         summary = distill(wanted, teacher_engine(wanted.teacher), grader, heard.append)
-    assert len(server.asked) == 12 + 4
+    assert len(server.requests) == 12 + 4
     assert summary.answers == len(answers(wanted)) == 12
     assert [answer["why"] for answer in answers(wanted) if "429" in answer["why"]] == []
     (line,) = heard
@@ -256,7 +258,7 @@ def test_broken_off_anywhere_it_ends_the_same(tmp_path: Path) -> None:
             medqa_file(folder)
         whole = settings(whole_folder, server.url, hint=True)
         run(whole)
-        before = len(server.asked)
+        before = len(server.requests)
         broken = settings(broken_folder, server.url, hint=True)
         for after in (5, 9, 8):
             with pytest.raises(Killed):
@@ -267,7 +269,7 @@ def test_broken_off_anywhere_it_ends_the_same(tmp_path: Path) -> None:
     for name in ("thoughts.jsonl", "summary.json"):
         assert (broken.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     # Only what was under way at the three breaks may have been asked again.
-    assert len(server.asked) - before <= before + 3 * 4
+    assert len(server.requests) - before <= before + 3 * 4
 
 
 @pytest.mark.slow
@@ -278,7 +280,7 @@ def test_a_run_killed_three_times_gives_the_same_file(tmp_path: Path) -> None:
     with serving(teach, seconds=0.03) as server:
         settings(tmp_path / "whole", server.url, hint=True)
         subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-        before = len(server.asked)
+        before = len(server.requests)
         settings(tmp_path / "killed", server.url, hint=True)
         for count in (20, 50, 80):
             kill_after(command(tmp_path / "killed"), tmp_path / "killed" / "out" / "answers.jsonl", count)
@@ -288,7 +290,7 @@ def test_a_run_killed_three_times_gives_the_same_file(tmp_path: Path) -> None:
     )
     assert whole.count(b"\n") == 30
     assert killed == whole
-    assert before <= len(server.asked) - before <= before + 3 * 3
+    assert before <= len(server.requests) - before <= before + 3 * 3
 
 
 def command(folder: Path) -> list[str]:
@@ -324,20 +326,21 @@ def test_a_checkpoint_can_teach(tiny_base: Path, tmp_path: Path) -> None:
 def test_a_small_model_behind_a_server_answers_as_in_process(tiny_base: Path, tmp_path: Path) -> None:
     """The same greedy answers by HTTP and in process."""
     from xreasoner.models.load import load
+    from xreasoner.recipe.settings import ServerSettings
     from xreasoner.records import Message
-    from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+    from xreasoner.rollout.server_engine.engine import ServerEngine
     from xreasoner.rollout.torch_engine.engine import TorchEngine
 
     engine = TorchEngine(load(tiny_base))
 
-    def says(body: Body) -> Said:
+    def says(body: Body) -> ServerReply:
         messages = tuple(Message(m["role"], (m["content"],)) for m in body["messages"])
         (rollout,) = engine.generate([Prompt("x", messages)], Sampling(think_budget=8, answer_budget=4))
-        return Said(rollout.text)
+        return ServerReply(rollout.text)
 
     prompts = [Prompt(str(i), (Message("user", (f"what is {i} + 2 ?",)),)) for i in range(3)]
     greedy = Sampling(think_budget=8, answer_budget=4)
     with serving(says) as server:
-        remote = ApiEngine(Server(server.url, "tiny", concurrency=1))
+        remote = ServerEngine(ServerSettings(url=server.url, model="tiny", concurrency=1, exit_by="limit"))
         over_http = {r.prompt_id: r.text for r in remote.generate(prompts, greedy)}
     assert over_http == {r.prompt_id: r.text for r in engine.generate(prompts, greedy)}

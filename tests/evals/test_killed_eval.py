@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.rollout.chat_server import Body, Said, serving
+from tests.rollout.chat_server import Body, ServerReply, serving
 
 from xreasoner.evals.samples import read_samples
 
@@ -40,13 +40,13 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(tmp_path: Path) ->
     running: list[subprocess.Popen[str]] = []
     counted, lock = Counter[tuple[str, int]](), threading.Lock()
 
-    def says(body: Body) -> Said:
+    def says(body: Body) -> ServerReply:
         with lock:
             counted[question_of(body)] += 1
             if counted.total() == 11 and len(running) == 1:
                 running[0].send_signal(signal.SIGKILL)
                 running[0].wait()
-        return Said("<think>one more</think><answer>1</answer>")
+        return ServerReply("<think>one more</think><answer>1</answer>")
 
     def ask() -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "xreasoner", "eval", "asked", "--recipe", recipe, "--out", out]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rollout.chat_server import Said, serving
+from tests.rollout.chat_server import ChatServer, ServerReply, serving
 
 from xreasoner.evals.missing_answers import judge_run, judged
 from xreasoner.evals.regrade import regrade
@@ -19,9 +19,10 @@ from xreasoner.evals.samples import (
     write_problems,
     write_samples,
 )
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Problem, Score
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.server_engine.engine import ServerEngine
 
 NOT_FOUND = Score(False, None, "no answer in the reply")
 ROUNDABOUT = "First I looked.\nIt cannot be Yes.\nNor is anything missing, so there is one left."
@@ -45,10 +46,14 @@ def write(path: Path, *samples: Sample) -> None:
     write_problems(problems_path(path), asked(*samples).problems.values())
 
 
-def says(body: dict[str, Any]) -> Said:
+def engine_of(server: ChatServer) -> ServerEngine:
+    return ServerEngine(ServerSettings(url=server.url, model="small", exit_by="limit"))
+
+
+def says(body: dict[str, Any]) -> ServerReply:
     asked = body["messages"][-1]["content"]
     assert "A: Yes\nB: No" in asked
-    return Said("B: No" if "one left" in asked else "NONE.")
+    return ServerReply("B: No" if "one left" in asked else "NONE.")
 
 
 @pytest.mark.parametrize(
@@ -72,8 +77,8 @@ def says(body: dict[str, Any]) -> Said:
 )
 def test_only_missing_answers_are_looked_for(given: Sample, correct: bool | None, why: str) -> None:
     with serving(says) as server, Grader() as grader:
-        (after,) = judged(asked(given), ApiEngine(Server(server.url, "small")), "small", grader).samples
-        assert len(server.asked) == (given.problem_id in ("p1", "p2"))
+        (after,) = judged(asked(given), engine_of(server), "small", grader).samples
+        assert len(server.requests) == (given.problem_id in ("p1", "p2"))
     assert (after.score.correct, after.score.why) == (correct, why)
 
 
@@ -82,7 +87,12 @@ def test_a_run_says_who_judged_it(tmp_path: Path) -> None:
     write(path, sample(1, ROUNDABOUT), sample(2, "<answer>B</answer>", Score(True, "B", "")))
     path.with_suffix(".json").write_text('{"benchmark": "films", "accuracy": 0.5}')
     with serving(says) as server, Grader() as grader:
-        (done,) = judge_run(tmp_path, ApiEngine(Server(server.url, "small")), "small", grader)
+        (done,) = judge_run(
+            tmp_path,
+            engine_of(server),
+            "small",
+            grader,
+        )
     facts = json.loads(path.with_suffix(".json").read_text())
     assert (done.graded, len(done.changed)) == (1, 1)
     assert (facts["benchmark"], facts["judge"], facts["accuracy"], facts["missing"]) == (
@@ -99,7 +109,14 @@ def test_grading_again_undoes_it(tmp_path: Path) -> None:
     write(path, sample(1, ROUNDABOUT))
     path.with_suffix(".json").write_text("{}")
     with serving(says) as server, Grader() as grader:
-        list(judge_run(tmp_path, ApiEngine(Server(server.url, "small")), "small", grader))
+        list(
+            judge_run(
+                tmp_path,
+                engine_of(server),
+                "small",
+                grader,
+            )
+        )
         (done,) = regrade(tmp_path, grader)
     facts = json.loads(path.with_suffix(".json").read_text())
     assert (len(done.changed), facts["accuracy"], facts["missing"], "judge" in facts) == (1, 0.0, 1.0, False)

@@ -14,7 +14,7 @@ from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import load
 from xreasoner.records import Prompt, Rollout, Sampling, Score
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.engine import Begun
+from xreasoner.rollout.engine import PartialRollout
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 SAMPLING = Sampling(n=2, temperature=1.0, think_budget=24, answer_budget=6, seed=3)
@@ -32,7 +32,7 @@ class Counting(TorchEngine):
             self.drawn += sum(rollout.by_policy)
             yield rollout
 
-    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
+    def resume(self, begun: Sequence[PartialRollout], sampling: Sampling) -> Iterator[Rollout]:
         given = {(one.prompt.id, one.sample): len(one.token_ids) for one in begun}
         for rollout in super().resume(begun, sampling):
             before = rollout.think_tokens if rollout.forced_exit else given[rollout.prompt_id, rollout.sample]

@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 from tests.data import true_schemas as schemas
 from tests.evals.benchmarks.copies import COPIES
-from tests.rollout.chat_server import Said, serving
+from tests.rollout.chat_server import ServerReply, serving
 
 from xreasoner.distill.distill import distill
 from xreasoner.distill.settings import read_distillation
@@ -111,9 +111,9 @@ def test_the_general_recipes_run_in_their_shape(
 def test_the_medical_recipe_runs_on_what_was_distilled_for_it(tiny_base: Path, tmp_path: Path) -> None:
     files = write_corpora(tmp_path)
 
-    def teach(body: dict[str, Any]) -> Said:
+    def teach(body: dict[str, Any]) -> ServerReply:
         number = int(body["messages"][-1]["content"].split()[1])
-        return Said(f"<answer>{'ABCD'[number % 4]}</answer>", f"patient {number} needs it .")
+        return ServerReply(f"<answer>{'ABCD'[number % 4]}</answer>", f"patient {number} needs it .")
 
     with serving(teach) as server:
         wanted = read_distillation(

@@ -1,4 +1,4 @@
-"""A real HTTP server with OpenAI's chat route, over any function that answers."""
+"""A real HTTP server with OpenAI's chat route; a function answers each request."""
 
 import json
 import threading
@@ -13,27 +13,27 @@ Body = dict[str, Any]
 
 
 @dataclass
-class Said:
+class ServerReply:
     content: str
     reasoning: str = ""
     status: int = 200
-    """Another one sends an error instead."""
+    """Any other status sends an error instead."""
     finish: str = "stop"
     headers: dict[str, str] = field(default_factory=dict)
     usage: Body | None = None
     reasoning_key: str = "reasoning_content"
     extra: Body = field(default_factory=dict)
-    """Beside the message."""
+    """More fields of the choice."""
 
 
 class ChatServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, says: Callable[[Body], Said], port: int = 0, seconds: float = 0.0) -> None:
+    def __init__(self, answer: Callable[[Body], ServerReply], port: int = 0, seconds: float = 0.0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.says, self.seconds = says, seconds
+        self.answer, self.seconds = answer, seconds
         self.owner = ""
-        self.asked: list[Body] = []
+        self.requests: list[Body] = []
         self.keys: list[str] = []
         self.answered: list[float] = []
         self.most_at_once = self.at_once = 0
@@ -52,38 +52,38 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with server.lock:
-            server.asked.append(body)
+            server.requests.append(body)
             server.keys.append(self.headers.get("Authorization", ""))
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         time.sleep(server.seconds)
-        said = server.says(body)
+        reply = server.answer(body)
         with server.lock:
             server.at_once -= 1
             server.answered.append(time.monotonic())
-        self._send(said, body)
+        self._send(reply, body)
 
     def do_GET(self) -> None:
         models = [{"id": "teacher", "object": "model", "created": 0, "owned_by": self.server.owner}]
         self._send_json(200, {"object": "list", "data": models}, {})
 
-    def _send(self, said: Said, body: Body) -> None:
-        message: Body = {"role": "assistant", "content": said.content}
-        if said.reasoning:
-            message[said.reasoning_key] = said.reasoning
-        tokens = len(said.content.split()) + len(said.reasoning.split())
-        content: Body = {"error": {"message": said.content, "type": "test"}}
-        if said.status == 200:
+    def _send(self, reply: ServerReply, body: Body) -> None:
+        message: Body = {"role": "assistant", "content": reply.content}
+        if reply.reasoning:
+            message[reply.reasoning_key] = reply.reasoning
+        tokens = len(reply.content.split()) + len(reply.reasoning.split())
+        content: Body = {"error": {"message": reply.content, "type": "test"}}
+        if reply.status == 200:
             content = {
                 "id": "x",
                 "object": "chat.completion",
                 "created": 0,
                 "model": body["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": said.finish, **said.extra}],
-                "usage": said.usage
+                "choices": [{"index": 0, "message": message, "finish_reason": reply.finish, **reply.extra}],
+                "usage": reply.usage
                 or {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens},
             }
-        self._send_json(said.status, content, said.headers)
+        self._send_json(reply.status, content, reply.headers)
 
     def _send_json(self, status: int, content: Body, headers: dict[str, str]) -> None:
         encoded = json.dumps(content).encode()
@@ -96,15 +96,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(encoded)
         except OSError:
-            self.close_connection = True  # whoever asked was killed meanwhile
+            self.close_connection = True  # the client was killed meanwhile
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 @contextmanager
-def serving(says: Callable[[Body], Said], seconds: float = 0.0) -> Iterator[ChatServer]:
-    server = ChatServer(says, seconds=seconds)
+def serving(answer: Callable[[Body], ServerReply], seconds: float = 0.0) -> Iterator[ChatServer]:
+    server = ChatServer(answer, seconds=seconds)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

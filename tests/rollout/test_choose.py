@@ -9,9 +9,9 @@ from xreasoner.models.load import load
 from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe.schema import Evaluation, GrpoStage
 from xreasoner.rollout import choose
-from xreasoner.rollout.choose import choose_engine, foregone, open_engine, parameters
+from xreasoner.rollout.choose import auto_fallback, choose_engine, open_engine, parameters
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.rollout.vllm_engine.version import why_not_vllm
+from xreasoner.rollout.vllm_engine.options import why_not_vllm
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -54,11 +54,11 @@ def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.
     assert isinstance(open_engine(tiny_base, Evaluation(), CPU), TorchEngine)
     with pytest.raises(ValueError, match=r"^engine vllm: it is not here$"):
         choose_engine("vllm", tiny_base, CPU)
-    assert foregone("auto", tiny_base, CPU) == "auto takes the torch engine: it is not here"
-    assert foregone("torch", tiny_base, CPU) is None
+    assert auto_fallback("auto", tiny_base, CPU) == "auto uses the torch engine: it is not here"
+    assert auto_fallback("torch", tiny_base, CPU) is None
     # Where vLLM would not be faster, nothing is missed.
     monkeypatch.setattr(choose, "VLLM_FROM", {})
-    assert foregone("auto", tiny_base, CPU) is None
+    assert auto_fallback("auto", tiny_base, CPU) is None
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.
     [(None, "not installed"), ("0.11.2", "older than 0.32"), ("0.32.1", None), ("1.0", None)],
 )
 def test_an_old_vllm_is_none(found: str | None, said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xreasoner.rollout.vllm_engine.version.find_spec", lambda _: found)
-    monkeypatch.setattr("xreasoner.rollout.vllm_engine.version._version", lambda _: found)
+    monkeypatch.setattr("xreasoner.rollout.vllm_engine.options.find_spec", lambda _: found)
+    monkeypatch.setattr("xreasoner.rollout.vllm_engine.options._version", lambda _: found)
     trouble = why_not_vllm()
     assert trouble is None if said is None else said in str(trouble) and "\n" not in str(trouble)
 

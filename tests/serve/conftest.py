@@ -1,4 +1,4 @@
-"""A real server on a free port, over the mini-world's base or a random model."""
+"""A real server on a free port, with the mini-world's base or a random model."""
 
 import threading
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from transformers import MistralConfig, MistralForCausalLM
 
 from xreasoner.models.load import Loaded
 from xreasoner.models.resolve import resolve_model
-from xreasoner.serve.http import Server
-from xreasoner.serve.settings import ServeSettings
+from xreasoner.serve.http_server import HttpServer
+from xreasoner.serve.serve_settings import ServeSettings
 from xreasoner.serve.torch_server import load_for_serving, torch_server
 
 KEY = "tell-nobody"
@@ -23,7 +23,7 @@ KEY = "tell-nobody"
 @contextmanager
 def serving(
     loaded: Loaded, settings: ServeSettings, rows: int = 8, key: str | None = None
-) -> Iterator[Server]:
+) -> Iterator[HttpServer]:
     with torch_server(loaded, settings, rows, key) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
@@ -40,14 +40,14 @@ def miniworld() -> Loaded:
 
 
 @pytest.fixture(scope="module")
-def server(miniworld: Loaded) -> Iterator[Server]:
+def server(miniworld: Loaded) -> Iterator[HttpServer]:
     settings = ServeSettings("mini", port=0, think_budget=64, answer_budget=16)
     with serving(miniworld, settings) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> openai.OpenAI:
+def client(server: HttpServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
 
 

@@ -1,4 +1,4 @@
-"""Forced exit, limits and stop strings to the token, on a model whose every word is known."""
+"""Forced exit, limits and stop strings, exact to the token, on a model whose every word is known."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +8,12 @@ import pytest
 from tests.serve.conftest import ANSWER, THOUGHT, serving
 
 from xreasoner.models.load import Loaded
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Message, Prompt, Sampling
-from xreasoner.rollout.server_engine.engine import ApiEngine, Server, ServerRollout
+from xreasoner.rollout.server_engine.engine import ServerEngine, ServerRollout
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.serve.http import Server as HttpServer
-from xreasoner.serve.settings import ServeSettings
+from xreasoner.serve.http_server import HttpServer
+from xreasoner.serve.serve_settings import ServeSettings
 
 SETTINGS = ServeSettings("chain", port=0, think_budget=5, answer_budget=8)
 WORDS = THOUGHT.split()
@@ -49,7 +50,7 @@ def whole(answer: Any) -> str:
 def test_a_budget_is_exact_to_the_token(thinking: HttpServer, budget: int) -> None:
     answer = ask(thinking, thinking_token_budget=budget)
     forced = budget <= NATURAL
-    # The tag that opens a thought is its first token: with a budget of 0 it is written, and closed at once.
+    # The opening tag is the thought's first token: with a budget of 0 it is generated and closed at once.
     kept = min(max(budget, 1), NATURAL)
     assert whole(answer).split() == [*WORDS[:kept], "</think>", *ANSWER.split()]
     assert answer.choices[0].model_extra["forced_exit"] is forced
@@ -58,11 +59,11 @@ def test_a_budget_is_exact_to_the_token(thinking: HttpServer, budget: int) -> No
     assert answer.choices[0].finish_reason == "stop"
 
 
-def test_the_servers_own_budget_holds_where_none_is_asked_for(thinking: HttpServer) -> None:
+def test_the_servers_default_budget(thinking: HttpServer) -> None:
     assert whole(ask(thinking)).split() == [*WORDS[:5], "</think>", *ANSWER.split()]
 
 
-def test_limits_and_stop_strings_cut_where_they_say(thinking: HttpServer) -> None:
+def test_limits_and_stop_strings(thinking: HttpServer) -> None:
     def summary(answer: Any) -> tuple[str, Any, int, Any]:
         choice = answer.choices[0]
         text = (choice.message.model_extra["reasoning_content"] or "") + (choice.message.content or "")
@@ -76,12 +77,12 @@ def test_limits_and_stop_strings_cut_where_they_say(thinking: HttpServer) -> Non
 
 @pytest.mark.parametrize("exit_by", ["budget", "again", "auto"])
 @pytest.mark.parametrize("model", ["thinking", "ruminating"])
-def test_our_engine_asks_our_server_and_it_is_as_in_process(
+def test_our_server_engine_on_our_server_equals_the_torch_engine(
     exit_by: str, model: str, request: pytest.FixtureRequest
 ) -> None:
     server = request.getfixturevalue(model)
     loaded = server.service.loaded
-    engine = ApiEngine(Server(f"{server.url}/v1", "chain", exit_by=exit_by))  # type: ignore[arg-type]
+    engine = ServerEngine(ServerSettings(url=f"{server.url}/v1", model="chain", exit_by=exit_by))  # type: ignore[arg-type]
     prompt = Prompt("p", (Message("user", ("w30",)),))
     for think, answer in ((0, 8), (1, 8), (4, 2), (4, 0), (NATURAL, 8), (NATURAL + 5, 8), (30, 1)):
         sampling = Sampling(think_budget=think, answer_budget=answer)

@@ -1,4 +1,4 @@
-"""The server asked by OpenAI's own client: text and pictures, whole and streamed."""
+"""The server with OpenAI's own client: text and images, whole and streamed."""
 
 import threading
 import time
@@ -11,9 +11,9 @@ from xreasoner.chat.template import problem_prompt
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import Loaded
 from xreasoner.records import Problem, Rollout, Sampling
-from xreasoner.rollout.server_engine.wire import as_message
+from xreasoner.rollout.server_engine.chat_protocol import as_message
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.serve.http import Server
+from xreasoner.serve.http_server import HttpServer
 
 VIEWS = ("text", "image")
 
@@ -39,7 +39,7 @@ def parts_of(answer: Any) -> tuple[str | None, str | None]:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_answer_is_the_engines(client: openai.OpenAI, miniworld: Loaded, view: str) -> None:
+def test_the_answer_equals_the_engines(client: openai.OpenAI, miniworld: Loaded, view: str) -> None:
     problem = problem_of(view)
     answer = client.chat.completions.create(model="mini", messages=messages_of(problem), temperature=0)
     expected = in_process(miniworld, problem)
@@ -56,7 +56,7 @@ def test_the_answer_is_the_engines(client: openai.OpenAI, miniworld: Loaded, vie
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 1.0, "n": 3, "seed": 7}])
-def test_the_stream_is_the_whole_in_pieces(client: openai.OpenAI, view: str, sampling: Any) -> None:
+def test_the_stream_adds_up_to_the_whole(client: openai.OpenAI, view: str, sampling: Any) -> None:
     asked = {"model": "mini", "messages": messages_of(problem_of(view)), **sampling}
     whole = client.chat.completions.create(**asked)
     counting = {"stream": True, "stream_options": {"include_usage": True}}
@@ -76,7 +76,7 @@ def test_the_stream_is_the_whole_in_pieces(client: openai.OpenAI, view: str, sam
     assert len(chunks) > len(whole.choices) * 3
 
 
-def test_a_seed_is_an_answer_and_no_seed_another(client: openai.OpenAI) -> None:
+def test_equal_seeds_give_equal_answers(client: openai.OpenAI) -> None:
     def text(**seed: int) -> str | None:
         messages = messages_of(problem_of("text"))
         asked = {"model": "mini", "messages": messages, "temperature": 8.0, "max_tokens": 12}
@@ -87,23 +87,23 @@ def test_a_seed_is_an_answer_and_no_seed_another(client: openai.OpenAI) -> None:
     assert len({text(), text(), text(seed=1), text(seed=2)}) == 4
 
 
-def test_a_message_is_gone_on_with(client: openai.OpenAI, miniworld: Loaded) -> None:
-    """Its first words given, the model says the rest of what it would have said."""
+def test_a_message_is_continued(client: openai.OpenAI, miniworld: Loaded) -> None:
+    """Given the first words of its answer, the model writes the rest of it."""
     problem = problem_of("text", 2)
     whole = in_process(miniworld, problem)
     words = whole.text.split(" ")
-    begun = " ".join(words[: len(words) // 2])
+    prefix = " ".join(words[: len(words) // 2])
     answer = client.chat.completions.create(
         model="mini",
-        messages=[*messages_of(problem), {"role": "assistant", "content": begun}],
+        messages=[*messages_of(problem), {"role": "assistant", "content": prefix}],
         temperature=0,
         extra_body={"continue_final_message": True, "add_generation_prompt": False},
     )
     rest = "".join(part or "" for part in parts_of(answer)).replace("</think>", "")
-    assert rest.split() == whole.text[len(begun) :].replace("</think>", "").split()
+    assert rest.split() == whole.text[len(prefix) :].replace("</think>", "").split()
 
 
-def test_many_at_once_get_the_answers_they_get_alone(client: openai.OpenAI, miniworld: Loaded) -> None:
+def test_concurrent_requests_get_the_same_answers(client: openai.OpenAI, miniworld: Loaded) -> None:
     problems = [problem_of(view, number) for number in range(4) for view in VIEWS]
     answers: dict[str, str] = {}
 
@@ -121,9 +121,9 @@ def test_many_at_once_get_the_answers_they_get_alone(client: openai.OpenAI, mini
     assert answers == {problem.id: in_process(miniworld, problem).text for problem in problems}
 
 
-def test_a_client_that_leaves_frees_its_row(client: openai.OpenAI, server: Server) -> None:
-    """Both in the middle of a stream and while it waits for the whole."""
-    desk = server.service.desk
+def test_a_disconnected_client_frees_its_rows(client: openai.OpenAI, server: HttpServer) -> None:
+    """During a stream and while waiting for the whole answer."""
+    engine_loop = server.service.engine_loop
     endless: dict[str, Any] = {
         "model": "mini",
         "messages": messages_of(problem_of("text")),
@@ -133,11 +133,11 @@ def test_a_client_that_leaves_frees_its_row(client: openai.OpenAI, server: Serve
     }
     with client.chat.completions.create(**endless, stream=True) as stream:
         next(iter(stream))
-        assert desk.under_way == 1
-    wait_until(lambda: desk.under_way == 0 and desk.rows_in_use == 0)
+        assert engine_loop.request_count == 1
+    wait_until(lambda: engine_loop.request_count == 0 and engine_loop.rows_in_use == 0)
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.3).chat.completions.create(**endless)
-    wait_until(lambda: desk.under_way == 0 and desk.rows_in_use == 0)
+    wait_until(lambda: engine_loop.request_count == 0 and engine_loop.rows_in_use == 0)
 
 
 def wait_until(true: Any, seconds: float = 20.0) -> None:

@@ -1,4 +1,4 @@
-"""An evaluation is the same whether the model sits in this process or behind the server."""
+"""An evaluation gives the same answers in process and through the server."""
 
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from xreasoner.evals.samples import read_samples
 from xreasoner.evals.task import Benchmark, Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import Loaded
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.server_engine.engine import ServerEngine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.serve.http import Server as HttpServer
+from xreasoner.serve.http_server import HttpServer
 
 SAMPLING = Sampling(think_budget=24, answer_budget=12)
 
@@ -40,7 +41,7 @@ def test_the_same_greedy_answers(
         for problem in make_problems(family, modality, (1, 3), 5, "test", 3)  # type: ignore[arg-type]
     ]
     benchmark = Benchmark("mini", modality, "general", tuple(problems))  # type: ignore[arg-type]
-    remote = ApiEngine(Server(f"{server.url}/v1", "mini", exit_by=exit_by))  # type: ignore[arg-type]
+    remote = ServerEngine(ServerSettings(url=f"{server.url}/v1", model="mini", exit_by=exit_by))  # type: ignore[arg-type]
     here = answers(TorchEngine(miniworld), benchmark, tmp_path / "here")
     assert here == answers(remote, benchmark, tmp_path / "there")
     assert len({tuple(row[-1]) for row in here}) > 3  # type: ignore[arg-type]

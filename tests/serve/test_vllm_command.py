@@ -1,4 +1,4 @@
-"""How vLLM is started; that it then works is shown in tests/vllm."""
+"""The command that starts vLLM; tests/vllm run it."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.serve.settings import ServeSettings
+from xreasoner.serve.serve_settings import ServeSettings
 from xreasoner.serve.snippets import curl_snippet, openai_snippet
 from xreasoner.serve.vllm_command import vllm_command
 
@@ -43,13 +43,13 @@ def test_a_vision_model(tmp_path: Path) -> None:
     assert "--max-model-len" not in command and "--chat-template" not in command
 
 
-def test_a_checkpoint_that_says_how_to_sample_is_heard(tmp_path: Path) -> None:
+def test_a_checkpoints_own_sampling_defaults_are_kept(tmp_path: Path) -> None:
     generation = json.dumps({"do_sample": True, "temperature": 0.6})
     command = vllm_command(checkpoint(tmp_path, generation_config__json=generation), SETTINGS)
     assert "temperature" not in json.loads(option(command, "--override-generation-config"))
 
 
-def test_on_a_cpu_prompts_are_read_whole_and_memory_is_left(
+def test_on_a_cpu_no_chunked_prefill_and_limited_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for is_gpu in (False, True):
@@ -59,7 +59,7 @@ def test_on_a_cpu_prompts_are_read_whole_and_memory_is_left(
         assert is_gpu or 2**28 <= int(option(command, "--kv-cache-memory-bytes")) <= 2**33
 
 
-def test_a_text_model_has_no_pictures_and_what_is_passed_on_comes_last(tmp_path: Path) -> None:
+def test_a_text_model_and_extra_options_which_come_last(tmp_path: Path) -> None:
     settings = ServeSettings("x", context=512)
     command = vllm_command(checkpoint(tmp_path, vision=False), settings, ["--dtype", "float32"])
     assert "--limit-mm-per-prompt" not in command
@@ -76,7 +76,7 @@ def test_a_text_model_has_no_pictures_and_what_is_passed_on_comes_last(tmp_path:
         ({"chat_template__json": BESIDE, "tokenizer_config__json": "{}"}, True),
     ],
 )
-def test_a_template_that_vllm_would_not_find_is_named(
+def test_a_chat_template_that_vllm_would_not_find_is_passed(
     tmp_path: Path, files: dict[str, str], named: bool
 ) -> None:
     command = vllm_command(checkpoint(tmp_path, **files), SETTINGS)
@@ -84,7 +84,7 @@ def test_a_template_that_vllm_would_not_find_is_named(
     assert not named or option(command, "--chat-template") == "{{ messages }}"
 
 
-def test_the_snippets_are_valid_and_never_hold_the_key(tmp_path: Path) -> None:
+def test_the_snippets_are_valid_and_never_contain_the_key(tmp_path: Path) -> None:
     shell = curl_snippet("http://h:1", "it's", key_from="MY_KEY").replace("curl ", "printf '%s\\n' ", 1)
     script = f"MY_KEY=secret; {shell}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)

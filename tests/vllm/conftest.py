@@ -17,7 +17,7 @@ from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.checkpoint import save_model
 from xreasoner.models.load import Loaded, load, load_tokenizer
 from xreasoner.models.surgery import detach
-from xreasoner.recipe.settings import ServerAddress
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Message, Part, Picture, Problem, Prompt
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.engine import VllmEngine
@@ -124,7 +124,7 @@ def gambler(lm: Path, arms: list[Problem], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def server(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAddress]:
+def server(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSettings]:
     """One for all who train: each finds the weights there that another left."""
     with serving_policy(lm, tmp_path_factory.mktemp("server") / "log") as address:
         yield address

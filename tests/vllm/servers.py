@@ -11,7 +11,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from xreasoner.parallel import free_port
-from xreasoner.recipe.settings import ServerAddress
+from xreasoner.recipe.settings import ServerSettings
 
 PATIENCE = 300
 # Compiling the ranks of log-probabilities, which nobody reads, takes longer than the tests.
@@ -27,12 +27,12 @@ FOR_TRAINING = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_USE_V2_MODEL_RUNNER": "0"}
 
 
 @contextmanager
-def serving_policy(checkpoint: Path, log: Path) -> Iterator[ServerAddress]:
+def serving_policy(checkpoint: Path, log: Path) -> Iterator[ServerSettings]:
     """As docs/vllm.md starts it for `rollout: server`."""
     port = free_port()
     command = [word.format(python=sys.executable, model=checkpoint, port=port) for word in POLICY.split()]
     with running(command, port, log, FOR_TRAINING) as url:
-        yield ServerAddress(url=url, model="policy")
+        yield ServerSettings(url=url, model="policy")
 
 
 @contextmanager

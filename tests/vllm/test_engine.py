@@ -11,7 +11,7 @@ from tests.vllm.conftest import ROWS
 from xreasoner.chat.template import encode_prompt
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Rollout, Sampling
-from xreasoner.rollout.engine import Begun, Engine
+from xreasoner.rollout.engine import Engine, PartialRollout
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
@@ -66,7 +66,7 @@ def test_a_thought_never_exceeds_its_budget(
 ) -> None:
     """The injected text follows at once, is not the policy's, and then the answer comes."""
     sampling = Sampling(n=20, temperature=1.0, think_budget=budget, answer_budget=3, seed=budget)
-    injected = lm_vllm.speech.vocabulary.forced_exit
+    injected = lm_vllm.decoder.special_tokens.forced_exit
     after = budget + len(injected)
     forced = [r for r in run(lm_vllm, text_prompts, sampling).values() if r.forced_exit]
     assert len(forced) > 100
@@ -96,7 +96,7 @@ def test_logprobs_are_those_of_the_distribution_sampled_from(
     lm_vllm: VllmEngine, lm_loaded: Loaded, text_prompts: list[Prompt], temperature: float
 ) -> None:
     sampling = Sampling(n=3, temperature=temperature, think_budget=9, answer_budget=5)
-    banned = sorted(lm_vllm.speech.vocabulary.banned)
+    banned = sorted(lm_vllm.decoder.special_tokens.banned)
     for rollout in run(lm_vllm, text_prompts, sampling).values():
         expected = full_pass_logprobs(lm_loaded, rollout, banned, temperature)
         expected = expected * torch.tensor(rollout.by_policy)
@@ -107,7 +107,7 @@ def test_samples_are_distributed_as_the_model_says(
     lm_vllm: VllmEngine, lm_torch: TorchEngine, lm_loaded: Loaded, text_prompts: list[Prompt]
 ) -> None:
     """Both engines against the exact probabilities of the first token, 4,000 draws each, at temperature 1."""
-    banned = sorted(lm_vllm.speech.vocabulary.banned)
+    banned = sorted(lm_vllm.decoder.special_tokens.banned)
     exact = {p.id: first_token(lm_loaded, p, banned) for p in text_prompts}
     prompt = max(text_prompts, key=lambda p: -torch.special.xlogy(exact[p.id], exact[p.id]).sum())
     probability, count = exact[prompt.id], 4000
@@ -153,12 +153,14 @@ def test_an_answer_can_be_resumed(lm_vllm: VllmEngine, text_prompts: list[Prompt
     """With a larger budget, greedy text goes on as if it had never stopped; with a smaller one it is cut."""
     long, short = Sampling(think_budget=20, answer_budget=8), Sampling(think_budget=6, answer_budget=8)
     whole = run(lm_vllm, text_prompts, long)
-    begun = [Begun(prompt, 0, whole[prompt.id, 0].token_ids[:10]) for prompt in text_prompts]
+    begun = [PartialRollout(prompt, 0, whole[prompt.id, 0].token_ids[:10]) for prompt in text_prompts]
     assert_tokens(lm_vllm, begun, long, whole)
     assert_tokens(lm_vllm, begun, short, run(lm_vllm, text_prompts, short))
 
 
-def assert_tokens(engine: VllmEngine, begun: list[Begun], sampling: Sampling, expected: Results) -> None:
+def assert_tokens(
+    engine: VllmEngine, begun: list[PartialRollout], sampling: Sampling, expected: Results
+) -> None:
     resumed = {rollout.prompt_id: rollout for rollout in engine.resume(begun, sampling)}
     assert {i: r.token_ids for i, r in resumed.items()} == {i: r.token_ids for (i, _), r in expected.items()}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.train.rollouts import settings
 
-from xreasoner.recipe.settings import ServerAddress
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.step_display import NoDisplay
@@ -21,7 +21,7 @@ def learned(gambler: Path, arm: Problem, out: Path, **changes: Any) -> list[dict
 
 @pytest.mark.parametrize("lora", [None, {"rank": 8}], ids=["full", "lora"])
 def test_the_reward_is_that_of_the_torch_engine(
-    gambler: Path, arms: list[Problem], server: ServerAddress, tmp_path: Path, lora: dict[str, int] | None
+    gambler: Path, arms: list[Problem], server: ServerSettings, tmp_path: Path, lora: dict[str, int] | None
 ) -> None:
     reached = {}
     for engine in ("torch", "vllm", "server"):

@@ -14,8 +14,9 @@ from tests.vllm.servers import running
 
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import free_port
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Message, Prompt, Sampling
-from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.server_engine.engine import ServerEngine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 OPTIONS = "--dtype float32 --max-num-seqs 32"
@@ -50,7 +51,7 @@ def url(thinker: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 def test_a_thought_ends_from_outside_where_the_torch_engine_ends_it(
     url: str, thinker: Loaded, budget: int
 ) -> None:
-    engine = ApiEngine(Server(url, "chain", exit_by="auto"))
+    engine = ServerEngine(ServerSettings(url=url, model="chain", exit_by="auto"))
     assert engine.exit_by == "again"
     prompt = Prompt("p", (Message("user", ("w30",)),))
     for answer in (8, 1, 0):

@@ -65,7 +65,7 @@ def test_marks_of_pictures_are_never_sampled(client: openai.OpenAI, vlm_torch: T
     )
     sampled = [token for choice in answers.choices for token in tokens_of(choice)]
     assert len(sampled) > 500
-    assert not vlm_torch.vocabulary.banned.intersection(sampled)
+    assert not vlm_torch.special_tokens.banned.intersection(sampled)
 
 
 BROKEN = {

@@ -8,7 +8,7 @@ from tests.test_ranks import run as run_recipe
 from tests.train.rollouts import settings
 from tests.train.two_processes import read_metrics, train_on_two
 
-from xreasoner.recipe.settings import ServerAddress
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.step_display import NoDisplay
@@ -17,7 +17,7 @@ SIZES = {"steps": 6, "samples_per_prompt": 16, "prompts_per_step": 4, "lr": 3e-3
 
 
 def test_two_processes_learn_what_one_does(
-    gambler: Path, arms: list[Problem], server: ServerAddress, tmp_path: Path
+    gambler: Path, arms: list[Problem], server: ServerSettings, tmp_path: Path
 ) -> None:
     stages = {
         "vllm": settings(**SIZES, rollout="vllm"),

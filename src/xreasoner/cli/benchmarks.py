@@ -47,12 +47,14 @@ def judge(
 ) -> None:
     """Let a model extract the answers that the rules did not find in RUN; the rules still grade them."""
     from xreasoner.evals.missing_answers import judge_run
+    from xreasoner.recipe.settings import ServerSettings
     from xreasoner.report.write import write_report
     from xreasoner.rewards.grade import Grader
-    from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+    from xreasoner.rollout.server_engine.engine import ServerEngine
 
+    engine = ServerEngine(ServerSettings(url=server, model=model, exit_by="limit"))
     with Grader() as grader:
-        for done in judge_run(run, ApiEngine(Server(server, model)), model, grader):
+        for done in judge_run(run, engine, model, grader):
             where = done.path.relative_to(run)
             say(f"{where}: {done.graded:,} missing answers, {len(done.changed):,} of them found")
     write_report(run)

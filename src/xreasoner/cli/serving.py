@@ -33,16 +33,16 @@ def serve(
 ) -> None:
     """Serve MODEL with an OpenAI-compatible API, through vLLM or on a small torch server."""
     from xreasoner.models.resolve import resolve_model, short_name
-    from xreasoner.serve.settings import ServeSettings
+    from xreasoner.serve.serve_settings import ServeSettings
     from xreasoner.serve.snippets import greeting
 
     checkpoint, key = resolve_model(model), read_key(key_from)
     settings = ServeSettings(name or short_name(model), host, port, think_budget, answer_budget, context)
     if engine != "torch" and vllm_is_there(engine):
-        from xreasoner.serve.vllm_command import become_vllm
+        from xreasoner.serve.vllm_command import exec_vllm
 
         say(greeting(f"http://{host}:{port}", settings, key_from))
-        become_vllm(checkpoint, settings, key, more or [])
+        exec_vllm(checkpoint, settings, key, more or [])
     if more:
         raise ValueError(f"{' '.join(more)}: further options are for vllm serve; the torch server takes none")
     from xreasoner.serve.torch_server import load_for_serving, torch_server
@@ -64,20 +64,20 @@ def chat(
 ) -> None:
     """Chat with MODEL in the terminal; thoughts are dimmed."""
     from xreasoner.models.resolve import resolve_model, short_name
-    from xreasoner.serve.settings import ServeSettings
-    from xreasoner.serve.terminal import Conversation, converse
+    from xreasoner.serve.serve_settings import ServeSettings
+    from xreasoner.serve.terminal import TerminalChat, run_chat
     from xreasoner.serve.torch_server import load_for_serving, torch_service
 
     settings = ServeSettings(short_name(model), think_budget=think_budget, answer_budget=answer_budget)
     with torch_service(load_for_serving(resolve_model(model)), settings, rows=1) as service:
-        conversation = Conversation(service, console, instruction, temperature)
+        terminal_chat = TerminalChat(service, console, instruction, temperature)
         for file in image or []:
-            conversation.show(file)
-        converse(conversation, console, lambda: console.input("[bold]> "))
+            terminal_chat.add_image(file)
+        run_chat(terminal_chat, console, lambda: console.input("[bold]> "))
 
 
 def vllm_is_there(engine: str) -> bool:
-    from xreasoner.rollout.vllm_engine.version import why_not_vllm
+    from xreasoner.rollout.vllm_engine.options import why_not_vllm
 
     trouble = why_not_vllm()
     if trouble and engine == "vllm":

@@ -9,27 +9,21 @@ from pydantic import Field, model_validator
 from xreasoner.recipe.file import read_raw, validate
 from xreasoner.recipe.schema import Dtype, StageName
 from xreasoner.recipe.settings import (
-    Budget,
     Count,
     ExitBy,
     NonNegative,
-    Positive,
-    ServerAddress,
+    ServerSettings,
     Settings,
 )
 from xreasoner.recipe.training_data import TrainingData
 
 
-class ServerTeacher(ServerAddress):
-    """Any server that speaks OpenAI's chat protocol, and how hard it may be asked."""
+class ServerTeacher(ServerSettings):
+    """A server with OpenAI's chat API."""
 
     kind: Literal["server"]
     exit_by: ExitBy = "limit"
-    """A thought that is closed for it is no thought to learn from."""
-    requests_per_minute: Positive | None = None
-    retries: Budget = 8
-    seconds: Positive = 1800.0
-    """A request may take so long."""
+    """By default no forced exit: a thought that was cut short is not worth learning from."""
     dollars: tuple[NonNegative, NonNegative] | None = None
     """Price of a million tokens, of prompts and of answers; then progress shows what was spent."""
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from xreasoner.distill.settings import LocalTeacher, ServerTeacher
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.server_engine.engine import ServerEngine
 
 
 def teacher_engine(teacher: ServerTeacher | LocalTeacher) -> Engine:
     if isinstance(teacher, LocalTeacher):
         return _LoadedWhenAsked(teacher)
-    return ApiEngine(Server(**teacher.model_dump(exclude={"kind", "dollars"})))
+    return ServerEngine(teacher)
 
 
 class _LoadedWhenAsked:

@@ -22,7 +22,7 @@ from xreasoner.evals.summary import Result, result_of
 from xreasoner.evals.task import ALONE, Broken, Shard, Task, picture_name
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.engine import Begun, Engine, go_on
+from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
 from xreasoner.storage.files import drop_torn_line, write_atomically, write_json
 
 AnswerKeys = Callable[[Sequence[Key]], Iterable[Sample]]
@@ -74,14 +74,14 @@ def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[
 
     whole = [prompt_of(one) for one, samples in lacking.items() if len(samples) == task.sampling.n]
     parts = [
-        Begun(prompt_of(one), sample)
+        PartialRollout(prompt_of(one), sample)
         for one, samples in lacking.items()
         for sample in samples
         if len(samples) < task.sampling.n
     ]
     for rollout in engine.generate(whole, task.sampling) if whole else ():
         yield problems[rollout.prompt_id], rollout
-    for rollout in go_on(engine, parts, task.sampling):
+    for rollout in resume_rollouts(engine, parts, task.sampling):
         yield problems[rollout.prompt_id], rollout
 
 

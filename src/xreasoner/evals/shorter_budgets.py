@@ -15,7 +15,7 @@ from xreasoner.evals.runner import graded, write_down
 from xreasoner.evals.samples import Key, Sample
 from xreasoner.evals.task import ALONE, Shard, Task
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.engine import Begun, Engine, go_on
+from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
 
 
 def answer_shorter(
@@ -30,10 +30,12 @@ def answer_shorter(
         for key in same:
             yield replace(long[key], asked=task.asked[key[0]], tokens=())
         cut = [
-            Begun(problem_prompt(problems[key[0]], task.benchmark.instruction), key[1], beginning(long[key]))
+            PartialRollout(
+                problem_prompt(problems[key[0]], task.benchmark.instruction), key[1], beginning(long[key])
+            )
             for key in sorted(set(open_keys) - set(same))
         ]
-        for rollout in go_on(engine, cut, task.sampling):
+        for rollout in resume_rollouts(engine, cut, task.sampling):
             yield graded(task, grader, problems[rollout.prompt_id], rollout)
 
     write_down(task, shard, show, answers)

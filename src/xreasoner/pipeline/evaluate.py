@@ -15,7 +15,7 @@ from xreasoner.recipe.schema import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.choose import open_engine
-from xreasoner.rollout.engine import Begun, ClosingEngine, Engine, go_on
+from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, resume_rollouts
 from xreasoner.storage.files import sweep
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import Manifest, read_manifest, set_aside
@@ -35,8 +35,8 @@ class LazyEngine:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
         yield from self.open().generate(prompts, sampling)
 
-    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
-        yield from go_on(self.open(), begun, sampling)
+    def resume(self, begun: Sequence[PartialRollout], sampling: Sampling) -> Iterator[Rollout]:
+        yield from resume_rollouts(self.open(), begun, sampling)
 
     def open(self) -> Engine:
         if self._engine is None:
@@ -44,7 +44,7 @@ class LazyEngine:
         return self._engine
 
     def close(self) -> None:
-        if isinstance(self._engine, ClosingEngine):
+        if isinstance(self._engine, ClosableEngine):
             with rejoining(self._world):
                 self._engine.close()
 

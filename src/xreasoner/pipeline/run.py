@@ -23,7 +23,7 @@ from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, SftStage
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
-from xreasoner.rollout.choose import choose_engine, foregone
+from xreasoner.rollout.choose import auto_fallback, choose_engine
 from xreasoner.storage.files import discard, sweep, write_atomically
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import (
@@ -68,7 +68,7 @@ def check_engines(plan: Plan, world: World, journal: Journal) -> None:
         asked["evaluation"] = plan.recipe.evaluation.engine
     for name, engine in asked.items():
         choose_engine(engine, plan.base, world.device)
-        lack = foregone(engine, plan.base, world.device)
+        lack = auto_fallback(engine, plan.base, world.device)
         if lack and world.is_first:
             journal.say(f"{name}: {lack}")
 

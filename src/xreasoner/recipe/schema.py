@@ -12,7 +12,7 @@ from xreasoner.recipe.settings import (
     Fraction,
     NonNegative,
     Positive,
-    ServerAddress,
+    ServerSettings,
     Settings,
     refuse_half_a_server,
 )
@@ -104,7 +104,7 @@ class GrpoStage(Optimization):
     """Close a thought whose budget is spent and ask for the answer; those tokens get no gradient."""
     rollout: EngineName = "auto"
     """Who generates the samples: torch, vllm or server; auto chooses."""
-    server: ServerAddress | None = None
+    server: ServerSettings | None = None
     """Where the server of `rollout: server` is; it must let its weights be updated."""
     rollout_memory: Fraction = 0.4
     """The share of a GPU that vLLM may take while it samples; the trainer's states stay where they are."""
@@ -218,7 +218,7 @@ class Evaluation(Settings):
     """Whose answers without the image say so: stages, or folders of other runs; by default every stage."""
     engine: EngineName = "auto"
     """Who generates the answers: torch, vllm or server; auto chooses."""
-    server: ServerAddress | None = None
+    server: ServerSettings | None = None
     """Where the server of `engine: server` is."""
     rows: Count = 256
     """How many answers are generated at once."""

@@ -1,4 +1,4 @@
-"""What every part of a recipe is made of: strict, frozen settings, the numbers in them, who generates."""
+"""The parts that all recipe sections share: strict frozen settings, number types, engines and servers."""
 
 from typing import Annotated, Literal
 
@@ -23,32 +23,39 @@ class Settings(BaseModel):
 
 
 EngineName = Literal["auto", "torch", "vllm", "server"]
-"""Who generates. auto: vLLM where it is installed and the model is large enough to gain by it, else torch."""
+"""The engine that generates. auto: vLLM if installed and worth it for a model of this size, else torch."""
 
 
 ExitBy = Literal["auto", "again", "budget", "limit"]
-"""How a thought is closed on a server. again: stop at the budget and ask to continue after `</think>`, which
-needs continue_final_message. budget: the server's own thinking_token_budget. limit: not at all, thought and
-answer share one limit. auto: budget on `xreasoner serve`, again on vLLM and SGLang, limit elsewhere."""
+"""How a server ends a thought whose budget is spent. again: stop at the budget, append `</think>` and send a
+second request to continue; needs continue_final_message. budget: the server's own thinking_token_budget.
+limit: no forced exit; thought and answer share one limit. auto: budget on `xreasoner serve`, again on vLLM
+and SGLang, limit elsewhere."""
 
 
-class ServerAddress(Settings):
-    """A running server that speaks OpenAI's chat protocol, such as `vllm serve`."""
+class ServerSettings(Settings):
+    """A running server with OpenAI's chat API, such as `vllm serve`, and how hard to load it."""
 
     url: str
-    """Up to and with /v1."""
+    """The base URL, ending in /v1."""
     model: str
-    """The name the server gives its model."""
+    """The model's name on the server."""
     key_from: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key; servers of one's own need none."""
+    """The environment variable that holds the API key; a local server needs none."""
     concurrency: Count = 16
-    """Requests under way at once."""
+    """Requests in flight at once."""
+    requests_per_minute: Positive | None = None
+    """A rate limit to stay under."""
+    retries: Budget = 8
+    """Retries of a request after a rate limit, a dropped connection or a server error."""
+    seconds: Positive = 1800.0
+    """Timeout of one request."""
     exit_by: ExitBy = "auto"
-    """How a thought that spends its budget is closed: again, budget or limit; auto asks what server it is."""
+    """How the thought ends at its budget: again, budget or limit; auto decides by the kind of server."""
 
 
-def refuse_half_a_server(key: str, engine: EngineName, server: ServerAddress | None) -> None:
+def refuse_half_a_server(key: str, engine: EngineName, server: ServerSettings | None) -> None:
     if (engine == "server") != (server is not None):
         raise ValueError(
-            f"{key}: server and the setting server: {{url, model}} go together; give both or none"
+            f"{key}: server and the setting server: {{url, model}} go together; set both or neither"
         )

@@ -1,4 +1,4 @@
-"""Which engine answers: the recipe's word, or the one that is faster for this model on this device."""
+"""Opens the engine that the recipe names; for `auto`, the faster one for this model on this device."""
 
 import json
 import math
@@ -11,59 +11,55 @@ from xreasoner.models.config import read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
 from xreasoner.recipe.schema import Dtype, Evaluation
-from xreasoner.recipe.settings import EngineName, ServerAddress
+from xreasoner.recipe.settings import EngineName
 from xreasoner.rollout.engine import Engine
-from xreasoner.rollout.server_engine.engine import ApiEngine, Server
+from xreasoner.rollout.server_engine.engine import ServerEngine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.rollout.vllm_engine.version import why_not_vllm
+from xreasoner.rollout.vllm_engine.options import why_not_vllm
 
 Chosen = Literal["torch", "vllm", "server"]
 VLLM_FROM = {"cpu": 1e7, "cuda": 1e9}
-"""By device, the parameters from which on `auto` takes vLLM.
+"""By device: the number of parameters from which `auto` picks vLLM.
 
-On a CPU it was faster from there on (`benchmarks/rollout_vllm.py`). On CUDA nothing was measured: whoever
-installs vLLM beside a GPU wants it for models of this size.
+On a CPU this is where vLLM becomes faster (`benchmarks/rollout_vllm.py`). The CUDA value was not measured: it
+assumes that a user who installs vLLM on a GPU machine wants it for models of this size.
 """
 
 
 def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
-    """The engine that answers an evaluation's questions with this checkpoint."""
+    """The engine that evaluates this checkpoint."""
     if evaluation.server is not None:
-        return open_server(evaluation.server)
+        return ServerEngine(evaluation.server)
     return open_checkpoint(checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, device)
 
 
 def open_checkpoint(
-    checkpoint: Path, asked: EngineName, dtype: Dtype, rows: int, device: torch.device
+    checkpoint: Path, requested: EngineName, dtype: Dtype, rows: int, device: torch.device
 ) -> Engine:
     """An engine in this process."""
     precision = compute_dtype(dtype, device)
-    if choose_engine(asked, checkpoint, device) == "torch":
+    if choose_engine(requested, checkpoint, device) == "torch":
         return TorchEngine(load(checkpoint, device, precision), max_rows=rows)
     from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
     return VllmEngine(checkpoint, precision, rows)
 
 
-def open_server(address: ServerAddress) -> ApiEngine:
-    return ApiEngine(Server(**address.model_dump()))
-
-
-def choose_engine(asked: EngineName, checkpoint: Path, device: torch.device) -> Chosen:
-    """What `auto` means here; `vllm`, asked for by name, must be there."""
+def choose_engine(requested: EngineName, checkpoint: Path, device: torch.device) -> Chosen:
+    """Resolve `auto`. An explicit `vllm` that is not installed is an error."""
     trouble = why_not_vllm()
-    if asked == "vllm" and trouble:
+    if requested == "vllm" and trouble:
         raise ValueError(f"engine vllm: {trouble}")
-    if asked != "auto":
-        return asked
+    if requested != "auto":
+        return requested
     return "vllm" if vllm_is_worthwhile(checkpoint, device) and not trouble else "torch"
 
 
-def foregone(asked: EngineName, checkpoint: Path, device: torch.device) -> str | None:
-    """Why `auto` does without vLLM where it would take it."""
+def auto_fallback(requested: EngineName, checkpoint: Path, device: torch.device) -> str | None:
+    """Why `auto` does not use vLLM although it would be worth it here; None otherwise."""
     trouble = why_not_vllm()
-    if asked == "auto" and trouble and vllm_is_worthwhile(checkpoint, device):
-        return f"auto takes the torch engine: {trouble}"
+    if requested == "auto" and trouble and vllm_is_worthwhile(checkpoint, device):
+        return f"auto uses the torch engine: {trouble}"
     return None
 
 
@@ -72,7 +68,7 @@ def vllm_is_worthwhile(checkpoint: Path, device: torch.device) -> bool:
 
 
 def parameters(checkpoint: Path) -> int:
-    """Counted in the headers of the weight files, which are not read."""
+    """Counted from the headers of the weight files, without reading the weights."""
     read_config(checkpoint)
     shapes = (tensor["shape"] for file in checkpoint.glob("*.safetensors") for tensor in _tensors(file))
     return sum(int(torch.Size(shape).numel()) for shape in shapes)

@@ -1,4 +1,4 @@
-"""What every engine can do; training, evaluation, distillation and chat know no more than this."""
+"""The interface of all engines. Training, evaluation, distillation and serving use nothing else."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from xreasoner.records import Prompt, Rollout, Sampling
 
 class Engine(Protocol):
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
-        """Rollouts as they finish, in any order: `(prompt_id, sample)` says which one it is."""
+        """Yield rollouts as they finish, in any order; `(prompt_id, sample)` identifies each."""
         ...
 
 
 @dataclass(frozen=True)
-class Begun:
-    """One sample of a prompt, and the tokens it begins with."""
+class PartialRollout:
+    """One sample of a prompt and the tokens it already has."""
 
     prompt: Prompt
     sample: int
@@ -23,37 +23,39 @@ class Begun:
 
 
 @runtime_checkable
-class ResumingEngine(Engine, Protocol):
-    """Engines that know their tokens can also do this."""
+class ResumableEngine(Engine, Protocol):
+    """An engine that can continue from given tokens."""
 
-    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
-        """What `generate` would give had these tokens been drawn first, as far as the budgets let them.
+    def resume(self, partials: Sequence[PartialRollout], sampling: Sampling) -> Iterator[Rollout]:
+        """Yield what `generate` would yield if it had sampled these tokens first.
 
-        Where a budget ends the thought earlier, the tokens after that are dropped and the exit is forced;
-        where the tokens are a whole answer, it comes back as it is. `sampling.n` is not looked at.
+        If a budget ends the thought earlier, the tokens after that point are dropped and the exit is forced.
+        Tokens that already form a whole answer are returned as they are. `sampling.n` is ignored.
         """
         ...
 
 
 @runtime_checkable
-class ClosingEngine(Engine, Protocol):
-    """Engines that hold more than an object does."""
+class ClosableEngine(Engine, Protocol):
+    """An engine that holds memory or processes which must be released."""
 
     def close(self) -> None:
-        """By all processes at the same time."""
+        """All processes must call this together."""
         ...
 
 
-def go_on(engine: Engine, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
-    """Resumed where the engine can; else asked from the start: the same answers, at a higher price."""
-    if not begun:
+def resume_rollouts(
+    engine: Engine, partials: Sequence[PartialRollout], sampling: Sampling
+) -> Iterator[Rollout]:
+    """Resume if the engine can; otherwise generate again from the start, which gives the same answers."""
+    if not partials:
         return
-    if isinstance(engine, ResumingEngine):
-        yield from engine.resume(begun, sampling)
+    if isinstance(engine, ResumableEngine):
+        yield from engine.resume(partials, sampling)
         return
-    wanted = {(one.prompt.id, one.sample) for one in begun}
-    prompts = list({one.prompt.id: one.prompt for one in begun}.values())
-    most = max(one.sample for one in begun) + 1
-    for rollout in engine.generate(prompts, replace(sampling, n=most)):
+    wanted = {(partial.prompt.id, partial.sample) for partial in partials}
+    prompts = list({partial.prompt.id: partial.prompt for partial in partials}.values())
+    samples = max(partial.sample for partial in partials) + 1
+    for rollout in engine.generate(prompts, replace(sampling, n=samples)):
         if (rollout.prompt_id, rollout.sample) in wanted:
             yield rollout

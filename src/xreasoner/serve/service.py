@@ -1,4 +1,4 @@
-"""A chat request from its bytes to its answer, whatever carries them."""
+"""One chat completion, from the bytes of its request to its response; independent of the transport."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,110 +7,113 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any
 
-from xreasoner.chat.apart import Stream
+from xreasoner.chat.split_reply import ReplyStream
 from xreasoner.models.load import Loaded
-from xreasoner.serve import replies
-from xreasoner.serve.body import ChatBody, read_body
-from xreasoner.serve.desk import Desk, Done, Failed, Mail, Piece, Ticket
-from xreasoner.serve.limits import Limits, plan
-from xreasoner.serve.prompts import encode_request
-from xreasoner.serve.refusal import RefusalError
+from xreasoner.serve import response
+from xreasoner.serve.api_error import ApiError
+from xreasoner.serve.engine_loop import ActiveRequest, EngineLoop, Event, RequestFailed, SampleDone, TextSoFar
+from xreasoner.serve.limits import ServerLimits, resolve_options
+from xreasoner.serve.request import ChatCompletionRequest, parse_request
+from xreasoner.serve.request_tokens import encode_request
 
-_LOOK_UP = 0.25
-"""Seconds between looks at whether the client is still there."""
+_POLL_SECONDS = 0.25
+"""How often to check whether the client is still connected."""
 
 Json = dict[str, Any]
 IsGone = Callable[[], bool]
 
 
-class GoneError(Exception):
-    """The client hung up."""
+class ClientDisconnectedError(Exception):
+    """The client closed the connection."""
 
 
 @dataclass(frozen=True)
-class Service:
+class ChatService:
     loaded: Loaded
-    desk: Desk
+    engine_loop: EngineLoop
     name: str
-    limits: Limits
+    limits: ServerLimits
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def models(self) -> Json:
-        return replies.model_list(self.name, self.limits.context, self.created)
+        return response.model_list(self.name, self.limits.context, self.created)
 
     @contextmanager
-    def call(self, encoded: bytes) -> Iterator["Call"]:
-        """What is wrong with the request is said here; what it occupies is free again after the block."""
-        body = read_body(encoded)
+    def complete(self, encoded: bytes) -> Iterator["ChatCompletion"]:
+        """Raises an ApiError if the request is invalid; frees the request's slots when the block ends."""
+        body = parse_request(encoded)
         if body.model not in (None, self.name):
-            raise RefusalError(
-                404, f"there is no model {body.model!r} here, only {self.name!r}", "model", "model_not_found"
+            raise ApiError(
+                404,
+                f"model {body.model!r} does not exist; this server has {self.name!r}",
+                "model",
+                "model_not_found",
             )
-        asked = encode_request(body, self.loaded)
-        wanted = plan(body, len(asked.encoded.ids), self.limits)
-        ticket = Ticket(asked, wanted, follows=bool(body.stream))
-        self.desk.take(ticket)
+        prompt = encode_request(body, self.loaded)
+        options = resolve_options(body, len(prompt.encoded.ids), self.limits)
+        request = ActiveRequest(prompt, options, streams=bool(body.stream))
+        self.engine_loop.submit(request)
         try:
-            yield Call(self, ticket, body)
+            yield ChatCompletion(self, request, body)
         finally:
-            self.desk.leave(ticket)
+            self.engine_loop.release(request)
 
 
 @dataclass(frozen=True)
-class Call:
-    """One request that was let in."""
+class ChatCompletion:
+    """A request that was accepted, and the events of its generation as OpenAI's JSON."""
 
-    service: Service
-    ticket: Ticket
-    body: ChatBody
+    service: ChatService
+    request: ActiveRequest
+    body: ChatCompletionRequest
 
     @property
     def prompt_tokens(self) -> int:
-        return len(self.ticket.asked.encoded.ids)
+        return len(self.request.prompt.encoded.ids)
 
-    def completion(self, is_gone: IsGone) -> Json:
-        done = [mail for mail in self._mail(is_gone) if isinstance(mail, Done)]
-        start = self.ticket.asked.start
-        return replies.completion(self.ticket.id, self.service.name, start, done, self.prompt_tokens)
+    def whole(self, is_gone: IsGone) -> Json:
+        done = [event for event in self._events(is_gone) if isinstance(event, SampleDone)]
+        start = self.request.prompt.start
+        return response.completion(self.request.id, self.service.name, start, done, self.prompt_tokens)
 
     def chunks(self, is_gone: IsGone) -> Iterator[Json]:
-        wanted, done = self.ticket.wanted, list[Done]()
-        stops = () if wanted.keeps_stop else wanted.stops
-        streams = [Stream(self.ticket.asked.start, stops) for _ in range(wanted.sampling.n)]
+        options, done = self.request.options, list[SampleDone]()
+        stops = () if options.keeps_stop else options.stops
+        streams = [ReplyStream(self.request.prompt.start, stops) for _ in range(options.sampling.n)]
         for sample in range(len(streams)):
-            yield self._chunk(replies.opening(sample))
-        for mail in self._mail(is_gone):
-            assert isinstance(mail, Piece | Done)
-            new = streams[mail.sample].grow(mail.text, is_whole=isinstance(mail, Done))
+            yield self._chunk(response.first_delta(sample))
+        for event in self._events(is_gone):
+            assert isinstance(event, TextSoFar | SampleDone)
+            new = streams[event.sample].update(event.text, is_whole=isinstance(event, SampleDone))
             if new.reasoning or new.content:
-                yield self._chunk(replies.piece(mail.sample, new))
-            if isinstance(mail, Done):
-                done.append(mail)
-                yield self._chunk(replies.ending(mail))
+                yield self._chunk(response.text_delta(event.sample, new))
+            if isinstance(event, SampleDone):
+                done.append(event)
+                yield self._chunk(response.last_delta(event))
         if self.body.stream_options is not None and self.body.stream_options.include_usage:
-            used = replies.usage(done, self.prompt_tokens)
-            yield replies.chunk(self.ticket.id, self.service.name, [], used)
+            usage = response.usage(done, self.prompt_tokens)
+            yield response.chunk(self.request.id, self.service.name, [], usage)
 
     def _chunk(self, choice: Json) -> Json:
-        return replies.chunk(self.ticket.id, self.service.name, [choice])
+        return response.chunk(self.request.id, self.service.name, [choice])
 
-    def _mail(self, is_gone: IsGone) -> Iterator[Mail]:
+    def _events(self, is_gone: IsGone) -> Iterator[Event]:
         """Until the last sample is done."""
-        missing = self.ticket.wanted.sampling.n
-        while missing:
-            mail = self._next(is_gone)
-            if isinstance(mail, Failed):
-                raise RefusalError(500, f"the engine failed: {mail.why}")
-            missing -= isinstance(mail, Done)
-            yield mail
+        remaining = self.request.options.sampling.n
+        while remaining:
+            event = self._next_event(is_gone)
+            if isinstance(event, RequestFailed):
+                raise ApiError(500, f"the engine failed: {event.why}")
+            remaining -= isinstance(event, SampleDone)
+            yield event
 
-    def _next(self, is_gone: IsGone) -> Mail:
+    def _next_event(self, is_gone: IsGone) -> Event:
         while True:
             try:
-                return self.ticket.mail.get(timeout=_LOOK_UP)
+                return self.request.events.get(timeout=_POLL_SECONDS)
             except Empty:
                 if is_gone():
-                    raise GoneError from None
-                if not self.service.desk.is_open:
-                    raise RefusalError(503, "the server is closing") from None
+                    raise ClientDisconnectedError from None
+                if not self.service.engine_loop.is_running:
+                    raise ApiError(503, "the server is shutting down") from None

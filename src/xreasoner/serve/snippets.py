@@ -1,13 +1,13 @@
-"""Two ways to ask a server that has just been started, ready to be pasted."""
+"""A curl and an openai snippet for a server that has just started, ready to paste."""
 
 import json
 import shlex
 
-from xreasoner.serve.settings import ServeSettings
+from xreasoner.serve.serve_settings import ServeSettings
 
 
 def greeting(url: str, settings: ServeSettings, key_from: str | None = None) -> str:
-    """`key_from`: the variable that holds the key; never the key itself."""
+    """`key_from` is the variable that holds the key; the key itself is never shown."""
     curl = curl_snippet(url, settings.name, key_from)
     return f"\n{curl}\n\n{openai_snippet(url, settings.name, settings.think_budget, key_from)}\n"
 

@@ -1,4 +1,4 @@
-"""A conversation in the terminal: the thought dimmed, both as they come."""
+"""Terminal chat: streams the thought dimmed and the answer plain."""
 
 import json
 from collections.abc import Callable
@@ -8,74 +8,74 @@ from typing import Any
 from rich.console import Console
 
 from xreasoner.records import Message, Picture
-from xreasoner.rollout.server_engine.wire import as_message
-from xreasoner.serve.refusal import RefusalError
-from xreasoner.serve.service import Service
+from xreasoner.rollout.server_engine.chat_protocol import as_message
+from xreasoner.serve.api_error import ApiError
+from xreasoner.serve.service import ChatService
 
-HELP = "A question a line. /image FILE shows a picture with the next one, /new forgets all, Ctrl-D ends."
+HELP = "One question per line. /image FILE adds an image to the next one, /new starts over, Ctrl-D quits."
 
 
-class Conversation:
+class TerminalChat:
     def __init__(
-        self, service: Service, console: Console, instruction: str | None, temperature: float
+        self, service: ChatService, console: Console, instruction: str | None, temperature: float
     ) -> None:
         self._service, self._console, self._temperature = service, console, temperature
         self._system = [Message("system", (instruction,))] if instruction else []
         self._turns: list[Message] = []
         self._pictures: list[Picture] = []
 
-    def show(self, file: Path) -> None:
+    def add_image(self, file: Path) -> None:
         if not file.is_file():
-            raise ValueError(f"{file}: there is no such picture")
+            raise ValueError(f"{file}: no such image file")
         self._pictures.append(Picture(file.read_bytes()))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self._turns, self._pictures = [], []
 
     def ask(self, question: str) -> None:
-        """Answers of earlier turns stay in mind, their thoughts do not. Ctrl-C breaks an answer off."""
-        asked = Message("user", (*self._pictures, question))
-        messages = [as_message(message) for message in (*self._system, *self._turns, asked)]
+        """Earlier answers stay in the conversation, their thoughts do not. Ctrl-C stops an answer."""
+        turn = Message("user", (*self._pictures, question))
+        messages = [as_message(message) for message in (*self._system, *self._turns, turn)]
         body = {"messages": messages, "stream": True, "temperature": self._temperature}
         answer = ""
         try:
-            with self._service.call(json.dumps(body).encode()) as call:
-                for chunk in call.chunks(lambda: False):
+            with self._service.complete(json.dumps(body).encode()) as completion:
+                for chunk in completion.chunks(lambda: False):
                     answer += self._print(chunk["choices"][0])
-        except RefusalError as refusal:
-            self._console.print(refusal.message, style="red", markup=False, highlight=False)
+        except ApiError as error:
+            self._console.print(error.message, style="red", markup=False, highlight=False)
             return
         except KeyboardInterrupt:
             pass
         self._console.print("\n")
         self._pictures = []
-        self._turns += [asked, Message("assistant", (answer.strip(),))]
+        self._turns += [turn, Message("assistant", (answer.strip(),))]
 
     def _print(self, choice: dict[str, Any]) -> str:
         delta = choice["delta"]
-        thought, said = delta.get("reasoning_content", ""), delta.get("content", "")
+        thought, content = delta.get("reasoning_content", ""), delta.get("content", "")
         self._console.print(thought, end="", style="dim", markup=False, highlight=False, soft_wrap=True)
-        self._console.print(said, end="", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(content, end="", markup=False, highlight=False, soft_wrap=True)
         if choice.get("forced_exit"):
-            self._console.print("\n(the thought was closed at its budget)", end="", style="yellow")
-        return str(said)
+            self._console.print("\n(the thought was ended at its budget)", end="", style="yellow")
+        return str(content)
 
 
-def converse(conversation: Conversation, console: Console, read: Callable[[], str]) -> None:
-    """Until the input ends."""
+def run_chat(chat: TerminalChat, console: Console, read: Callable[[], str]) -> None:
+    """Runs until the input ends."""
     console.print(HELP, style="dim")
     while True:
         try:
             line = read().strip()
         except (EOFError, KeyboardInterrupt):
             return
-        command, _, rest = line.partition(" ")
+        command, _, argument = line.partition(" ")
         try:
             if command == "/image":
-                conversation.show(Path(rest.strip()))
+                chat.add_image(Path(argument.strip()))
             elif command == "/new":
-                conversation.forget()
+                chat.reset()
             elif line:
-                conversation.ask(line)
+                chat.ask(line)
         except ValueError as error:
             console.print(str(error), style="red", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""From a checkpoint to a server on the torch engine."""
+"""Serves a checkpoint on the torch engine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,31 +8,31 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.models.load import Loaded, load
-from xreasoner.rollout.vocabulary import read_vocabulary
-from xreasoner.serve.desk import Desk
-from xreasoner.serve.http import Server
-from xreasoner.serve.limits import Limits
-from xreasoner.serve.service import Service
-from xreasoner.serve.settings import ServeSettings
+from xreasoner.rollout.special_tokens import read_special_tokens
+from xreasoner.serve.engine_loop import EngineLoop
+from xreasoner.serve.http_server import HttpServer
+from xreasoner.serve.limits import ServerLimits
+from xreasoner.serve.serve_settings import ServeSettings
+from xreasoner.serve.service import ChatService
 
-WAITING_PER_ROW = 16
-"""Requests that may be under way; who comes later is asked to come again."""
+REQUESTS_PER_ROW = 16
+"""Requests accepted per row; when that many are in the server, more get a 429."""
 
 
 def load_for_serving(checkpoint: Path) -> Loaded:
     disable_progress_bar()  # transformers' own
     on_gpu = torch.cuda.is_available()
-    # A CPU computes in single precision several times faster than in half.
+    # A CPU computes several times faster in float32 than in bfloat16.
     return load(checkpoint, "cuda" if on_gpu else "cpu", torch.bfloat16 if on_gpu else torch.float32)
 
 
-def limits_of(loaded: Loaded, settings: ServeSettings) -> Limits:
+def limits_of(loaded: Loaded, settings: ServeSettings) -> ServerLimits:
     longest = int(loaded.model.config.get_text_config().max_position_embeddings)
     generation = loaded.model.generation_config
     samples = generation is not None and generation.do_sample
-    return Limits(
+    return ServerLimits(
         context=min(settings.context or longest, longest),
-        exit_tokens=len(read_vocabulary(loaded.model, loaded.tokenizer).forced_exit),
+        exit_tokens=len(read_special_tokens(loaded.model, loaded.tokenizer).forced_exit),
         think_budget=settings.think_budget,
         answer_budget=settings.answer_budget,
         temperature=float(generation.temperature or 0.0) if samples and generation is not None else 0.0,
@@ -40,27 +40,27 @@ def limits_of(loaded: Loaded, settings: ServeSettings) -> Limits:
 
 
 @contextmanager
-def torch_service(loaded: Loaded, settings: ServeSettings, rows: int) -> Iterator[Service]:
-    """Its engine runs while the block does."""
+def torch_service(loaded: Loaded, settings: ServeSettings, rows: int) -> Iterator[ChatService]:
+    """The engine runs until the block ends."""
     limits = limits_of(loaded, settings)
-    desk = Desk(loaded, rows, limits.context, most_waiting=rows * WAITING_PER_ROW)
-    desk.open()
+    engine_loop = EngineLoop(loaded, rows, limits.context, max_requests=rows * REQUESTS_PER_ROW)
+    engine_loop.start()
     try:
-        yield Service(loaded, desk, settings.name, limits)
+        yield ChatService(loaded, engine_loop, settings.name, limits)
     finally:
-        desk.close()
+        engine_loop.shut_down()
 
 
 @contextmanager
 def torch_server(
     loaded: Loaded, settings: ServeSettings, rows: int = 16, key: str | None = None
-) -> Iterator[Server]:
-    """Listening when the block begins; `serve_forever` is the caller's."""
+) -> Iterator[HttpServer]:
+    """Listens from the start of the block; the caller runs `serve_forever`."""
     with torch_service(loaded, settings, rows) as service:
         try:
-            server = Server((settings.host, settings.port), service, key)
+            server = HttpServer((settings.host, settings.port), service, key)
         except OSError as error:
             where = f"{settings.host}:{settings.port}"
-            raise ValueError(f"{where}: cannot listen there: {error.strerror}; set another --port") from None
+            raise ValueError(f"{where}: cannot listen: {error.strerror}; set another --port") from None
         with server:
             yield server

@@ -23,8 +23,8 @@ class FollowingEngine(Engine, Protocol):
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None: ...
 
-    def rest(self) -> None:
-        """Nothing will be asked for a while: others may need the memory."""
+    def sleep(self) -> None:
+        """Free memory that the trainer needs; the next call wakes the engine up."""
         ...
 
 
@@ -46,7 +46,7 @@ class Sampler:
     def training(self) -> Iterator[None]:
         """Around everything that changes the weights."""
         if self._follower:
-            self._follower.rest()
+            self._follower.sleep()
         yield
         self._is_behind = True
 
@@ -70,10 +70,10 @@ def open_sampler(settings: GrpoStage, start: Path, policy: Policy) -> Iterator[S
             with rejoining(world):
                 engine.close()
         case "server":
-            from xreasoner.rollout.vllm_engine.server import VllmServer
+            from xreasoner.rollout.vllm_engine.remote_engine import RemoteVllmEngine
 
             assert settings.server is not None
-            server = VllmServer(settings.server, start, world)
+            server = RemoteVllmEngine(settings.server, start, world)
             yield Sampler(server, policy, server)
 
 
@@ -86,8 +86,8 @@ class CopiedEngine(TorchEngine):
         for name, weight in weights:
             own[name].copy_(full_weight(weight))
 
-    def rest(self) -> None:
-        """The copy stays where it is: it is small beside the states of the training."""
+    def sleep(self) -> None:
+        """Does nothing: the copy is small beside the states of the optimizer."""
 
 
 class TrainedWeights:

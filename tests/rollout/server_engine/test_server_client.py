@@ -1,4 +1,4 @@
-"""Patience, pace, and a key that nobody gets to see."""
+"""Retries, rate limits, and an API key that is never revealed."""
 
 import email.utils
 import logging
@@ -6,54 +6,57 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.rollout.chat_server import Body, Said, serving
+from tests.rollout.chat_server import Body, ServerReply, serving
 
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Message, Prompt, Sampling
+from xreasoner.rollout.server_engine.chat_protocol import Completion
 from xreasoner.rollout.server_engine.client import (
-    LONGEST_HOLD,
+    LONGEST_PAUSE,
     LONGEST_WAIT,
     Client,
-    Pace,
+    RateLimiter,
     backoff,
     retry_after,
 )
-from xreasoner.rollout.server_engine.engine import ApiEngine, Server
-from xreasoner.rollout.server_engine.wire import Said as Answered
+from xreasoner.rollout.server_engine.engine import ServerEngine
 
 KEY = "sk-very-secret-123"
 QUESTION = [{"role": "user", "content": "one"}]
 
 
-def fails_first(*failures: Said) -> tuple[list[Said], object]:
+def fails_first(*failures: ServerReply) -> tuple[list[ServerReply], object]:
     waiting = list(failures)
-    return waiting, lambda body: waiting.pop(0) if waiting else Said("yes")
+    return waiting, lambda body: waiting.pop(0) if waiting else ServerReply("yes")
 
 
-def ask(url: str, **settings: object) -> Answered:
-    return Client(Server(url, "teacher", **settings)).ask(messages=QUESTION)  # type: ignore[arg-type]
+def ask(url: str, **settings: object) -> Completion:
+    return Client(ServerSettings(url=url, model="teacher", **settings)).send(messages=QUESTION)  # type: ignore[arg-type]
 
 
-def test_rate_limits_and_broken_servers_are_tried_again_as_they_ask() -> None:
-    _, says = fails_first(Said("slow down", status=429, headers={"Retry-After": "0.9"}), Said("", status=500))
+def test_rate_limits_and_server_errors_are_retried() -> None:
+    _, says = fails_first(
+        ServerReply("slow down", status=429, headers={"Retry-After": "0.9"}), ServerReply("", status=500)
+    )
     began = time.monotonic()
     with serving(says) as server:  # type: ignore[arg-type]
         assert ask(server.url).reply == "yes"
-    assert len(server.asked) == 3
-    # The first wait is the server's; the second is the second of ours, 0.5 to 1 second.
+    assert len(server.requests) == 3
+    # The first wait is the server's; the second is our second backoff, 0.5 to 1 second.
     assert time.monotonic() - began >= 0.9 + 0.5
 
 
-def test_everybody_waits_when_one_is_told_to() -> None:
-    pace = Pace(None)
-    pace.hold(0.3)
+def test_a_pause_applies_to_all_requests() -> None:
+    limiter = RateLimiter(None)
+    limiter.pause(0.3)
     began = time.monotonic()
-    pace.wait()
+    limiter.wait()
     assert time.monotonic() - began >= 0.29
 
 
-def test_an_answer_that_is_no_completion_is_asked_for_again() -> None:
-    with serving(lambda body: Said("yes")) as server:
-        server.says = lambda body: Said("yes")
+def test_a_response_that_is_not_a_completion_is_retried() -> None:
+    with serving(lambda body: ServerReply("yes")) as server:
+        server.answer = lambda body: ServerReply("yes")
         original, broken = server.RequestHandlerClass._send_json, [True]
 
         def first_empty(handler: object, status: int, content: Body, headers: dict[str, str]) -> None:
@@ -63,11 +66,11 @@ def test_an_answer_that_is_no_completion_is_asked_for_again() -> None:
             "Broken", (server.RequestHandlerClass,), {"_send_json": first_empty}
         )
         assert ask(server.url).reply == "yes"
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
-def test_a_spent_quota_is_not_waited_for() -> None:
-    with serving(lambda body: Said("you have run out", status=429, extra={})) as server:
+def test_a_spent_quota_is_not_retried() -> None:
+    with serving(lambda body: ServerReply("you have run out", status=429, extra={})) as server:
         original = server.RequestHandlerClass._send_json
 
         def coded(handler: object, status: int, content: Body, headers: dict[str, str]) -> None:
@@ -77,10 +80,10 @@ def test_a_spent_quota_is_not_waited_for() -> None:
         server.RequestHandlerClass = type("Coded", (server.RequestHandlerClass,), {"_send_json": coded})
         with pytest.raises(ValueError, match="run out"):
             ask(server.url)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
-def test_waits_double_to_a_limit_and_are_not_all_the_same() -> None:
+def test_backoff_doubles_up_to_a_limit_with_jitter() -> None:
     for tried, longest in ((0, 0.5), (1, 1.0), (4, 8.0), (20, LONGEST_WAIT)):
         waits = [backoff(tried) for _ in range(200)]
         assert longest / 2 <= min(waits) < 0.6 * longest
@@ -92,24 +95,24 @@ class RepliedError(Exception):
         self.response = type("Response", (), {"headers": {"retry-after": value}})
 
 
-def test_retry_after_comes_in_seconds_or_as_a_date() -> None:
+def test_retry_after_in_seconds_or_as_a_date() -> None:
     in_a_minute = email.utils.formatdate(time.time() + 60, usegmt=True)
     assert retry_after(RepliedError("1.5")) == 1.5
     assert retry_after(RepliedError(in_a_minute)) == pytest.approx(60, abs=2)
     assert retry_after(RepliedError("Wed, 21 Oct 2015 07:28:00 GMT")) == 0
-    assert retry_after(RepliedError("100000")) == LONGEST_HOLD
+    assert retry_after(RepliedError("100000")) == LONGEST_PAUSE
     assert retry_after(RepliedError("soon")) == 0
     assert retry_after(ValueError()) is None
 
 
-def test_requests_keep_their_pace() -> None:
-    pace, began = Pace(per_minute=1200), time.monotonic()
+def test_the_rate_limit_holds() -> None:
+    limiter, began = RateLimiter(per_minute=1200), time.monotonic()
     for _ in range(5):
-        pace.wait()
+        limiter.wait()
     assert time.monotonic() - began >= 4 * 0.05
     began = time.monotonic()
     for _ in range(1000):
-        Pace(None).wait()
+        RateLimiter(None).wait()
     assert time.monotonic() - began < 1
 
 
@@ -121,14 +124,16 @@ def test_the_key_is_sent_and_never_shown(
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """Not even by a server that quotes it, with every library at its most talkative."""
+    """Even if the server quotes it, and with all libraries at debug level."""
     monkeypatch.setenv("MY_KEY", KEY)
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.DEBUG)
     question = Prompt("one", (Message("user", ("one",)),))
     shown: list[object] = []
-    with serving(lambda body: Said(f"no such key: {KEY}", status=status)) as server:
-        engine = ApiEngine(Server(server.url, "teacher", key_from="MY_KEY", retries=0))
+    with serving(lambda body: ServerReply(f"no such key: {KEY}", status=status)) as server:
+        engine = ServerEngine(
+            ServerSettings(url=server.url, model="teacher", key_from="MY_KEY", retries=0, exit_by="limit")
+        )
         try:
             shown += [rollout.trouble for rollout in engine.generate([question], Sampling())]
         except ValueError as error:

@@ -1,10 +1,10 @@
-"""Rows keep their states while the cache widens and other rows leave."""
+"""SlotTensors keep their states while the cache widens and other rows leave."""
 
 import pytest
 import torch
 
+from xreasoner.rollout.torch_engine.attention import row_blocks
 from xreasoner.rollout.torch_engine.cache import Decode, Prefill, RowCache
-from xreasoner.rollout.torch_engine.row_attention import row_blocks
 
 
 def numbered(rows: int, columns: int) -> torch.Tensor:
@@ -41,7 +41,7 @@ def test_samples_share_the_prompt_and_append_at_their_own_column(cache: RowCache
     assert keys_AS[2].tolist()[:3] == [100, 101, 7]
 
 
-def test_widening_keeps_what_is_there(cache: RowCache) -> None:
+def test_growing_keeps_the_states(cache: RowCache) -> None:
     cache.reserve(6)
     assert cache.columns == 7
     keys_AS, _ = decode(cache, [5, 4, 4], 7.0)
@@ -49,13 +49,13 @@ def test_widening_keeps_what_is_there(cache: RowCache) -> None:
     assert keys_AS[0].tolist()[:4] == [0, 1, 2, 3]
 
 
-def test_a_row_can_take_another_place(cache: RowCache) -> None:
+def test_a_row_can_move(cache: RowCache) -> None:
     cache.move(source=torch.tensor([2]), target=torch.tensor([0]), span=3)
     keys_AS, _ = decode(cache, [3, 4], 7.0)
     assert keys_AS[0].tolist()[:4] == [100, 101, 102, 7]
     assert keys_AS[1].tolist() == [0, 1, 2, 3, 7]
 
 
-def test_a_block_reaches_as_far_as_its_longest_row() -> None:
+def test_a_block_is_as_long_as_its_longest_row() -> None:
     blocks = row_blocks([9] * 64 + [3, 5])
     assert [(block.rows.start, block.span) for block in blocks] == [(0, 9), (64, 5)]

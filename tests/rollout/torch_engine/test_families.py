@@ -1,4 +1,4 @@
-"""The engine keeps to what transformers promises, so other families work as they are."""
+"""Other model families, whose greedy text must equal that of `generate`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def assert_writes_what_generate_writes(loaded: Loaded, prompts: list[Prompt]) -> None:
+def assert_equals_generate(loaded: Loaded, prompts: list[Prompt]) -> None:
     engine = TorchEngine(loaded, 3)
     written = {rollout.prompt_id: list(rollout.token_ids) for rollout in engine.generate(prompts, PLAIN)}
     for prompt in prompts:
@@ -55,8 +55,8 @@ def assert_writes_what_generate_writes(loaded: Loaded, prompts: list[Prompt]) ->
             **inputs,
             do_sample=False,
             max_new_tokens=PLAIN.answer_budget,
-            suppress_tokens=sorted(engine.vocabulary.banned),
-            eos_token_id=sorted(engine.vocabulary.stops),
+            suppress_tokens=sorted(engine.special_tokens.banned),
+            eos_token_id=sorted(engine.special_tokens.stops),
             pad_token_id=0,
         )
         assert written[prompt.id] == expected[0, ids.shape[1] :].tolist()
@@ -75,7 +75,7 @@ def test_language_models(
     family: str, text_loaded: Loaded, text_prompts: list[Prompt], shake: Callable[[PreTrainedModel], Any]
 ) -> None:
     model = shake(LANGUAGE_MODELS[family]())
-    assert_writes_what_generate_writes(Loaded(model, text_loaded.tokenizer, None), text_prompts[:6])
+    assert_equals_generate(Loaded(model, text_loaded.tokenizer, None), text_prompts[:6])
 
 
 def qwen2_vl(marks: dict[str, int]) -> tuple[PreTrainedModel, int]:
@@ -113,7 +113,7 @@ def test_vision_language_models(
     model, patch = build({name: getattr(vlm_loaded.model.config, name) for name in names})
     size = {"shortest_edge": (2 * patch) ** 2, "longest_edge": 64 * (2 * patch) ** 2}
     processor = Qwen2VLImageProcessorPil(size=size, patch_size=patch)
-    assert_writes_what_generate_writes(Loaded(shake(model), vlm_loaded.tokenizer, processor), mixed_prompts)
+    assert_equals_generate(Loaded(shake(model), vlm_loaded.tokenizer, processor), mixed_prompts)
 
 
 def test_a_window_shorter_than_the_text_is_refused(

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from xreasoner.rollout.torch_engine.sampler import draw, stream_key, uniforms
+from xreasoner.rollout.seeds import stream_key
+from xreasoner.rollout.torch_engine.sampler import draw, uniforms
 
 DRAWS = 200_000
 

@@ -8,7 +8,7 @@ import torch
 from xreasoner.chat.template import encode_prompt
 from xreasoner.models.load import Loaded
 from xreasoner.records import Picture, Prompt, Rollout, Sampling
-from xreasoner.rollout.engine import Begun
+from xreasoner.rollout.engine import PartialRollout
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 Results = dict[tuple[str, int], Rollout]
@@ -35,7 +35,7 @@ def model_inputs(loaded: Loaded, prompt: Prompt) -> dict[str, torch.Tensor]:
 
 
 def by_generate(loaded: Loaded, prompt: Prompt) -> list[int]:
-    vocabulary = TorchEngine(loaded).vocabulary
+    vocabulary = TorchEngine(loaded).special_tokens
     inputs = model_inputs(loaded, prompt)
     ids = loaded.model.generate(
         **inputs,
@@ -49,19 +49,17 @@ def by_generate(loaded: Loaded, prompt: Prompt) -> list[int]:
 
 
 @pytest.mark.parametrize("max_rows", [1, 4, 64])
-def test_greedy_text_is_what_generate_writes(
-    text_loaded: Loaded, text_prompts: list[Prompt], max_rows: int
-) -> None:
+def test_greedy_text_equals_generates(text_loaded: Loaded, text_prompts: list[Prompt], max_rows: int) -> None:
     results = run(text_loaded, text_prompts, GREEDY, max_rows)
     expected = {prompt.id: by_generate(text_loaded, prompt) for prompt in text_prompts}
     assert {prompt_id: list(rollout.token_ids) for (prompt_id, _), rollout in results.items()} == expected
-    # The comparison says something only where texts differ and some end early.
+    # The comparison means something only if texts differ and some end early.
     assert len({tuple(ids) for ids in expected.values()}) == len(text_prompts)
     assert len({len(ids) for ids in expected.values()}) > 1
 
 
 @pytest.mark.parametrize("max_rows", [3, 64])
-def test_greedy_text_about_pictures_is_what_generate_writes(
+def test_greedy_text_about_images_equals_generates(
     vlm_loaded: Loaded, mixed_prompts: list[Prompt], max_rows: int
 ) -> None:
     results = run(vlm_loaded, mixed_prompts, GREEDY, max_rows)
@@ -70,13 +68,13 @@ def test_greedy_text_about_pictures_is_what_generate_writes(
     assert len({tuple(ids) for ids in expected.values()}) == len(mixed_prompts)
 
 
-def test_long_texts_widen_the_cache(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
+def test_the_cache_grows_with_long_texts(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
     sampling = Sampling(n=2, temperature=1.0, think_budget=0, answer_budget=300, forced_exit=False, seed=1)
     results = run(text_loaded, text_prompts[:5], sampling, max_rows=4)
     longest = max(results.values(), key=lambda rollout: len(rollout.token_ids))
     assert len(longest.token_ids) > 150
     prompt = next(prompt for prompt in text_prompts if prompt.id == longest.prompt_id)
-    banned = sorted(TorchEngine(text_loaded).vocabulary.banned)
+    banned = sorted(TorchEngine(text_loaded).special_tokens.banned)
     expected = full_pass_logprobs(text_loaded, prompt, longest, banned, 1.0)
     torch.testing.assert_close(torch.tensor(longest.logprobs), expected, atol=2e-4, rtol=1e-4)
 
@@ -93,7 +91,7 @@ def test_logprobs_are_those_of_a_full_forward_pass(
 ) -> None:
     sampling = Sampling(n=2, temperature=temperature, think_budget=9, answer_budget=5)
     results = run(vlm_loaded, mixed_prompts, sampling)
-    banned = sorted(TorchEngine(vlm_loaded).vocabulary.banned)
+    banned = sorted(TorchEngine(vlm_loaded).special_tokens.banned)
     for prompt in mixed_prompts:
         for sample in range(2):
             rollout = results[prompt.id, sample]
@@ -118,7 +116,7 @@ def full_pass_logprobs(
     return (logits / temperature).log_softmax(-1).gather(-1, written.T)[:, 0]
 
 
-def test_samples_do_not_depend_on_company(vlm_loaded: Loaded, mixed_prompts: list[Prompt]) -> None:
+def test_samples_do_not_depend_on_the_batch(vlm_loaded: Loaded, mixed_prompts: list[Prompt]) -> None:
     """Up to rounding: a draw within 1e-6 of the border between two tokens can fall on either side."""
     alone = run(vlm_loaded, mixed_prompts, RANDOM, max_rows=1)
     for max_rows, prompts in ((5, mixed_prompts), (64, mixed_prompts[::-1]), (2, mixed_prompts[3:6])):
@@ -142,12 +140,12 @@ def test_a_group_larger_than_the_engine_is_complete(text_loaded: Loaded, text_pr
     }
 
 
-def test_the_model_is_given_back_as_it_was(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
+def test_the_model_is_left_as_it_was(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
     model = text_loaded.model.train()
     before = model.config._attn_implementation
     try:
         for rollout in TorchEngine(text_loaded, 2).generate(text_prompts[:3], RANDOM):
-            # Whoever consumes the results may well be a training loop.
+            # The caller may be a training loop.
             assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
             assert model.config._attn_implementation == before
             assert rollout.text
@@ -165,7 +163,7 @@ def test_an_engine_needs_a_row(text_loaded: Loaded) -> None:
         TorchEngine(text_loaded, max_rows=0)
 
 
-def test_a_prompt_that_cannot_be_asked_comes_back_with_its_trouble_and_stops_nobody(
+def test_an_invalid_prompt_fails_alone(
     vlm_loaded: Loaded, mixed_prompts: list[Prompt], ask, draw_picture
 ) -> None:
     most = vlm_loaded.model.config.get_text_config().max_position_embeddings
@@ -186,16 +184,16 @@ def test_a_prompt_that_cannot_be_asked_comes_back_with_its_trouble_and_stops_nob
 
 
 def beginnings(rollout: Rollout) -> list[tuple[int, ...]]:
-    """Parts of an answer that the policy may have begun with, from nothing to all of it."""
+    """Prefixes of an answer, from nothing to all of it."""
     whole = rollout.token_ids[: rollout.think_tokens] if rollout.forced_exit else rollout.token_ids
     return [whole[:length] for length in (0, 1, len(whole) // 2, len(whole))]
 
 
 @pytest.mark.parametrize("budget", [0, 3, 7, 16])
-def test_what_was_begun_goes_on_as_if_it_had_been_drawn_now(
+def test_resuming_equals_generating_at_the_new_budget(
     vlm_loaded: Loaded, mixed_prompts: list[Prompt], budget: int
 ) -> None:
-    """The long answers' beginnings under a shorter budget: the tokens of a separate pass at that budget."""
+    """Prefixes of long answers, resumed with a shorter budget, become what that budget alone gives."""
     engine, prompts = TorchEngine(vlm_loaded, 5), mixed_prompts[:4]
     shorter = replace(RANDOM, think_budget=budget)
     wanted = run(vlm_loaded, prompts, shorter)
@@ -203,8 +201,10 @@ def test_what_was_begun_goes_on_as_if_it_had_been_drawn_now(
     assert any(one.forced_exit for one in wanted.values())
     by_id = {prompt.id: prompt for prompt in prompts}
     for cut in range(4):
-        begun = [Begun(by_id[key[0]], key[1], beginnings(one)[cut]) for key, one in longest.items()]
-        found = {(one.prompt_id, one.sample): one for one in engine.resume(begun, shorter)}
+        partials = [
+            PartialRollout(by_id[key[0]], key[1], beginnings(one)[cut]) for key, one in longest.items()
+        ]
+        found = {(one.prompt_id, one.sample): one for one in engine.resume(partials, shorter)}
         for key, one in wanted.items():
             same = (found[key].token_ids, found[key].by_policy, found[key].stop, found[key].text)
             assert same == (one.token_ids, one.by_policy, one.stop, one.text)

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat protocol, asked by many threads at once."""
+"""The engine for any server with OpenAI's chat API; many requests are in flight at once."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -8,74 +8,73 @@ from itertools import islice
 from typing import Any
 
 from xreasoner.chat.think import FORCED_EXIT
-from xreasoner.recipe.settings import ExitBy
+from xreasoner.recipe.settings import ExitBy, ServerSettings
 from xreasoner.records import Prompt, Rollout, Sampling, Stop
-from xreasoner.rollout.engine import Begun
-from xreasoner.rollout.server_engine.client import Client, RefusedError, SilentError
-from xreasoner.rollout.server_engine.forced_exit import answer_in_legs
-from xreasoner.rollout.server_engine.settings import Server
-from xreasoner.rollout.server_engine.wire import Said, as_message, seed_of, thought_tokens
-
-__all__ = ["ApiEngine", "Server", "ServerRollout"]
+from xreasoner.rollout.engine import PartialRollout
+from xreasoner.rollout.seeds import chat_seed
+from xreasoner.rollout.server_engine.chat_protocol import Completion, as_message, thought_tokens
+from xreasoner.rollout.server_engine.client import Client, NoResponseError, RequestRejectedError
+from xreasoner.rollout.server_engine.text_segments import generate_in_segments
 
 EXIT_ROOM = len(FORCED_EXIT)
-"""More tokens than the injected text can have."""
-_EXIT_OF = {"xreasoner": "budget", "vllm": "again", "sglang": "again"}
+"""An upper bound on the number of tokens of the injected text."""
+_EXIT_BY_OWNER: dict[str, ExitBy] = {"xreasoner": "budget", "vllm": "again", "sglang": "again"}
 
 
 @dataclass(frozen=True)
 class ServerRollout(Rollout):
-    """Servers do not give their tokens, but count them."""
+    """Servers return text and token counts, not tokens."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    """Of all requests that this answer took, as they are billed."""
+    """Over all requests that this answer took, as they are billed."""
     unanswered: bool = False
-    """Its trouble is that the tries ran out; nobody refused it, another time it may be answered."""
+    """The retries ran out, so the request may succeed another time; the server did not reject it."""
 
 
-class ApiEngine:
-    def __init__(self, server: Server) -> None:
-        self._server, self._client = server, Client(server)
+class ServerEngine:
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings, self._client = settings, Client(settings)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
-        return self._ask_all(((prompt, n) for prompt in prompts for n in range(sampling.n)), sampling)
+        return self._run(((prompt, n) for prompt in prompts for n in range(sampling.n)), sampling)
 
-    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
-        """Servers take no tokens: just these samples, from their start."""
-        return self._ask_all(((one.prompt, one.sample) for one in begun), sampling)
+    def resume(self, partials: Sequence[PartialRollout], sampling: Sampling) -> Iterator[Rollout]:
+        """Servers accept no token ids, so these samples are generated from the start."""
+        return self._run(((partial.prompt, partial.sample) for partial in partials), sampling)
 
-    def _ask_all(self, asked: Iterator[tuple[Prompt, int]], sampling: Sampling) -> Iterator[Rollout]:
-        """What stayed without an answer comes last: if the server is gone for good, it is not on record."""
-        silent: list[ServerRollout] = []
-        in_a_row, answered = 0, False
-        for rollout in self._as_they_come(asked, sampling):
+    def _run(self, samples: Iterator[tuple[Prompt, int]], sampling: Sampling) -> Iterator[Rollout]:
+        """Unanswered samples come last, so that none is recorded as failed if the server has gone down."""
+        unanswered: list[ServerRollout] = []
+        in_a_row, any_answered = 0, False
+        for rollout in self._as_completed(samples, sampling):
             if not rollout.unanswered:
-                in_a_row, answered = 0, True
+                in_a_row, any_answered = 0, True
                 yield rollout
                 continue
-            silent.append(rollout)
+            unanswered.append(rollout)
             in_a_row += 1
-            if not answered or in_a_row > self._server.concurrency:
+            if not any_answered or in_a_row > self._settings.concurrency:
                 raise self._client.no_answer(rollout.trouble)
-        yield from silent
+        yield from unanswered
 
     @cached_property
     def exit_by(self) -> ExitBy:
-        """How a thought is closed from here."""
-        if self._server.exit_by != "auto":
-            return self._server.exit_by
-        return _EXIT_OF.get(self._client.owner(), "limit")  # type: ignore[return-value]
+        """How this server ends a thought; see `ExitBy`."""
+        if self._settings.exit_by != "auto":
+            return self._settings.exit_by
+        return _EXIT_BY_OWNER.get(self._client.owner(), "limit")
 
-    def _as_they_come(
-        self, asked: Iterator[tuple[Prompt, int]], sampling: Sampling
+    def _as_completed(
+        self, samples: Iterator[tuple[Prompt, int]], sampling: Sampling
     ) -> Iterator[ServerRollout]:
         exit_by = self.exit_by if sampling.forced_exit else "limit"
-        pool = ThreadPoolExecutor(self._server.concurrency)
+        concurrency = self._settings.concurrency
+        pool = ThreadPoolExecutor(concurrency)
         try:
             running: set[Future[ServerRollout]] = set()
             while True:
-                for prompt, sample in islice(asked, self._server.concurrency - len(running)):
+                for prompt, sample in islice(samples, concurrency - len(running)):
                     running.add(pool.submit(self._answer, prompt, sample, sampling, exit_by))
                 if not running:
                     return
@@ -86,64 +85,65 @@ class ApiEngine:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _answer(self, prompt: Prompt, sample: int, sampling: Sampling, exit_by: ExitBy) -> ServerRollout:
-        conversation = _Conversation(self._client, prompt, sample, sampling)
+        chat = _SampleRequests(self._client, prompt, sample, sampling)
         try:
             match exit_by:
                 case "again":
-                    return conversation.in_legs()
+                    return chat.in_segments()
                 case "budget":
-                    return conversation.within_budget()
+                    return chat.with_budget()
                 case _:
-                    return conversation.within_limit()
-        except RefusedError as refused:
-            return conversation.rollout(trouble=str(refused))
-        except SilentError as silent:
-            return conversation.rollout(trouble=str(silent), unanswered=True)
+                    return chat.with_limit()
+        except RequestRejectedError as error:
+            return chat.rollout(trouble=str(error))
+        except NoResponseError as error:
+            return chat.rollout(trouble=str(error), unanswered=True)
 
 
-class _Conversation:
-    """All requests about one sample of one prompt."""
+class _SampleRequests:
+    """All requests for one sample of one prompt."""
 
     def __init__(self, client: Client, prompt: Prompt, sample: int, sampling: Sampling) -> None:
         self._client, self._prompt, self._sample, self._sampling = client, prompt, sample, sampling
         self._messages = [as_message(message) for message in prompt.messages]
-        self._legs: list[Said] = []
+        self._completions: list[Completion] = []
 
-    def within_limit(self) -> ServerRollout:
-        said = self._ask(max_tokens=self._sampling.think_budget + self._sampling.answer_budget)
-        return self.rollout(said.text, _stop(said), False, thought_tokens(said))
+    def with_limit(self) -> ServerRollout:
+        completion = self._send(max_tokens=self._sampling.think_budget + self._sampling.answer_budget)
+        return self.rollout(completion.text, _stop(completion), False, thought_tokens(completion))
 
-    def within_budget(self) -> ServerRollout:
+    def with_budget(self) -> ServerRollout:
         think, answer = self._sampling.think_budget, self._sampling.answer_budget
-        said = self._ask(
+        completion = self._send(
             max_tokens=think + EXIT_ROOM + 2 * answer,
-            # Servers that do not know the second one take no notice.
+            # Servers that do not know answer_token_budget ignore it.
             extra_body={"thinking_token_budget": think, "answer_token_budget": answer},
         )
-        counted = thought_tokens(said)
-        forced = bool(said.extra.get("forced_exit", counted >= think))
-        return self.rollout(said.text, _stop(said), forced, counted)
+        counted = thought_tokens(completion)
+        forced = bool(completion.extra.get("forced_exit", counted >= think))
+        return self.rollout(completion.text, _stop(completion), forced, counted)
 
-    def in_legs(self) -> ServerRollout:
-        answered = answer_in_legs(self._go_on, self._sampling)
-        return self.rollout(answered.text, answered.stop, answered.forced_exit, answered.think_tokens)
+    def in_segments(self) -> ServerRollout:
+        answer = generate_in_segments(self._continue, self._sampling)
+        return self.rollout(answer.text, answer.stop, answer.forced_exit, answer.think_tokens)
 
-    def _go_on(self, written: str, tokens: int, stops: Sequence[str]) -> Said:
+    def _continue(self, text: str, tokens: int, stops: Sequence[str]) -> Completion:
         extra: dict[str, Any] = {"stop": list(stops)} if stops else {}
-        if not written:
-            return self._ask(max_tokens=tokens, **extra)
-        return self._ask(
-            messages=[*self._messages, {"role": "assistant", "content": written}],
+        if not text:
+            return self._send(max_tokens=tokens, **extra)
+        return self._send(
+            messages=[*self._messages, {"role": "assistant", "content": text}],
             max_tokens=tokens,
             extra_body={"continue_final_message": True, "add_generation_prompt": False},
             **extra,
         )
 
-    def _ask(self, **body: Any) -> Said:
-        seed = seed_of(self._sampling.seed, self._prompt.id, self._sample, leg=len(self._legs))
+    def _send(self, **body: Any) -> Completion:
+        segment = len(self._completions)
+        seed = chat_seed(self._sampling.seed, self._prompt.id, self._sample, segment)
         fixed = {"messages": self._messages, "temperature": self._sampling.temperature, "seed": seed}
-        self._legs.append(self._client.ask(**fixed | body))
-        return self._legs[-1]
+        self._completions.append(self._client.send(**fixed | body))
+        return self._completions[-1]
 
     def rollout(
         self,
@@ -165,12 +165,12 @@ class _Conversation:
             stop=stop,
             forced_exit=forced_exit,
             think_tokens=think_tokens,
-            prompt_tokens=sum(leg.prompt_tokens for leg in self._legs),
-            completion_tokens=sum(leg.completion_tokens for leg in self._legs),
+            prompt_tokens=sum(one.prompt_tokens for one in self._completions),
+            completion_tokens=sum(one.completion_tokens for one in self._completions),
             trouble=trouble,
             unanswered=unanswered,
         )
 
 
-def _stop(said: Said) -> Stop:
-    return "length" if said.cut else "eos"
+def _stop(completion: Completion) -> Stop:
+    return "length" if completion.cut else "eos"

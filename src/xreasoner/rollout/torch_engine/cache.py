@@ -1,4 +1,7 @@
-"""The key-value cache: one fixed place a row, so that rows come and go without rebuilding anything."""
+"""The key-value cache: one fixed row a slot, so that slots open and close without rebuilding it.
+
+A: active rows, R: rows that are filled, N: entries counted over rows, heads and columns, K: key heads.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,25 +19,25 @@ class Prefill:
 
     row_R: Tensor
     prompt_R: Tensor
-    """Which prompt of the batch goes to the row at the same place in `row_R`."""
+    """For each entry of `row_R`, the prompt of the batch that is stored there."""
 
 
 @dataclass
 class Decode:
-    """Every row appends one token at its own column, and sees the columns before `span`."""
+    """Every active row appends one token at its own column and reads the columns before `span`."""
 
     column_A: Tensor
     row_A: Tensor
     span: int
-    place_N: Tensor | None = None
-    """Where the new states go once rows, heads and columns are counted in one; the same for every layer."""
+    index_N: Tensor | None = None
+    """The flat index of each new state over rows, heads and columns; the same for every layer."""
 
-    def places(self, heads: int, columns: int) -> Tensor:
-        if self.place_N is None:
+    def flat_index(self, heads: int, columns: int) -> Tensor:
+        if self.index_N is None:
             head_K = torch.arange(heads, device=self.row_A.device)
-            place_AK = (self.row_A[:, None] * heads + head_K) * columns + self.column_A[:, None]
-            self.place_N = place_AK.flatten()
-        return self.place_N
+            index_AK = (self.row_A[:, None] * heads + head_K) * columns + self.column_A[:, None]
+            self.index_N = index_AK.flatten()
+        return self.index_N
 
 
 class RowLayer(CacheLayerMixin):
@@ -63,10 +66,10 @@ class RowLayer(CacheLayerMixin):
             return key_states, value_states
         assert isinstance(self.task, Decode)
         active, heads, _, size = key_states.shape
-        place_N = self.task.places(heads, self.columns)
-        self.keys.view(-1, size).index_copy_(0, place_N, key_states.reshape(-1, size))
+        index_N = self.task.flat_index(heads, self.columns)
+        self.keys.view(-1, size).index_copy_(0, index_N, key_states.reshape(-1, size))
         self.values.view(-1, value_states.shape[-1]).index_copy_(
-            0, place_N, value_states.reshape(-1, value_states.shape[-1])
+            0, index_N, value_states.reshape(-1, value_states.shape[-1])
         )
         return self.keys[:active, :, : self.task.span], self.values[:active, :, : self.task.span]
 
@@ -105,7 +108,7 @@ class RowCache(Cache):
             layer.task = task
 
     def reserve(self, columns: int) -> None:
-        """Rows get longer only as they are needed: nobody pays at the start for the longest thought."""
+        """Grow on demand, so that short rollouts never pay for the longest possible one."""
         if columns > self.columns:
             self.columns = max(columns, int(self.columns * _GROWTH))
             for layer in self.row_layers:

@@ -1,4 +1,7 @@
-"""Prompts into the cache: each group of samples shares one pass, and a batch holds prompts of like length."""
+"""Prefill: each prompt is computed once for all its samples, in batches of similar length.
+
+B: prompts, T: tokens, R: rows that are filled, 3: the axes of a VLM's rope positions.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,21 +15,21 @@ from xreasoner.rollout.torch_engine.cache import Prefill, RowCache
 
 MAX_TOKENS = 16384
 MAX_PADDING = 1.25
-"""A batch ends where its longest prompt would make the shortest pay more than this."""
+"""A batch ends where padding to its longest prompt would cost the next one more than this factor."""
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A prompt and the rows its samples were given."""
+class PrefillEntry:
+    """An encoded prompt and the rows of its samples."""
 
     encoded: Encoded
     rows: range
 
 
-def length_batches(placed: Sequence[Placed]) -> Iterator[list[Placed]]:
-    """Prompts come longest first; cut where padding or the batch itself would grow too large."""
-    batch: list[Placed] = []
-    for prompt in placed:
+def length_batches(entries: Sequence[PrefillEntry]) -> Iterator[list[PrefillEntry]]:
+    """Takes prompts longest first; starts a new batch where padding or the batch would grow too large."""
+    batch: list[PrefillEntry] = []
+    for prompt in entries:
         if batch:
             width = len(batch[0].encoded.ids)
             too_long = (len(batch) + 1) * width > MAX_TOKENS
@@ -38,16 +41,16 @@ def length_batches(placed: Sequence[Placed]) -> Iterator[list[Placed]]:
         yield batch
 
 
-def prefill(model: PreTrainedModel, cache: RowCache, batch: Sequence[Placed]) -> list[int]:
-    """Fill the cache with all but each prompt's last token, which the first step feeds.
+def prefill(model: PreTrainedModel, cache: RowCache, batch: Sequence[PrefillEntry]) -> list[int]:
+    """Fill the cache with all tokens of each prompt but the last, which the first decoding step feeds.
 
-    Returns, for each prompt, what to add to a column to get its rope position.
+    Returns, for each prompt, the difference between a token's rope position and its cache column.
     """
     width = max(len(prompt.encoded.ids) for prompt in batch) - 1
     if width == 0:
         return [0] * len(batch)
     device = model.device
-    # Padding stands at the end, where causal attention never looks back from; its id must only be harmless.
+    # Padding is at the end, where causal attention never sees it, so any valid id will do.
     ids_BT = torch.tensor([_padded(prompt.encoded.ids[:-1], width) for prompt in batch], device=device)
     position, deltas = _positions(model, batch, width)
     counts = [len(prompt.rows) for prompt in batch]
@@ -63,7 +66,7 @@ def prefill(model: PreTrainedModel, cache: RowCache, batch: Sequence[Placed]) ->
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
-        **_pictures(model, batch),
+        **_image_inputs(model, batch),
     )
     return deltas
 
@@ -73,8 +76,8 @@ def _padded(ids: Sequence[int], width: int) -> list[int]:
     return [*ids, *[first] * (width - len(ids))]
 
 
-def _positions(model: PreTrainedModel, batch: Sequence[Placed], width: int) -> tuple[Tensor, list[int]]:
-    """Plain positions, or three axes where the batch has pictures."""
+def _positions(model: PreTrainedModel, batch: Sequence[PrefillEntry], width: int) -> tuple[Tensor, list[int]]:
+    """Plain positions, or positions on three axes if the batch has images."""
     plain_T = torch.arange(width)
     if all(prompt.encoded.pixel_values is None for prompt in batch):
         return plain_T.expand(len(batch), width), [0] * len(batch)
@@ -97,7 +100,7 @@ def _rope_positions(model: PreTrainedModel, encoded: Encoded) -> tuple[Tensor, i
     return position_31T[:, 0], int(delta_11)
 
 
-def _pictures(model: PreTrainedModel, batch: Sequence[Placed]) -> dict[str, Tensor]:
+def _image_inputs(model: PreTrainedModel, batch: Sequence[PrefillEntry]) -> dict[str, Tensor]:
     pixels = [p.encoded.pixel_values for p in batch if p.encoded.pixel_values is not None]
     grids = [p.encoded.image_grid_thw for p in batch if p.encoded.image_grid_thw is not None]
     if not pixels:

@@ -1,12 +1,14 @@
-"""Draw a token for every row at once, so that each draw depends on its own row and on nothing else."""
+"""Samples a token for every row at once. Each draw depends on its own row only, not on the batch.
 
-import hashlib
+A: active rows, V: vocabulary.
+"""
+
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-# The constants of splitmix64, as the signed integers torch computes with (its products wrap around).
+# The constants of splitmix64 as signed integers, because torch's int64 is signed (its products wrap around).
 _STEP = 0x9E3779B97F4A7C15 - 2**64
 _MIX = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64))
 _UNIFORM_BITS = 24
@@ -17,14 +19,8 @@ class Draw(NamedTuple):
     logprob_A: Tensor
 
 
-def stream_key(seed: int, prompt_id: str, sample: int) -> int:
-    """Names the row's own stream of random numbers, wherever and beside whomever it is generated."""
-    digest = hashlib.blake2b(f"{seed}\n{sample}\n{prompt_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
-
-
 def uniforms(key_A: Tensor, step_A: Tensor) -> Tensor:
-    """The step-th number of each stream, in [0, 1): a counter hashed, no generator to carry along."""
+    """Number `step` of each stream, in [0, 1): the hash of a counter, so there is no generator state."""
     bits_A = key_A + step_A * _STEP
     for shift, factor in _MIX:
         bits_A = (bits_A ^ _shift_right(bits_A, shift)) * factor
@@ -33,7 +29,7 @@ def uniforms(key_A: Tensor, step_A: Tensor) -> Tensor:
 
 
 def draw(logits_AV: Tensor, temperature: float | Tensor, uniform_A: Tensor) -> Draw:
-    """Sample by inverting the distribution function. Greedy draws report the log-probability at 1."""
+    """Sample by inverse transform. Greedy draws report the log-probability at temperature 1."""
     if isinstance(temperature, Tensor):
         return _draw_each(logits_AV, temperature, uniform_A)
     if temperature == 0:
@@ -42,14 +38,14 @@ def draw(logits_AV: Tensor, temperature: float | Tensor, uniform_A: Tensor) -> D
     logprob_AV = (logits_AV / temperature).log_softmax(-1)
     cumulative_AV = logprob_AV.exp().cumsum(-1)
     total_A = cumulative_AV[:, -1]
-    # Strictly below the total, so that the token found has a probability above zero.
+    # Strictly below the total, so that the drawn token has a probability above zero.
     target_A = torch.minimum(uniform_A * total_A, total_A.nextafter(torch.zeros_like(total_A)))
     token_A1 = torch.searchsorted(cumulative_AV, target_A[:, None], right=True)
     return _look_up(logprob_AV, token_A1[:, 0])
 
 
 def _draw_each(logits_AV: Tensor, temperature_A: Tensor, uniform_A: Tensor) -> Draw:
-    """Every row at its own temperature."""
+    """One temperature per row."""
     is_greedy_A = temperature_A == 0
     greedy = draw(logits_AV, 0.0, uniform_A)
     sampled = draw(logits_AV / temperature_A.masked_fill(is_greedy_A, 1.0)[:, None], 1.0, uniform_A)
@@ -61,5 +57,5 @@ def _look_up(logprob_AV: Tensor, token_A: Tensor) -> Draw:
 
 
 def _shift_right(bits_A: Tensor, shift: int) -> Tensor:
-    """Torch shifts the sign bit along; a hash wants zeros."""
+    """A logical shift: torch's own copies the sign bit."""
     return (bits_A >> shift) & ((1 << (64 - shift)) - 1)

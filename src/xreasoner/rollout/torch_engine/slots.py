@@ -1,82 +1,51 @@
-"""Who sits in a row: the prompt's side of a rollout, and the record it becomes."""
+"""Requests and slots: what the scheduler knows in Python about each rollout that waits or is generated."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from transformers import PreTrainedTokenizerBase
-
 from xreasoner.chat.template import Encoded
-from xreasoner.records import Rollout, Sampling, Stop
-from xreasoner.rollout.budget import Course
+from xreasoner.records import Sampling
+from xreasoner.rollout.forced_exit import BudgetTracker
 
 
 @dataclass(frozen=True)
-class Group:
-    """Samples of one prompt that start together and share its prefill."""
+class Request:
+    """Samples of one prompt. They start together and share one prefill."""
 
     prompt_id: str
     encode: Callable[[], Encoded]
-    """Called when there is a place for it: pictures of those who wait take no memory."""
+    """Called only when the request gets its slots, so that waiting images take no memory."""
     sampling: Sampling
     samples: range
     stream: str
-    """Names its random numbers: the same name and seed draw the same."""
-    written: tuple[int, ...] = ()
-    """What its one sample begins with."""
-    course: Course | None = None
-    """Where that has led."""
+    """Names the random numbers: the same name and seed give the same samples."""
+    prefix_ids: tuple[int, ...] = ()
+    """The tokens that its one sample already has, if it resumes a partial rollout."""
+    tracker: BudgetTracker | None = None
+    """The budgets after these tokens."""
 
 
 @dataclass(frozen=True)
-class Seat:
-    group: Group
+class Slot:
+    """One sample being generated. Slot i owns row i of the batch's tensors and of the cache."""
+
+    request: Request
     sample: int
     prompt_ids: tuple[int, ...]
-    course: Course
-    born: int
-    """The engine's clock when the row was seated."""
+    tracker: BudgetTracker
+    start: int
+    """The scheduler's clock at the slot's first token."""
 
     def steps(self, clock: int) -> int:
-        return clock - self.born
+        """The number of tokens generated so far."""
+        return clock - self.start
 
     def column(self, clock: int) -> int:
-        """Where the row's next token goes: its last prompt token is fed first."""
+        """The cache column of the next token. The first step feeds the last token of the prompt."""
         return len(self.prompt_ids) - 1 + self.steps(clock)
 
 
-def in_parts(group: Group, max_rows: int) -> Iterator[Group]:
-    """A group larger than the engine is seated in parts."""
-    for first in range(group.samples.start, group.samples.stop, max_rows):
-        yield replace(group, samples=range(first, min(first + max_rows, group.samples.stop)))
-
-
-def refusal(prompt_id: str, sample: int, trouble: str) -> Rollout:
-    """In place of an answer, for a prompt that cannot be asked."""
-    return Rollout(
-        prompt_id, sample, (), (), (), (), "", "eos", forced_exit=False, think_tokens=0, trouble=trouble
-    )
-
-
-def to_rollout(
-    seat: Seat,
-    token_ids: Sequence[int],
-    logprobs: Sequence[float],
-    stop: Stop,
-    exit_tokens: int,
-    tokenizer: PreTrainedTokenizerBase,
-) -> Rollout:
-    written = token_ids[:-1] if stop == "eos" else token_ids
-    forced_at = seat.course.forced_at
-    injected = range(forced_at, forced_at + exit_tokens) if forced_at is not None else range(0)
-    return Rollout(
-        prompt_id=seat.group.prompt_id,
-        sample=seat.sample,
-        prompt_ids=seat.prompt_ids,
-        token_ids=tuple(token_ids),
-        by_policy=tuple(int(place not in injected) for place in range(len(token_ids))),
-        logprobs=tuple(logprobs),
-        text=str(tokenizer.decode(list(written), clean_up_tokenization_spaces=False)),
-        stop=stop,
-        forced_exit=forced_at is not None,
-        think_tokens=seat.course.think_tokens(len(written)),
-    )
+def split_request(request: Request, max_rows: int) -> Iterator[Request]:
+    """Split a request that has more samples than the engine has rows."""
+    for first in range(request.samples.start, request.samples.stop, max_rows):
+        yield replace(request, samples=range(first, min(first + max_rows, request.samples.stop)))

@@ -1,4 +1,4 @@
-"""What a text policy must never say, forbidden inside vLLM for all requests at once."""
+"""Bans vision tokens and other non-text tokens inside vLLM, for all requests at once."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ from torch import Tensor
 from vllm.config import VllmConfig
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
-from xreasoner.rollout.token_decoder import read_speech
+from xreasoner.rollout.special_tokens import read_token_decoder
 
 
 class BannedTokens(LogitsProcessor):
-    """A list of allowed tokens in every request would say the same, at the price of the whole vocabulary."""
+    """Cheaper than `allowed_token_ids` in every request, which would list the whole vocabulary."""
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
-        banned = read_speech(Path(vllm_config.model_config.model)).vocabulary.banned
+        banned = read_token_decoder(Path(vllm_config.model_config.model)).special_tokens.banned
         self._banned_X = torch.tensor(sorted(banned), dtype=torch.int64, device=device)
 
     def apply(self, logits: Tensor) -> Tensor:
@@ -24,4 +24,4 @@ class BannedTokens(LogitsProcessor):
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        """The same tokens for whoever is in the batch."""
+        """The same tokens are banned in every request."""

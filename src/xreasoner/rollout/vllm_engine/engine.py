@@ -1,7 +1,8 @@
-"""vLLM in this process, behind the protocol of every engine: text models and vision-language models.
+"""vLLM in this process, for language models and vision-language models.
 
-A thought is closed by stopping at its budget and going on after the injected text, which the prefix cache
-makes cheap. vLLM's own thinking budget is not used; docs/vllm.md says why.
+The exit is forced by stop-and-continue: a request ends at the thinking budget, and a second one continues
+after the injected text, which vLLM's prefix cache makes cheap. docs/vllm.md says why vLLM's own budget is not
+used.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,154 +17,156 @@ from torch import Tensor
 from xreasoner.chat.template import PromptError, encode_plainly, open_picture
 from xreasoner.parallel import full_weight
 from xreasoner.records import Picture, Prompt, Rollout, Sampling
-from xreasoner.rollout.engine import Begun
-from xreasoner.rollout.segments import Journey
-from xreasoner.rollout.token_decoder import Speech, read_speech
-from xreasoner.rollout.torch_engine.slots import refusal
+from xreasoner.rollout.engine import PartialRollout
+from xreasoner.rollout.rollout_record import failed_rollout
+from xreasoner.rollout.segments import SegmentedRollout
+from xreasoner.rollout.special_tokens import TokenDecoder, read_token_decoder
 from xreasoner.rollout.vllm_engine.options import engine_options, prepare_environment
-from xreasoner.rollout.vllm_engine.weights import take_weights
+from xreasoner.rollout.vllm_engine.weights import load_weights
 
-QUEUED = 2
-"""Requests under way for every row: one that becomes free finds the next prompt encoded."""
+QUEUE_FACTOR = 2
+"""Requests in flight per row, so that a row that becomes free finds the next prompt already encoded."""
 
 
 class VllmEngine:
-    """Generates with weights of its own, which can be replaced between two calls."""
+    """Holds its own copy of the weights, which can be replaced between two calls."""
 
     def __init__(self, checkpoint: Path, dtype: torch.dtype, rows: int, memory: float = 0.9) -> None:
         prepare_environment()
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        self.speech, self._rows = read_speech(checkpoint), rows
+        self.decoder, self._rows = read_token_decoder(checkpoint), rows
         options = engine_options(checkpoint, dtype, rows, memory)
         self._engine: Any = LLMEngine.from_engine_args(EngineArgs(**options))
-        self._sleeps = False
+        self._is_asleep = False
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
-        begun = (Begun(prompt, sample) for prompt in prompts for sample in range(sampling.n))
-        return self._travel(begun, sampling)
+        samples = (PartialRollout(prompt, sample) for prompt in prompts for sample in range(sampling.n))
+        return self._run(samples, sampling)
 
-    def resume(self, begun: Sequence[Begun], sampling: Sampling) -> Iterator[Rollout]:
-        return self._travel(iter(begun), sampling)
+    def resume(self, partials: Sequence[PartialRollout], sampling: Sampling) -> Iterator[Rollout]:
+        return self._run(iter(partials), sampling)
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """By the names of a Hugging Face checkpoint; tied ones once."""
-        self._wake()
-        take_weights(self._engine, ((name, full_weight(weight)) for name, weight in weights))
+        """Under the names of a Hugging Face checkpoint; tied weights once."""
+        self._wake_up()
+        load_weights(self._engine, ((name, full_weight(weight)) for name, weight in weights))
 
-    def rest(self) -> None:
-        """Give the GPU's memory to the trainer until asked again; on a CPU there is nothing to give."""
-        if torch.cuda.is_available() and not self._sleeps:
+    def sleep(self) -> None:
+        """Free GPU memory for the trainer until the next call. Does nothing on a CPU."""
+        if torch.cuda.is_available() and not self._is_asleep:
             self._engine.sleep(level=1)
-            self._sleeps = True
+            self._is_asleep = True
 
     def close(self) -> None:
-        """Gives back its memory, and ends all process groups, also those of whoever uses it."""
+        """Frees its memory. Also ends all process groups, including those of the caller."""
         self._engine.engine_core.shutdown()
 
-    def _wake(self) -> None:
-        if self._sleeps:
+    def _wake_up(self) -> None:
+        if self._is_asleep:
             self._engine.wake_up()
-            self._sleeps = False
+            self._is_asleep = False
 
-    def _travel(self, begun: Iterator[Begun], sampling: Sampling) -> Iterator[Rollout]:
-        self._wake()
-        travels = _Travels(self._engine, self.speech, sampling)
-        # The ranks of log-probabilities, which nobody reads, are compiled: on a CPU that takes a C++ compiler
-        # and more time than a short run.
+    def _run(self, samples: Iterator[PartialRollout], sampling: Sampling) -> Iterator[Rollout]:
+        self._wake_up()
+        running = _RunningRequests(self._engine, self.decoder, sampling)
+        # vLLM compiles the ranks of log-probabilities, which we do not use; on a CPU that needs a C++
+        # compiler and takes longer than a short run.
         stance = "default" if torch.cuda.is_available() else "force_eager"
         try:
             while True:
-                for one in islice(begun, self._rows * QUEUED - len(travels)):
-                    yield from travels.begin(one)
-                if not travels:
+                for sample in islice(samples, self._rows * QUEUE_FACTOR - len(running)):
+                    yield from running.add(sample)
+                if not running:
                     return
                 with torch.compiler.set_stance(stance):
-                    arrived = travels.step()
-                yield from arrived
+                    finished = running.step()
+                yield from finished
         finally:
-            travels.abandon()
+            running.abort()
 
 
 @dataclass(frozen=True)
-class _Traveller:
-    journey: Journey
+class _RunningRequest:
+    rollout: SegmentedRollout
     ids: list[int]
-    """The prompt, with one place for every picture."""
+    """The prompt, with one placeholder per image."""
     pictures: list[Picture]
 
 
-class _Travels:
-    """The journeys under way in one call, each with the request it waits for."""
+class _RunningRequests:
+    """The rollouts of one call that are being generated, each with vLLM's request for its current segment."""
 
-    def __init__(self, engine: Any, speech: Speech, sampling: Sampling) -> None:
-        self._engine, self.speech, self._sampling = engine, speech, sampling
-        self._room = int(engine.model_config.max_model_len)
-        self._under_way: dict[str, _Traveller] = {}
-        self._request_names = map(str, count())
+    def __init__(self, engine: Any, decoder: TokenDecoder, sampling: Sampling) -> None:
+        self._engine, self._decoder, self._sampling = engine, decoder, sampling
+        self._context = int(engine.model_config.max_model_len)
+        self._by_name: dict[str, _RunningRequest] = {}
+        self._names = map(str, count())
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self._by_name)
 
-    def begin(self, begun: Begun) -> list[Rollout]:
-        prompt = begun.prompt
+    def add(self, partial: PartialRollout) -> list[Rollout]:
+        """Returns the rollout if it is already finished or cannot be started."""
+        prompt, sample = partial.prompt, partial.sample
         try:
-            ids, pictures = encode_plainly(prompt, self.speech.tokenizer)
+            ids, pictures = encode_plainly(prompt, self._decoder.tokenizer)
         except PromptError as error:
-            return [refusal(prompt.id, begun.sample, str(error))]
-        if len(ids) >= self._room:
-            trouble = f"the prompt has {len(ids):,} tokens, the model's limit is {self._room:,}"
-            return [refusal(prompt.id, begun.sample, trouble)]
-        journey = Journey(prompt, tuple(ids), begun.sample, self._sampling, self.speech)
-        journey.follow(begun.token_ids)
-        return self._go_on(_Traveller(journey, ids, pictures))
+            return [failed_rollout(prompt.id, sample, str(error))]
+        if len(ids) >= self._context:
+            trouble = f"the prompt has {len(ids):,} tokens, the model's limit is {self._context:,}"
+            return [failed_rollout(prompt.id, sample, trouble)]
+        rollout = SegmentedRollout(prompt, tuple(ids), sample, self._sampling, self._decoder)
+        rollout.add_prefix(partial.token_ids)
+        return self._start_segment(_RunningRequest(rollout, ids, pictures))
 
     def step(self) -> list[Rollout]:
-        arrived: list[Rollout] = []
+        finished: list[Rollout] = []
         for output in self._engine.step():
-            traveller = self._under_way.pop(output.request_id)
-            journey, (leg,) = traveller.journey, output.outputs
-            # vLLM gave every picture as many places as it has tokens.
+            request = self._by_name.pop(output.request_id)
+            rollout, (segment,) = request.rollout, output.outputs
+            # vLLM has expanded each image's placeholder to as many tokens as the image has.
             expanded = output.prompt_token_ids
-            journey.prompt_ids = tuple(expanded[: len(expanded) - len(journey.token_ids)])
-            journey.go(leg.token_ids, leg.logprobs.logprobs)
-            arrived += self._go_on(traveller)
-        return arrived
+            rollout.prompt_ids = tuple(expanded[: len(expanded) - len(rollout.token_ids)])
+            rollout.add_segment(segment.token_ids, segment.logprobs.logprobs)
+            finished += self._start_segment(request)
+        return finished
 
-    def abandon(self) -> None:
-        self._engine.abort_request(list(self._under_way))
+    def abort(self) -> None:
+        self._engine.abort_request(list(self._by_name))
 
-    def _go_on(self, traveller: _Traveller) -> list[Rollout]:
-        journey = traveller.journey
-        if len(journey.prompt_ids) + len(journey.token_ids) >= self._room:
-            journey.stop = journey.stop or "length"
-        if journey.stop:
-            return [journey.rollout()]
-        name = next(self._request_names)
-        prompt = {"prompt_token_ids": [*traveller.ids, *journey.token_ids]} | _shown(traveller.pictures)
+    def _start_segment(self, request: _RunningRequest) -> list[Rollout]:
+        """Returns the rollout instead if it has ended."""
+        rollout = request.rollout
+        if len(rollout.prompt_ids) + len(rollout.token_ids) >= self._context:
+            rollout.stop = rollout.stop or "length"
+        if rollout.stop:
+            return [rollout.rollout()]
+        name = next(self._names)
+        prompt = {"prompt_token_ids": [*request.ids, *rollout.token_ids]} | _image_input(request.pictures)
         (rendered,) = self._engine.renderer.render_cmpl([prompt])
-        self._engine.add_request(name, rendered, self._leg(journey))
-        self._under_way[name] = traveller
+        self._engine.add_request(name, rendered, self._sampling_params(rollout))
+        self._by_name[name] = request
         return []
 
-    def _leg(self, journey: Journey) -> Any:
+    def _sampling_params(self, rollout: SegmentedRollout) -> Any:
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         return SamplingParams(
-            max_tokens=journey.wanted,
+            max_tokens=rollout.max_tokens,
             temperature=self._sampling.temperature,
-            seed=journey.seed,
+            seed=rollout.seed,
             logprobs=0,
             flat_logprobs=True,
-            stop_token_ids=sorted(self.speech.vocabulary.stops),
+            stop_token_ids=sorted(self._decoder.special_tokens.stops),
             ignore_eos=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
 
-def _shown(pictures: list[Picture]) -> dict[str, Any]:
+def _image_input(pictures: list[Picture]) -> dict[str, Any]:
     if not pictures:
         return {}
     return {"multi_modal_data": {"image": [open_picture(picture) for picture in pictures]}}

@@ -1,6 +1,6 @@
-"""vLLM's weight transfer over gloo, for where there is no NCCL: trainer and server on CPUs.
+"""A gloo backend for vLLM's weight transfer, because NCCL needs GPUs: trainer and server on CPUs.
 
-A plugin of vLLM: installed beside it, `--weight-transfer-config '{"backend": "gloo"}'` is understood.
+It is a vLLM plugin: once installed, vLLM accepts `--weight-transfer-config '{"backend": "gloo"}'`.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ from vllm.distributed.weight_transfer.nccl_engine import (
     NCCLWeightTransferUpdateInfo,
 )
 
-from xreasoner.rollout.vllm_engine.weights import renew_packed_head
+from xreasoner.rollout.vllm_engine.weights import repack_tied_head
 
 BACKEND = "gloo"
 
@@ -45,7 +45,7 @@ class GlooTrainerInitInfo(TrainerInitInfo):
 
 
 class GlooReceiver(WeightTransferEngine[GlooInitInfo, NCCLWeightTransferUpdateInfo]):
-    """The server's end."""
+    """The server's side."""
 
     init_info_cls = GlooInitInfo
     update_info_cls = NCCLWeightTransferUpdateInfo
@@ -63,7 +63,7 @@ class GlooReceiver(WeightTransferEngine[GlooInitInfo, NCCLWeightTransferUpdateIn
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        # The one of the base class waits for an accelerator.
+        # The base class's method waits for an accelerator.
         self.receive_weights(self.parse_update_info(update_info))
 
     def receive_weights(self, update_info: NCCLWeightTransferUpdateInfo) -> None:
@@ -77,26 +77,26 @@ class GlooReceiver(WeightTransferEngine[GlooInitInfo, NCCLWeightTransferUpdateIn
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
         finalize_layerwise_reload(self.model, self.model_config)
-        renew_packed_head(self.model)
+        repack_tied_head(self.model)
 
     def shutdown(self) -> None:
         self._group = None
 
 
 class GlooSender(NCCLTrainerWeightTransferEngine):
-    """The trainer's end: the round trip is that of NCCL, the wire another."""
+    """The trainer's side: NCCL's protocol over another transport."""
 
     init_info_cls = GlooTrainerInitInfo
 
     @classmethod
     def trainer_init(cls, init_info: GlooTrainerInitInfo, *, client: Any, source: Any = None) -> Self:
         sender = cls(client=client, source=source, packed=False)
-        meeting = GlooInitInfo(init_info.master_address, init_info.master_port, init_info.world_size)
-        # Both ends wait for each other, so the server is told from a thread.
+        rendezvous = GlooInitInfo(init_info.master_address, init_info.master_port, init_info.world_size)
+        # Both sides block until the other joins, so the request to the server runs in a thread.
         with ThreadPoolExecutor(1) as pool:
-            told = pool.submit(client.init_weight_transfer_engine, asdict(meeting))
-            sender.model_update_group = join(meeting, rank=0)
-            told.result()
+            joined = pool.submit(client.init_weight_transfer_engine, asdict(rendezvous))
+            sender.model_update_group = join(rendezvous, rank=0)
+            joined.result()
         return sender
 
     def _broadcast(self, source: Any, meta: Any) -> None:
@@ -107,21 +107,21 @@ class GlooSender(NCCLTrainerWeightTransferEngine):
         self.model_update_group = None
 
 
-def join(meeting: GlooInitInfo, rank: int) -> Any:
+def join(rendezvous: GlooInitInfo, rank: int) -> Any:
     return stateless_init_torch_distributed_process_group(
-        meeting.master_address, meeting.master_port, rank, meeting.world_size, backend=BACKEND
+        rendezvous.master_address, rendezvous.master_port, rank, rendezvous.world_size, backend=BACKEND
     )
 
 
 def broadcast(group: Any, weight: Tensor) -> None:
-    """From the trainer, which has rank 0."""
+    """From the trainer, which is rank 0."""
     options = BroadcastOptions()
     options.rootRank, options.rootTensor = 0, 0
     group.broadcast([weight], options).wait()
 
 
 def register() -> None:
-    """Called by vLLM when it loads its plugins; in the same process perhaps more than once."""
+    """Called by vLLM when it loads its plugins, possibly more than once in a process."""
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, GlooReceiver)
         WeightTransferTrainerFactory.register_engine(BACKEND, GlooSender)

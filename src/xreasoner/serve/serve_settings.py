@@ -1,4 +1,4 @@
-"""What whoever serves a model chooses, the same for both engines."""
+"""The settings of a server, for both engines."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class ServeSettings:
     name: str
-    """What clients call the model."""
+    """The model's name for clients."""
     host: str = "127.0.0.1"
     port: int = 8000
-    """0: any that is free."""
+    """0 picks a free port."""
     think_budget: int = 4096
     answer_budget: int = 512
     context: int | None = None
-    """Tokens of prompt and answer; None: as the checkpoint says."""
+    """Tokens of prompt and answer together; None takes the checkpoint's own limit."""

@@ -1,30 +1,30 @@
-"""Requests are understood or refused; nothing that was asked for is silently left out."""
+"""Requests are parsed or rejected; no field is silently ignored."""
 
 import json
 from typing import Any
 
 import pytest
 
-from xreasoner.serve.body import ChatBody, read_body
-from xreasoner.serve.refusal import RefusalError
+from xreasoner.serve.api_error import ApiError
+from xreasoner.serve.request import ChatCompletionRequest, parse_request
 
 QUESTION = {"role": "user", "content": "?"}
 
 
-def read(**fields: Any) -> ChatBody:
-    return read_body(json.dumps({"messages": [QUESTION]} | fields).encode())
+def read(**fields: Any) -> ChatCompletionRequest:
+    return parse_request(json.dumps({"messages": [QUESTION]} | fields).encode())
 
 
-def refused(encoded: bytes) -> RefusalError:
-    with pytest.raises(RefusalError) as caught:
-        read_body(encoded)
+def refused(encoded: bytes) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        parse_request(encoded)
     assert caught.value.status == 400 and "\n" not in caught.value.message
     return caught.value
 
 
-def test_both_names_of_the_limit_and_both_places_of_the_budget() -> None:
-    assert read(max_tokens=5).most_tokens == 5
-    assert read(max_tokens=5, max_completion_tokens=7).most_tokens == 7
+def test_both_spellings_of_the_limit_and_of_the_budget() -> None:
+    assert read(max_tokens=5).token_limit == 5
+    assert read(max_tokens=5, max_completion_tokens=7).token_limit == 7
     assert read(chat_template_kwargs={"thinking_token_budget": 3}).think_budget == 3
     both = read(thinking_token_budget=0, chat_template_kwargs={"thinking_token_budget": 3})
     assert both.think_budget == 0
@@ -39,7 +39,7 @@ def test_stop_is_one_string_or_several() -> None:
     )
 
 
-def test_what_changes_nothing_is_let_through() -> None:
+def test_fields_without_effect_are_accepted() -> None:
     fields = {"user": "u", "metadata": {"a": "b"}, "top_p": 1, "tools": None, "logprobs": False, "top_k": -1}
     assert read(**fields) == read()
 
@@ -57,7 +57,7 @@ def test_what_changes_nothing_is_let_through() -> None:
         (b"{}", "invalid_value"),
     ],
 )
-def test_what_is_no_request(encoded: bytes, code: str) -> None:
+def test_invalid_requests(encoded: bytes, code: str) -> None:
     assert refused(encoded).code == code
 
 
@@ -91,19 +91,19 @@ def test_what_is_no_request(encoded: bytes, code: str) -> None:
         ({"temprature": 0.5}, "temprature"),
     ],
 )
-def test_the_field_that_is_wrong_is_named(fields: dict[str, Any], param: str) -> None:
-    refusal = refused(json.dumps({"messages": [QUESTION]} | fields).encode())
-    assert refusal.param is not None and refusal.param.startswith(param)
-    assert refusal.body["error"]["type"] == "invalid_request_error"
+def test_the_error_names_the_field(fields: dict[str, Any], param: str) -> None:
+    error = refused(json.dumps({"messages": [QUESTION]} | fields).encode())
+    assert error.param is not None and error.param.startswith(param)
+    assert error.body["error"]["type"] == "invalid_request_error"
 
 
-def test_going_on_needs_something_to_go_on_from() -> None:
-    begun = [QUESTION, {"role": "assistant", "content": "so"}]
-    assert read(messages=begun, continue_final_message=True, add_generation_prompt=False).messages
+def test_continuing_needs_an_assistant_message() -> None:
+    messages = [QUESTION, {"role": "assistant", "content": "so"}]
+    assert read(messages=messages, continue_final_message=True, add_generation_prompt=False).messages
     for fields in (
         {"continue_final_message": True},
-        {"messages": begun, "continue_final_message": True, "add_generation_prompt": True},
-        {"messages": begun, "add_generation_prompt": False},
+        {"messages": messages, "continue_final_message": True, "add_generation_prompt": True},
+        {"messages": messages, "add_generation_prompt": False},
         {"stop": ""},
     ):
         refused(json.dumps({"messages": [QUESTION]} | fields).encode())

@@ -1,37 +1,35 @@
-"""OpenAI's chat protocol: messages as they are sent, and what stands in a completion."""
+"""OpenAI's chat protocol: messages to JSON, and completions from it."""
 
 import base64
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from xreasoner.chat.think import THINK_CLOSE, THINK_OPEN
 from xreasoner.records import Message, Part, Picture
 
-LARGEST_SEED = 2**31
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
 
 
 @dataclass(frozen=True)
-class Said:
-    """One completion. A server may keep the thought apart from the reply."""
+class Completion:
+    """One completion. A server may return the thought separately from the reply."""
 
     reply: str = ""
     thought: str | None = None
-    """None where the server knows of none."""
+    """None if the server returns no separate thought."""
     cut: bool = False
-    """It ended because it was long enough, not because it was done."""
+    """It ended at its token limit, not by itself."""
     stopped_at: str | None = None
-    """The stop string it ended before, where the server tells."""
+    """The stop string that ended it, if the server says so."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int | None = None
-    """As the server counts them."""
+    """As counted by the server, if it does."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        """With the tags, and byte for byte what was generated where the server strips nothing."""
+        """Thought, tags and reply; equal to the generated text if the server strips nothing."""
         if not self.thought:
             return self.reply
         stripped = self.thought == self.thought.strip()
@@ -47,14 +45,14 @@ class Said:
         return self.cut and not self.reply and not wrote_the_tag
 
 
-def read_completion(answered: Any) -> Said:
-    """Raises AttributeError or IndexError where it is none."""
-    choice, usage = answered.choices[0], answered.usage
+def read_completion(response: Any) -> Completion:
+    """Raises AttributeError or IndexError if it is not a chat completion."""
+    choice, usage = response.choices[0], response.usage
     extra = choice.model_extra or {}
-    # vLLM and ours call it stop_reason, SGLang matched_stop; a number there is a token.
+    # `stop_reason` on vLLM and ours, `matched_stop` on SGLang; a number is a stop token.
     stopped_at = extra.get("stop_reason") or extra.get("matched_stop")
     details = getattr(usage, "completion_tokens_details", None)
-    return Said(
+    return Completion(
         reply=choice.message.content or "",
         thought=thought_of(choice.message),
         cut=choice.finish_reason == "length",
@@ -67,27 +65,21 @@ def read_completion(answered: Any) -> Said:
 
 
 def thought_of(message: Any) -> str | None:
-    """It has two names."""
+    """Servers use one of two field names."""
     extra = message.model_extra or {}
     found = [extra.get(name) for name in ("reasoning_content", "reasoning")]
     return next((str(thought) for thought in found if thought is not None), None)
 
 
-def thought_tokens(said: Said) -> int:
-    """As the server counts them; else by the share of characters."""
-    if said.reasoning_tokens:
-        return said.reasoning_tokens
-    thought, reply = said.thought or "", said.reply
+def thought_tokens(completion: Completion) -> int:
+    """As counted by the server, else estimated by the share of characters."""
+    if completion.reasoning_tokens:
+        return completion.reasoning_tokens
+    thought, reply = completion.thought or "", completion.reply
     if not thought and THINK_CLOSE in reply:
         thought, _, reply = reply.partition(THINK_CLOSE)
     everything = len(thought) + len(reply)
-    return round(said.completion_tokens * len(thought) / everything) if everything else 0
-
-
-def seed_of(seed: int, prompt_id: str, sample: int, leg: int = 0) -> int:
-    """The same question has the same seed, whatever was asked before it."""
-    name = f"{seed} {prompt_id} {sample}" + (f" {leg}" if leg else "")
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % LARGEST_SEED
+    return round(completion.completion_tokens * len(thought) / everything) if everything else 0
 
 
 def as_message(message: Message) -> Any:

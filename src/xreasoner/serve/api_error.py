@@ -1,9 +1,9 @@
-"""What a client is told when its request cannot be answered, in the form that OpenAI's clients expect."""
+"""The error a client receives, in the form that OpenAI's clients expect."""
 
 from typing import Any
 
 
-class RefusalError(Exception):
+class ApiError(Exception):
     def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code

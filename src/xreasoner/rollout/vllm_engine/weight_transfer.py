@@ -1,4 +1,4 @@
-"""The trainer's end of vLLM's weight transfer: new weights for a server that goes on running."""
+"""Sends new weights from the trainer to a running vLLM server, over vLLM's weight-transfer interface."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -14,8 +14,8 @@ from xreasoner.parallel import free_port, full_weight
 SECONDS = 600
 
 
-class Transfer:
-    """Connected with the first weights that are sent, for the server may start after the trainer."""
+class WeightTransfer:
+    """Connects when the first weights are sent, because the server may start after the trainer."""
 
     def __init__(self, root: str, device: torch.device) -> None:
         self._root, self._device = root, device
@@ -23,7 +23,7 @@ class Transfer:
         self._engine: Any = None
 
     def send(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Nothing is generated meanwhile, and nothing that was computed with the old weights stays."""
+        """Generation pauses meanwhile, and the caches of the old weights are emptied."""
         self._post("pause?mode=wait")
         if self._engine is None:
             self._connect()
@@ -37,12 +37,12 @@ class Transfer:
 
         self._source = new_source()
         server = urlsplit(self._root).hostname or "127.0.0.1"
-        info = self._meeting_point(address_towards(server), free_port())
+        info = self._rendezvous(address_towards(server), free_port())
         client = HTTPVLLMWeightSyncClient(self._root, timeout=SECONDS)
         self._engine = WeightTransferTrainerFactory.trainer_init(info, client=client, source=self._source)
 
-    def _meeting_point(self, host: str, port: int) -> Any:
-        """One trainer and one worker; tensor-parallel servers are for when they can be tested."""
+    def _rendezvous(self, host: str, port: int) -> Any:
+        """One trainer and one worker: tensor-parallel servers were never tested."""
         if self._device.type == "cuda":
             from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
@@ -62,9 +62,9 @@ class Transfer:
 
 
 def new_source() -> Any:
-    """What vLLM asks for weights; they change from one time to the next, their names and shapes do not.
+    """The source vLLM reads weights from. The weights change between calls; names and shapes do not.
 
-    Names and shapes are known before divided weights are put together, which all processes do in step.
+    Names and shapes are read before sharded weights are gathered, which all processes must do together.
     """
     from vllm.distributed.weight_transfer.base import ParamMeta, WeightSource
 
@@ -81,7 +81,7 @@ def new_source() -> Any:
 
 
 def address_towards(server: str) -> str:
-    """The address by which that machine can reach this one. Nothing is sent."""
+    """The address at which that machine can reach this one. No packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((server, 9))
         return str(probe.getsockname()[0])

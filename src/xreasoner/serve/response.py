@@ -1,11 +1,11 @@
-"""What goes back over the wire: completions, chunks of them, and lists of models."""
+"""OpenAI's JSON for completions, streamed chunks and the list of models."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from xreasoner.chat.apart import Apart, Begins, take_apart
-from xreasoner.serve.desk import Done
+from xreasoner.chat.split_reply import ReplyStart, SplitReply, split_reply
+from xreasoner.serve.engine_loop import SampleDone
 
 OWNER = "xreasoner"
 Json = dict[str, Any]
@@ -22,9 +22,11 @@ def model_list(name: str, context: int, created: int) -> Json:
     return {"object": "list", "data": [model]}
 
 
-def completion(name: str, model: str, start: Begins, done: Sequence[Done], prompt_tokens: int) -> Json:
+def completion(
+    request_id: str, model: str, start: ReplyStart, done: Sequence[SampleDone], prompt_tokens: int
+) -> Json:
     return {
-        "id": name,
+        "id": request_id,
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
@@ -33,23 +35,23 @@ def completion(name: str, model: str, start: Begins, done: Sequence[Done], promp
     }
 
 
-def _choice(done: Done, start: Begins) -> Json:
-    apart = take_apart(done.text, start)
+def _choice(done: SampleDone, start: ReplyStart) -> Json:
+    reply = split_reply(done.text, start)
     return {
         "index": done.sample,
         "message": {
             "role": "assistant",
-            "content": apart.content or None,
-            "reasoning_content": apart.reasoning if apart.thinks else None,
+            "content": reply.content or None,
+            "reasoning_content": reply.reasoning if reply.has_thought else None,
         },
         "logprobs": None,
-        **_ending(done),
+        **_finish(done),
     }
 
 
-def chunk(name: str, model: str, choices: list[Json], used: Json | None = None) -> Json:
+def chunk(request_id: str, model: str, choices: list[Json], used: Json | None = None) -> Json:
     return {
-        "id": name,
+        "id": request_id,
         "object": "chat.completion.chunk",
         "created": int(time.time()),
         "model": model,
@@ -58,30 +60,30 @@ def chunk(name: str, model: str, choices: list[Json], used: Json | None = None) 
     }
 
 
-def opening(sample: int) -> Json:
+def first_delta(sample: int) -> Json:
     return _delta(sample, {"role": "assistant", "content": ""})
 
 
-def piece(sample: int, new: Apart) -> Json:
+def text_delta(sample: int, new: SplitReply) -> Json:
     texts = {"reasoning_content": new.reasoning, "content": new.content}
     return _delta(sample, {key: text for key, text in texts.items() if text})
 
 
-def ending(done: Done) -> Json:
-    return {"index": done.sample, "delta": {}, "logprobs": None, **_ending(done)}
+def last_delta(done: SampleDone) -> Json:
+    return {"index": done.sample, "delta": {}, "logprobs": None, **_finish(done)}
 
 
-def usage(done: Sequence[Done], prompt_tokens: int) -> Json:
-    written = sum(one.tokens for one in done)
+def usage(done: Sequence[SampleDone], prompt_tokens: int) -> Json:
+    generated = sum(one.tokens for one in done)
     return {
         "prompt_tokens": prompt_tokens,
-        "completion_tokens": written,
-        "total_tokens": prompt_tokens + written,
+        "completion_tokens": generated,
+        "total_tokens": prompt_tokens + generated,
         "completion_tokens_details": {"reasoning_tokens": sum(one.think_tokens for one in done)},
     }
 
 
-def _ending(done: Done) -> Json:
+def _finish(done: SampleDone) -> Json:
     return {"finish_reason": done.reason, "stop_reason": done.stopped_at, "forced_exit": done.forced_exit}
 
 

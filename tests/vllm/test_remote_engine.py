@@ -10,18 +10,18 @@ from tests.vllm.test_engine_weights import assert_close, learn_something, logpro
 
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import free_port, join_world
-from xreasoner.recipe.settings import ServerAddress
+from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Prompt, Sampling
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.rollout.vllm_engine.server import VllmServer
+from xreasoner.rollout.vllm_engine.remote_engine import RemoteVllmEngine
 from xreasoner.train.policy import open_policy
 from xreasoner.train.samplers import TrainedWeights
 
 
 def test_rollouts_and_new_weights(
-    server: ServerAddress, lm: Path, lm_torch: TorchEngine, text_prompts: list[Prompt]
+    server: ServerSettings, lm: Path, lm_torch: TorchEngine, text_prompts: list[Prompt]
 ) -> None:
-    engine = VllmServer(server, lm, join_world())
+    engine = RemoteVllmEngine(server, lm, join_world())
     policy = open_policy(lm, settings(), 0, join_world())
     engine.take_weights(TrainedWeights(policy))
     for sampling in (Sampling(think_budget=7, answer_budget=9), Sampling(think_budget=0, answer_budget=4)):
@@ -33,20 +33,20 @@ def test_rollouts_and_new_weights(
         assert_close(logprobs_of(engine, text_prompts), logprobs_of(trained, text_prompts))
 
 
-def test_a_server_that_samples_what_is_forbidden_is_not_learned_from(
-    server: ServerAddress, lm: Path, text_prompts: list[Prompt]
+def test_a_server_that_samples_banned_tokens_is_an_error(
+    server: ServerSettings, lm: Path, text_prompts: list[Prompt]
 ) -> None:
-    """Here all words are, as marks of pictures would be if the server was started without the processor."""
-    engine = VllmServer(server, lm, join_world())
-    vocabulary = engine._speech.vocabulary
-    ordinary = set(range(len(engine._speech.tokenizer))) - vocabulary.stops
-    engine._speech = replace(engine._speech, vocabulary=replace(vocabulary, banned=frozenset(ordinary)))
-    with pytest.raises(ValueError, match=r"samples forbidden tokens.*docs/vllm\.md"):
+    """Here every word is banned, as vision tokens would be if the server had no logits processor."""
+    engine = RemoteVllmEngine(server, lm, join_world())
+    special = engine._decoder.special_tokens
+    ordinary = set(range(len(engine._decoder.tokenizer))) - special.stops
+    engine._decoder = replace(engine._decoder, special_tokens=replace(special, banned=frozenset(ordinary)))
+    with pytest.raises(ValueError, match=r"samples banned tokens.*docs/vllm\.md"):
         list(engine.generate(text_prompts, Sampling(think_budget=4, answer_budget=4)))
 
 
 def test_a_server_without_the_transfer_says_so(lm: Path) -> None:
-    nobody = ServerAddress(url=f"http://127.0.0.1:{free_port()}/v1", model="policy")
-    engine = VllmServer(nobody, lm, join_world())
+    nobody = ServerSettings(url=f"http://127.0.0.1:{free_port()}/v1", model="policy")
+    engine = RemoteVllmEngine(nobody, lm, join_world())
     with pytest.raises(ValueError, match=r"start the server as docs/vllm\.md says"):
         engine.take_weights([])

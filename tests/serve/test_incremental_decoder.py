@@ -7,7 +7,7 @@ from tests.rollout.conftest import word_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from xreasoner.serve.transcript import Transcript
+from xreasoner.serve.incremental_decoder import IncrementalDecoder
 
 TEXT = "Größe 3 µm 🩺 日本 ok"
 
@@ -22,16 +22,16 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def follow(tokenizer: PreTrainedTokenizerBase, ids: list[int], before: int = 0) -> list[str]:
-    transcript, texts = Transcript(tokenizer, ids[:before]), []
+    decoder, texts = IncrementalDecoder(tokenizer, ids[:before]), []
     for token in ids[before:]:
-        transcript.add(token)
-        texts.append(transcript.text)
-    transcript.finish()
-    return [*texts, transcript.text]
+        decoder.add(token)
+        texts.append(decoder.text)
+    decoder.finish()
+    return [*texts, decoder.text]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])
-def test_a_character_comes_whole_or_not_at_all(cut: int) -> None:
+def test_a_character_is_emitted_only_when_complete(cut: int) -> None:
     """Cut within the stethoscope, what is left of it shows as unreadable, as it does when all is decoded."""
     tokenizer = byte_tokenizer()
     ids = tokenizer(TEXT)["input_ids"]
@@ -41,7 +41,7 @@ def test_a_character_comes_whole_or_not_at_all(cut: int) -> None:
     assert all(TEXT.startswith(text) for text in growing)
 
 
-def test_every_text_begins_the_next() -> None:
+def test_each_text_is_a_prefix_of_the_next() -> None:
     tokenizer = byte_tokenizer()
     texts = follow(tokenizer, tokenizer(TEXT)["input_ids"])
     assert texts[-1] == TEXT
@@ -49,7 +49,7 @@ def test_every_text_begins_the_next() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 5, 20])
-def test_words_keep_their_spaces_across_the_seam(before: int) -> None:
+def test_spaces_survive_at_the_boundary(before: int) -> None:
     tokenizer = word_tokenizer()
     ids = tokenizer.convert_tokens_to_ids(["<think>", *(f"w{i}" for i in range(30)), "</think>"])
     given = tokenizer.decode(ids[:before])

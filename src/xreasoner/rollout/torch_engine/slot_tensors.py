@@ -1,4 +1,8 @@
-"""The rows being generated: small tensors on the device, one entry a row, active rows first."""
+"""The slots' state on the device: one row a slot, active slots first.
+
+A: active rows, R: all rows, S: generated tokens, E: tokens of the forced exit, V: vocabulary, N: some rows,
+K: last tokens.
+"""
 
 import torch
 from torch import Tensor
@@ -8,21 +12,21 @@ from xreasoner.rollout.torch_engine.sampler import Draw
 NO_EXIT = -1
 
 
-class Rows:
-    """What the device must know of every row to take a step without asking Python."""
+class SlotTensors:
+    """Everything a decoding step needs, so that it can run without reading anything back to the host."""
 
-    def __init__(self, count: int, max_tokens: int, device: torch.device) -> None:
+    def __init__(self, rows: int, max_tokens: int, device: torch.device) -> None:
         def column(fill: int = 0) -> Tensor:
-            return torch.full((count,), fill, dtype=torch.int64, device=device)
+            return torch.full((rows,), fill, dtype=torch.int64, device=device)
 
-        self.index = torch.arange(count, device=device)
+        self.index = torch.arange(rows, device=device)
         self.next_token, self.length, self.rope_delta = column(), column(), column()
         self.key, self.step, self.deadline, self.exit_step = column(), column(), column(), column(NO_EXIT)
-        self.temperature = torch.zeros(count, device=device)
-        self.token_RS = torch.zeros(count, max_tokens, dtype=torch.int64, device=device)
-        self.logprob_RS = torch.zeros(count, max_tokens, device=device)
+        self.temperature = torch.zeros(rows, device=device)
+        self.token_RS = torch.zeros(rows, max_tokens, dtype=torch.int64, device=device)
+        self.logprob_RS = torch.zeros(rows, max_tokens, device=device)
 
-    def seat(
+    def fill(
         self,
         rows: range,
         ids: tuple[int, ...],
@@ -30,17 +34,17 @@ class Rows:
         keys: list[int],
         deadline: int,
         temperature: float,
-        written: int = 0,
+        prefix: int = 0,
     ) -> None:
-        """The last `written` ids are no prompt, but what the rows begin with, of unknown probability."""
+        """Set up new slots. The last `prefix` ids are not prompt but the rollout's first tokens."""
         here = slice(rows.start, rows.stop)
         self.next_token[here], self.length[here] = ids[-1], len(ids) - 1
         self.rope_delta[here], self.deadline[here] = rope_delta, deadline
         self.temperature[here] = temperature
         self.key[here] = torch.tensor(keys, device=self.key.device)
-        self.step[here], self.exit_step[here] = written, NO_EXIT
-        self.token_RS[here, :written] = torch.tensor(ids[len(ids) - written :], device=self.key.device)
-        self.logprob_RS[here, :written] = 0.0
+        self.step[here], self.exit_step[here] = prefix, NO_EXIT
+        self.token_RS[here, :prefix] = torch.tensor(ids[len(ids) - prefix :], device=self.key.device)
+        self.logprob_RS[here, :prefix] = 0.0
 
     def move(self, source: Tensor, target: Tensor) -> None:
         state = (
@@ -56,8 +60,8 @@ class Rows:
         for tensor in (*state, self.token_RS, self.logprob_RS):
             tensor[target] = tensor[source]
 
-    def record(self, active: int, drawn: Draw, exit_ids_E: Tensor, notable_V: Tensor) -> Tensor:
-        """Append one token to every active row; tell which rows Python must look at."""
+    def append(self, active: int, drawn: Draw, exit_ids_E: Tensor, notable_V: Tensor) -> Tensor:
+        """Append one token to every active row; return which rows the host must check."""
         row_A, step_A, exit_step_A = self.index[:active], self.step[:active], self.exit_step[:active]
         injected_A = exit_step_A != NO_EXIT
         token_A = torch.where(injected_A, exit_ids_E[exit_step_A.clamp(0)], drawn.token_A)
@@ -70,8 +74,8 @@ class Rows:
         return (notable_V[token_A] & ~injected_A) | (step_A >= self.deadline[:active])
 
     def tails(self, rows: list[int], size: int) -> list[list[int]]:
-        """The last tokens of some rows, short ones padded in front with their first token."""
+        """The last tokens of some rows; short ones are padded at the front with their first token."""
         row_N = torch.tensor(rows, device=self.index.device)
-        place_NK = self.step[row_N][:, None] - torch.arange(size, 0, -1, device=row_N.device)
-        tails: list[list[int]] = self.token_RS[row_N[:, None], place_NK.clamp(0)].tolist()
+        position_NK = self.step[row_N][:, None] - torch.arange(size, 0, -1, device=row_N.device)
+        tails: list[list[int]] = self.token_RS[row_N[:, None], position_NK.clamp(0)].tolist()
         return tails

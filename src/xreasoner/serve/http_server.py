@@ -1,4 +1,4 @@
-"""The routes, on the standard library's HTTP server: a thread a connection, one engine behind them."""
+"""The routes, on the standard library's HTTP server: one thread per connection, one engine for all."""
 
 import hmac
 import json
@@ -10,24 +10,24 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from xreasoner.serve.refusal import RefusalError
-from xreasoner.serve.service import GoneError, Service
+from xreasoner.serve.api_error import ApiError
+from xreasoner.serve.service import ChatService, ClientDisconnectedError
 
-LARGEST_BODY = 64 * 2**20
-_DRAINED = 4 * LARGEST_BODY
-"""Of a body that is too large so much is read and dropped, so that its sender gets to hear why."""
+MAX_BODY = 64 * 2**20
+_MAX_DRAIN = 4 * MAX_BODY
+"""How much of a body that is too large is read and dropped, so that its sender can receive the error."""
 _BLOCK = 2**16
 _IDLE = 120.0
-"""Seconds a connection may take over its request, or wait for the next."""
+"""Seconds a connection may take to send a request, or stay open between two."""
 
 
-class Server(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], service: Service, key: str | None = None) -> None:
+    def __init__(self, address: tuple[str, int], service: ChatService, key: str | None = None) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, Handler)
+        super().__init__(address, HttpHandler)
         self.service, self.key = service, key
 
     @property
@@ -36,13 +36,13 @@ class Server(ThreadingHTTPServer):
         return f"http://{f'[{host!s}]' if ':' in str(host) else host!s}:{port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # Clients hang up when they like; anything else is worth its traceback.
+        # Clients may disconnect at any time; other errors deserve a traceback.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: Server
+class HttpHandler(BaseHTTPRequestHandler):
+    server: HttpServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "xreasoner", ""
     timeout = _IDLE
@@ -50,8 +50,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         try:
             self._send(200, self._look_up())
-        except RefusalError as refusal:
-            self._send(refusal.status, refusal.body)
+        except ApiError as error:
+            self._send(error.status, error.body)
 
     def do_POST(self) -> None:
         try:
@@ -59,25 +59,25 @@ class Handler(BaseHTTPRequestHandler):
             if self.path.partition("?")[0].rstrip("/") != "/v1/chat/completions":
                 raise self._no_such_route()
             self._check_key()
-            with self.server.service.call(body) as call:
-                if call.ticket.follows:
-                    self._stream(call.chunks(self._is_gone))
+            with self.server.service.complete(body) as completion:
+                if completion.request.streams:
+                    self._stream(completion.chunks(self._is_gone))
                 else:
-                    self._send(200, call.completion(self._is_gone))
-        except RefusalError as refusal:
-            self._send(refusal.status, refusal.body)
-        except GoneError:
+                    self._send(200, completion.whole(self._is_gone))
+        except ApiError as error:
+            self._send(error.status, error.body)
+        except ClientDisconnectedError:
             self.close_connection = True
 
     def _look_up(self) -> dict[str, Any]:
         service, path = self.server.service, self.path.partition("?")[0].rstrip("/")
         if path == "/health":
-            if not service.desk.is_open:
-                raise RefusalError(503, "the engine is down")
+            if not service.engine_loop.is_running:
+                raise ApiError(503, "the engine is not running")
             return {
                 "status": "ok",
-                "requests": service.desk.under_way,
-                "rows": service.desk.rows_in_use,
+                "requests": service.engine_loop.request_count,
+                "rows": service.engine_loop.rows_in_use,
             }
         self._check_key()
         if path == "/v1/models":
@@ -87,28 +87,28 @@ class Handler(BaseHTTPRequestHandler):
             return dict(model)
         raise self._no_such_route()
 
-    def _no_such_route(self) -> RefusalError:
-        return RefusalError(404, f"there is no {self.command} {self.path[:200]} here", code="not_found")
+    def _no_such_route(self) -> ApiError:
+        return ApiError(404, f"no such route: {self.command} {self.path[:200]}", code="not_found")
 
     def _check_key(self) -> None:
         key = self.server.key
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if key is not None and not hmac.compare_digest(given.encode(), key.encode()):
-            raise RefusalError(401, "the key is missing or wrong")
+            raise ApiError(401, "the API key is missing or wrong")
 
     def _read_body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             self.close_connection = True
-            raise RefusalError(411, "say how long the body is: Content-Length")
-        if int(length) > LARGEST_BODY:
+            raise ApiError(411, "a Content-Length header is required")
+        if int(length) > MAX_BODY:
             self.close_connection = True
-            self._drain(min(int(length), _DRAINED))
-            raise RefusalError(413, f"the body has {int(length):,} bytes, at most {LARGEST_BODY:,} go")
+            self._drain(min(int(length), _MAX_DRAIN))
+            raise ApiError(413, f"request body is {int(length):,} bytes; the limit is {MAX_BODY:,}")
         body = self.rfile.read(int(length))
-        # A web page may send a form to any address; only programs send JSON unasked.
+        # A web page can post a form to any address, but not JSON without asking the server first.
         if self.headers.get_content_type() != "application/json":
-            raise RefusalError(415, "the body must be JSON: Content-Type: application/json")
+            raise ApiError(415, "the body must be JSON, with Content-Type: application/json")
         return body
 
     def _drain(self, bytes_left: int) -> None:
@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
             bytes_left -= len(block)
 
     def _is_gone(self) -> bool:
-        """Whoever asked has closed the connection: there is something to read, and it is the end."""
+        """The client has closed the connection: what can be read is the end of the stream."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
 
@@ -151,21 +151,21 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line) if chunked else line)
             if chunked:
                 self.wfile.write(b"0\r\n\r\n")
-        except (OSError, GoneError):
+        except (OSError, ClientDisconnectedError):
             self.close_connection = True
 
     def _events(self, chunks: Iterator[dict[str, Any]]) -> Iterator[str]:
         try:
             yield from map(json.dumps, chunks)
             yield "[DONE]"
-        except RefusalError as refusal:  # too late for another status
-            yield json.dumps(refusal.body)
+        except ApiError as error:  # too late for another status code
+            yield json.dumps(error.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the standard library itself has to refuse, in the same form as all else."""
+        """Errors of the standard library's server, in the same form as ours."""
         self.close_connection = True
-        said = message or HTTPStatus(code).phrase
-        self._send(code, RefusalError(code, said, code="http_error").body)
+        text = message or HTTPStatus(code).phrase
+        self._send(code, ApiError(code, text, code="http_error").body)
 
     def log_message(self, *_: object) -> None:
         pass
