@@ -29,11 +29,10 @@ def answer_shorter(
         same = [key for key in open_keys if is_unaffected(long[key], task.sampling.think_budget)]
         for key in same:
             yield replace(long[key], asked=task.asked[key[0]], tokens=())
+        instruction = task.benchmark.instruction
         cut = [
-            PartialRollout(
-                problem_prompt(problems[key[0]], task.benchmark.instruction), key[1], beginning(long[key])
-            )
-            for key in sorted(set(open_keys) - set(same))
+            PartialRollout(problem_prompt(problems[name], instruction), sample, beginning(long[name, sample]))
+            for name, sample in sorted(set(open_keys) - set(same))
         ]
         for rollout in resume_rollouts(engine, cut, task.sampling):
             yield graded(task, grader, problems[rollout.prompt_id], rollout)
