@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "xreasoner"
 FILES = sorted(PACKAGE.rglob("*.py"))
-FOLDERS = ("src", "tests", "benchmarks", "docs", "recipes")
+FOLDERS = ("src", "tests", "benchmarks", "examples", "docs", "recipes")
 OURS = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 TEXTS = sorted(

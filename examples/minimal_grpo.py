@@ -1,0 +1,117 @@
+"""GRPO in one file, made to be read and copied: a tiny model is rewarded for right answers.
+
+    python examples/minimal_grpo.py
+
+A step draws some problems, samples a group of answers to each and grades them. Answers better than the
+mean of their group become more likely, the others less likely. Everything is plain PyTorch; the parts of
+X-Reasoner it uses are functions that need no recipe. src/xreasoner/train/grpo.py is the full loop.
+"""
+
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.miniworld.problems import make_problems
+from xreasoner.models.load import Loaded, load
+from xreasoner.models.packed_attention import packed_attention
+from xreasoner.models.resolve import MINIWORLD
+from xreasoner.models.surgery import detach
+from xreasoner.records import Problem, Rollout, Sampling
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.policy_loss import clipped_surrogate, group_advantages
+from xreasoner.train.rows import PolicyRow, Reply, SharedPrompt, policy_row
+
+STEPS = 25
+PROMPTS_PER_STEP = 16
+SAMPLES_PER_PROMPT = 8
+LR = 1e-3
+SAMPLING = Sampling(n=SAMPLES_PER_PROMPT, temperature=1.0, think_budget=24, answer_budget=12)
+
+
+def load_text_model() -> Loaded:
+    """The base is a vision-language model. Training is text-only, so its language model is detached first."""
+    with tempfile.TemporaryDirectory() as folder:
+        detach(MINIWORLD, Path(folder, "text"))
+        return load(Path(folder, "text"), dtype=torch.float32)
+
+
+def sample(engine: TorchEngine, problems: Sequence[Problem], seed: int) -> list[list[Rollout]]:
+    """The answers to each problem. An engine yields rollouts in the order in which they finish."""
+    prompts = [problem_prompt(problem, instruction=None) for problem in problems]
+    found: dict[str, list[Rollout]] = {problem.id: [] for problem in problems}
+    for rollout in engine.generate(prompts, replace(SAMPLING, seed=seed)):
+        found[rollout.prompt_id].append(rollout)
+    return [found[problem.id] for problem in problems]
+
+
+def grade(
+    grader: Grader, problems: Sequence[Problem], groups: Sequence[Sequence[Rollout]]
+) -> list[list[float]]:
+    asked = [
+        (problem, rollout.text) for problem, group in zip(problems, groups, strict=True) for rollout in group
+    ]
+    scores = iter(grader.score_many(asked))
+    return [[float(next(scores).correct is True) for _ in group] for group in groups]
+
+
+def row_of(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[float]]) -> PolicyRow | None:
+    """One packed row of all groups in which some answer was better than another; prompts appear once."""
+    prompts: list[SharedPrompt] = []
+    for group, rewarded in zip(groups, rewards, strict=True):
+        advantages = group_advantages(rewarded, std_scaling=True)
+        if any(advantages):
+            replies = tuple(
+                # Tokens that the forced exit injected are not the policy's, and do not learn.
+                Reply(rollout.token_ids, tuple(map(bool, rollout.by_policy)), rollout.logprobs, advantage)
+                for rollout, advantage in zip(group, advantages, strict=True)
+            )
+            prompts.append(SharedPrompt(group[0].prompt_ids, replies))
+    return policy_row(prompts, torch.device("cpu")) if prompts else None
+
+
+def main() -> list[float]:
+    """Train, and return the mean reward of every step."""
+    torch.manual_seed(0)
+    model = load_text_model()
+    nll = NegativeLogLikelihood(model.model)  # a packed row in, -log p of each target token out
+    optimizer = torch.optim.AdamW(nll.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.0)
+    engine = TorchEngine(model)  # samples from the very weights that are trained
+    problems = make_problems("labs", "text", (1, 1), 300, "train", seed=0)
+
+    means: list[float] = []
+    began = time.monotonic()
+    with Grader() as grader:
+        for step in range(STEPS):
+            asked = random.Random(step).sample(problems, PROMPTS_PER_STEP)
+            groups = sample(engine, asked, seed=step)
+            rewards = grade(grader, asked, groups)
+            means.append(fmean(reward for group in rewards for reward in group))
+            if row := row_of(groups, rewards):
+                model.model.train()
+                with packed_attention(model.model):
+                    logprob_N = -nll(row.row)
+                # One update a batch: the policy that sampled is the old policy, so the ratio is 1 here.
+                loss_N = clipped_surrogate(logprob_N, row.sampled_logprob_N, row.advantage_N, 0.2, 0.28)
+                # Over all sampled tokens, those of groups without signal included.
+                tokens = sum(sum(rollout.by_policy) for group in groups for rollout in group)
+                (loss_N.sum() / tokens).backward()
+                torch.nn.utils.clip_grad_norm_(nll.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+            if (step + 1) % 5 == 0:
+                seconds = time.monotonic() - began
+                print(f"step {step + 1:3}  reward of the last five {fmean(means[-5:]):.2f}  {seconds:.0f} s")
+    return means
+
+
+if __name__ == "__main__":
+    main()
