@@ -72,8 +72,8 @@ def test_wishes_are_written_over_a_recipe_and_overrides_over_both(recipe: Path) 
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (EvalOptions(), "nothing to ask"),
-        (EvalOptions(benchmarks=("gsm8k",), paths={"mmmu": Path("x")}), "--path-of mmmu: it is not among"),
+        (EvalOptions(), "nothing to evaluate"),
+        (EvalOptions(benchmarks=("gsm8k",), paths={"mmmu": Path("x")}), "--path-of mmmu: --bench does not name it"),
         (EvalOptions(benchmarks=("gsm8k",), samples=4), "several answers at temperature 0 are the same one"),
         (EvalOptions(benchmarks=("gsm8k",), overrides=("evaluation.sample=4",)), "did you mean samples"),
     ],
@@ -88,7 +88,7 @@ def test_lists_as_they_are_written_on_the_command_line() -> None:
     assert read_budgets("256, 1024,4096") == [256, 1024, 4096]
     assert (read_budgets(None), read_budgets("")) == ([], [])
     assert read_paths(["mmmu=/a/b=c"]) == {"mmmu": Path("/a/b=c")}
-    with pytest.raises(ValueError, match="'1k' is no number of tokens"):
+    with pytest.raises(ValueError, match="'1k' is not a number of tokens"):
         read_budgets("1k")
     with pytest.raises(ValueError, match="it has the form name=FOLDER"):
         read_paths(["mmmu"])

@@ -118,9 +118,9 @@ def test_two_runs_are_compared_on_what_both_were_asked(run_dir: Path, tmp_path: 
     (row,) = compare_runs(f"{run_dir}:base", f"{other}:sft")
     assert (row.change.n, row.before.accuracy, row.after.accuracy) == (9, 2 / 9, 6 / 9)
     assert row.p_corrected == row.change.p
-    with pytest.raises(ValueError, match="which model"):
+    with pytest.raises(ValueError, match="name one of its models"):
         answers_folder(str(run_dir))
-    with pytest.raises(ValueError, match="no model 'rl' there"):
+    with pytest.raises(ValueError, match="no model 'rl'"):
         answers_folder(f"{run_dir}:rl")
 
 

@@ -21,7 +21,7 @@ class Comparison:
     subset: Subset
     change: Difference
     p_corrected: float
-    """For the number of comparisons made beside it."""
+    """Corrected for all the comparisons of the report."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -35,7 +35,7 @@ class Comparison:
 
 
 def change_between(before: Answers, after: Answers) -> Difference | None:
-    """On the items that both were asked and the grader could judge; None if there are none."""
+    """On the items that both answered and the grader scored; None if there are none."""
     first, second = item_scores(before.samples), item_scores(after.samples)
     pairs = {
         problem: (one, two)
@@ -50,7 +50,7 @@ def change_between(before: Answers, after: Answers) -> Difference | None:
 
 
 def stage_before(stage: str, parents: Mapping[str, str], known: Container[str]) -> str | None:
-    """The nearest stage it was made from that is known; None for the base."""
+    """The nearest known ancestor of `stage`; None for the base."""
     before = parents.get(stage)
     while before is not None and before not in known:
         before = parents.get(before)
@@ -63,7 +63,7 @@ def compare_stages(
     parents: Mapping[str, str],
     subset: Subset = "all",
 ) -> list[Comparison]:
-    """`by_stage` in the order of the run, the base first; `parents` says what each stage was made from."""
+    """Each stage against its parent and against the base. `by_stage` is in the order of the run."""
     stages = list(by_stage)
     steps = [(before, stage) for stage in stages if (before := stage_before(stage, parents, by_stage))]
     pairs = steps + [(stages[0], stage) for stage in stages[1:] if (stages[0], stage) not in steps]
@@ -76,7 +76,7 @@ def compare_stages(
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Among many comparisons some look like findings by chance alone: Holm's p over all of them."""
+    """With many comparisons some look significant by chance: add Holm's corrected p to each."""
     chances = holm([one.change.p for one in comparisons])
     return [replace(one, p_corrected=p) for one, p in zip(comparisons, chances, strict=True)]
 
@@ -88,13 +88,13 @@ BLIND = "-without-image"
 
 
 def without_image(problem: Problem) -> Problem:
-    """The same question, word for word, with nothing to look at."""
+    """The same words without their pictures."""
     words = tuple(part for part in problem.question if not isinstance(part, Picture))
     return replace(problem, id=problem.id + BLIND, item=problem.item or problem.id, question=words)
 
 
 def blind(benchmark: Benchmark) -> Benchmark:
-    """The benchmark asked without its images, to learn which items can be solved from their text."""
+    """The same benchmark without images: it shows which items the text alone solves."""
     if benchmark.modality != "image":
         raise ValueError(f"benchmark {benchmark.name} has no images to leave out")
     problems = tuple(without_image(problem) for problem in benchmark.problems)

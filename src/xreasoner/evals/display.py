@@ -54,7 +54,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 @contextmanager
 def shown(console: Console, title: str) -> Iterator[Show]:
-    """A bar where people watch, else a line now and then; nothing for what was answered before."""
+    """A progress bar on a terminal, else a line every 30 seconds."""
     with (bar if console.is_terminal else lines)(console, title) as show:
         yield show
 
@@ -111,7 +111,7 @@ def numbers(progress: Tally) -> str:
 
 
 def time_left(progress: Tally, before: int, seconds: float) -> str:
-    """As fast as since this process began, which found `before` answers there."""
+    """At the rate of this process, which found `before` answers on disk."""
     each = seconds / max(1, progress.done - before)
     left = each * (progress.total - progress.done)
     return f"{left:.0f} s left" if left < 120 else f"{left / 60:,.0f} min left"

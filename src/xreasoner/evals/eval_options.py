@@ -1,4 +1,4 @@
-"""An evaluation told in a few options instead of a recipe, or on top of one."""
+"""The options of `xreasoner eval`, as a recipe or as changes to one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """What the command line asks for; None leaves it to the recipe, or to the defaults."""
+    """None and empty values leave a setting to the recipe or its default."""
 
     benchmarks: Sequence[str] = ()
     paths: Mapping[str, Path] = field(default_factory=dict)
@@ -30,9 +30,9 @@ class EvalOptions:
 
 
 def recipe_from_options(model: str, wish: EvalOptions, recipe: Path | None) -> Recipe:
-    """The settings of `recipe`, with what was wished for written over them."""
+    """The settings of `recipe` with the options applied."""
     if recipe is None and not wish.benchmarks:
-        raise ValueError("nothing to ask: name benchmarks with --bench, or a recipe with --recipe")
+        raise ValueError("nothing to evaluate: name benchmarks with --bench or a recipe with --recipe")
     raw: dict[str, Any] = {"name": "eval", "model": model, "instruction": INSTRUCTION}
     if recipe is not None:
         raw = read_raw(recipe, (), "recipe")[0]
@@ -47,7 +47,7 @@ def evaluation_settings(model: str, wish: EvalOptions) -> dict[str, Any]:
         settings["benchmarks"] = [entry(name, wish) for name in wish.benchmarks]
     unasked = set(wish.paths) - set(wish.benchmarks)
     if unasked:
-        raise ValueError(f"--path-of {min(unasked)}: it is not among the benchmarks of --bench")
+        raise ValueError(f"--path-of {min(unasked)}: --bench does not name it")
     if wish.samples is not None:
         settings["samples"] = wish.samples
     if wish.budgets:
@@ -60,7 +60,7 @@ def evaluation_settings(model: str, wish: EvalOptions) -> dict[str, Any]:
 
 
 def entry(name: str, wish: EvalOptions) -> dict[str, Any]:
-    """As it would stand in a recipe."""
+    """An entry of `evaluation.benchmarks`."""
     found: dict[str, Any] = {"source": "probe"} if name == "probe" else {"source": "benchmark", "name": name}
     if name in wish.paths:
         found["path"] = str(wish.paths[name])
@@ -70,7 +70,7 @@ def entry(name: str, wish: EvalOptions) -> dict[str, Any]:
 
 
 def read_paths(written: Sequence[str]) -> dict[str, Path]:
-    """`name=FOLDER`, any number of them."""
+    """Parses `name=FOLDER` entries."""
     for one in written:
         if not all(part.strip() for part in one.partition("=")):
             raise ValueError(f"--path-of {one}: it has the form name=FOLDER, as in mmmu-pro=/data/mmmu-pro")
@@ -78,11 +78,11 @@ def read_paths(written: Sequence[str]) -> dict[str, Path]:
 
 
 def read_budgets(written: str | None) -> list[int]:
-    """`256,1024,4096`."""
+    """Parses `256,1024,4096`."""
     parts = [part.strip() for part in (written or "").split(",") if part.strip()]
     wrong = next((part for part in parts if not part.isdecimal()), None)
     if wrong:
         raise ValueError(
-            f"--budgets {written}: {wrong!r} is no number of tokens; write --budgets 256,1024,4096"
+            f"--budgets {written}: {wrong!r} is not a number of tokens; write --budgets 256,1024,4096"
         )
     return [int(part) for part in parts]

@@ -1,6 +1,6 @@
-"""Where the rules find no answer in a reply, a judge model may look for it; the rules still compare it.
+"""A judge model looks for answers that the rules did not find; the rules then grade what it finds.
 
-Only missing answers are looked at, so no verdict of the rules is overturned; `xreasoner regrade` undoes it.
+Only samples without an answer are judged, so no verdict changes; `xreasoner regrade` undoes it.
 """
 
 import json
@@ -40,7 +40,7 @@ def judge_run(run_dir: Path, engine: Engine, judge: str, grader: Grader) -> Iter
 
 
 def is_open(sample: Sample) -> bool:
-    """The rules found no answer, but there is a reply outside the thought."""
+    """The rules found no answer, but there is text outside the thought."""
     return sample.score.missing and bool(outside_thought(sample.text))
 
 
@@ -73,7 +73,7 @@ def prompt_for(sample: Sample, kept: KeptProblem) -> Prompt:
 
 
 def answer_in(rollout: Rollout) -> str:
-    """Empty where the judge found none, or could not be asked."""
+    """Empty if the judge found none or could not be asked."""
     said = outside_thought(rollout.text)
     return "" if rollout.trouble or said.strip(" .*\"'").upper() == NONE else said
 

@@ -1,4 +1,4 @@
-"""From the entries under `evaluation.benchmarks` of a recipe to benchmarks."""
+"""Loads the benchmarks that a recipe names."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ from xreasoner.records import Modality, Problem
 
 
 def recipe_benchmarks(evaluation: Evaluation, instruction: str | None) -> tuple[Benchmark, ...]:
-    """What `evaluation.benchmarks` names, and with `blind` each image benchmark again without its images."""
+    """All of `evaluation.benchmarks`; with `blind`, each image benchmark also without its images."""
     benchmarks = [
         replace(benchmark, instruction=instruction if entry.asked == "instructed" else None)
         for entry in evaluation.benchmarks

@@ -1,4 +1,4 @@
-"""Grade kept answers again, after the grader changed: no model is asked."""
+"""Grade existing answers again, for example after the grader changed. No model runs."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Regraded:
 
 
 def regrade(run_dir: Path, grader: Grader) -> Iterator[Regraded]:
-    """Every finished evaluation of the run, shorter budgets too; files are replaced whole."""
+    """Every finished evaluation of the run, shorter budgets included."""
     for path in finished(run_dir):
         before = read_answers(path)
         after = grade_again(before, grader)
@@ -34,7 +34,7 @@ def regrade(run_dir: Path, grader: Grader) -> Iterator[Regraded]:
 
 
 def finished(run_dir: Path) -> list[Path]:
-    """An evaluation has a summary once all its samples are there."""
+    """The sample files of evaluations that have a summary, so all their samples."""
     found = sorted(run_dir.glob("evals/**/*.jsonl"))
     return [path for path in found if path.with_suffix(".json").exists()]
 

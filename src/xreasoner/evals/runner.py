@@ -1,4 +1,4 @@
-"""Ask an engine every problem of a benchmark and grade what it says; a kill costs the answers in flight."""
+"""Answer and grade a benchmark. An interrupted run loses only the answers in flight."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,11 +26,11 @@ from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
 from xreasoner.storage.files import drop_torn_line, write_atomically, write_json
 
 AnswerKeys = Callable[[Sequence[Key]], Iterable[Sample]]
-"""Given the samples still open, their answers as they come."""
+"""From the keys still to be answered to their samples, as they come."""
 
 
 def evaluate(task: Task, engine: Engine, grader: Grader, show: Show) -> Result:
-    """Writes `<name>.jsonl` as it goes and `<name>.json` at the end; what stands there is not asked again."""
+    """Writes `<name>.jsonl` as it goes and `<name>.json` at the end; resumes what is there."""
     answer(task, engine, grader, show)
     return conclude(task)
 
@@ -44,7 +44,7 @@ def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: Shard 
 
 
 def write_down(task: Task, shard: Shard, show: Show, answers: AnswerKeys) -> None:
-    """Each answer is on its way to the disk before the next one is awaited."""
+    """Flushes each sample before it waits for the next one."""
     path = task.shard_path(shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
@@ -63,7 +63,7 @@ def write_down(task: Task, shard: Shard, show: Show, answers: AnswerKeys) -> Non
 
 
 def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[Problem, Rollout]]:
-    """Whole problems first; of those that a kill left half answered only the samples they lack."""
+    """Whole problems first, then the missing samples of partly answered ones."""
     problems = {problem.id: problem for problem in task.benchmark.problems}
     lacking: dict[str, list[int]] = defaultdict(list)
     for problem_id, sample in open_keys:
@@ -102,13 +102,13 @@ def graded(task: Task, grader: Grader, problem: Problem, rollout: Rollout) -> Sa
 
 
 def conclude(task: Task) -> Result:
-    """In the benchmark's order: a run that was killed ends with the same bytes as one that was not."""
+    """Writes samples in the benchmark's order: a resumed run ends with the same bytes as an unbroken one."""
     done, wanted = {sample.key: sample for sample in task.answers()}, task.keys(ALONE)
     lost = [key for key in wanted if key not in done]
     if lost:
         raise ValueError(
-            f"benchmark {task.benchmark.name}: the engine left {len(lost)} of {len(wanted)} answers out, "
-            f"the first one sample {lost[0][1]} of {lost[0][0]}; run again to ask only for those"
+            f"benchmark {task.benchmark.name}: the engine left out {len(lost)} of {len(wanted)} answers, "
+            f"the first one sample {lost[0][1]} of {lost[0][0]}; run again to get them"
         )
     samples = [*(done[key] for key in wanted), *map(broken_sample, task.benchmark.broken)]
     answers = Answers(keep_problems(task), tuple(samples))
@@ -127,7 +127,7 @@ def broken_sample(broken: Broken) -> Sample:
 
 
 def keep_problems(task: Task) -> dict[str, KeptProblem]:
-    """Written beside the samples, each once."""
+    """Writes each problem once, beside the samples."""
     kept = [
         kept_problem(problem, [keep_picture(picture, task.pictures) for picture in problem.pictures])
         for problem in task.benchmark.problems
@@ -138,7 +138,7 @@ def keep_problems(task: Task) -> dict[str, KeptProblem]:
 
 
 def keep_picture(picture: Picture, folder: Path) -> str:
-    """Each picture is written once, however many stages see it."""
+    """Writes the picture if no stage has done so yet."""
     name = picture_name(picture)
     if not (folder / name).exists():
         folder.mkdir(parents=True, exist_ok=True)

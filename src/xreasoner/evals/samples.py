@@ -35,7 +35,7 @@ class Sample:
     broken: bool = False
     """It could not be asked, or the engine refused it; the score says why."""
     tokens: tuple[int, ...] = field(default=(), repr=False)
-    """Kept only where shorter budgets are answered from the beginning of this answer."""
+    """Stored only if shorter budgets are answered from the start of this answer."""
 
     @property
     def key(self) -> Key:
@@ -100,7 +100,7 @@ def problems_path(samples_path: Path) -> Path:
 
 
 def read_answers(path: Path) -> Answers:
-    """Of a finished evaluation."""
+    """The answers of a finished evaluation."""
     kept = problems_path(path)
     if not kept.exists():
         raise ValueError(f"{kept} is missing: {path.name} was written by another version; evaluate again")
@@ -110,7 +110,7 @@ def read_answers(path: Path) -> Answers:
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """All whole lines; a partly written last line is left out."""
+    """All complete lines; a partly written last line is dropped."""
     with path.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n"):

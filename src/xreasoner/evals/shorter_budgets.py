@@ -1,9 +1,8 @@
-"""Accuracy against tokens of thought: shorter budgets are answered from the beginnings of one long answer.
+"""Accuracy at shorter thinking budgets, from one evaluation with the longest budget.
 
-The thought is generated once, with the longest budget. What ended before a shorter budget was spent would
-have been the same answer under it. The other thoughts are cut there, and only the exit that is forced then,
-and the answer after it, are generated anew: greedy or with the engine's own streams of random numbers, the
-tokens are those of a separate evaluation with that budget.
+A thought that ended within a shorter budget is the same answer under it. The other thoughts are cut at that
+budget, and only the forced exit and the answer after it are generated. The tokens equal those of a separate
+evaluation with that budget, greedy or sampled, if the engine has a stream of random numbers per sample.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
 def answer_shorter(
     task: Task, longest: Task, engine: Engine, grader: Grader, show: Show, shard: Shard = ALONE
 ) -> None:
-    """`task` is `longest` with a shorter budget; this shard of `longest` has been answered."""
+    """`task` is `longest` with a shorter budget. This shard of `longest` is already answered."""
     problems = {problem.id: problem for problem in task.benchmark.problems}
     long = {sample.key: sample for sample in longest.answers()}
 
@@ -41,10 +40,10 @@ def answer_shorter(
 
 
 def is_unaffected(sample: Sample, budget: int) -> bool:
-    """All of it was written before the budget was spent; nothing is known of a server's tokens."""
+    """It ended within the budget. A server's answers have no tokens, so nothing is known."""
     return sample.broken or 0 < len(sample.tokens) <= budget
 
 
 def beginning(sample: Sample) -> tuple[int, ...]:
-    """What the policy wrote before anything was injected."""
+    """What the policy generated before the forced exit."""
     return sample.tokens[: sample.think_tokens] if sample.forced else sample.tokens

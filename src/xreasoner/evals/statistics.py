@@ -19,7 +19,7 @@ SIGNIFICANCE, POWER = 0.05, 0.8
 
 @dataclass(frozen=True)
 class Difference:
-    """How much `b` is above `a`, with an interval, and the chance of such a gap were they alike."""
+    """The mean of b - a, its 95% interval and its p value."""
 
     n: int
     difference: float
@@ -27,11 +27,11 @@ class Difference:
     high: float
     p: float
     needed: int | None = None
-    """About so many items of this kind would show such a difference, 4 times in 5; None: there is none."""
+    """Items needed to detect this difference with 80% power; None if the difference is zero."""
 
 
 def wilson_interval(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Where the true share lies when `k` of `n` were right. Fractions of items are allowed."""
+    """Wilson's interval for a share when `k` of `n` were right; both may be fractions."""
     assert 0 <= k <= n
     if n == 0:
         return 0.0, 1.0
@@ -43,7 +43,7 @@ def wilson_interval(k: float, n: float, confidence: float = 0.95) -> tuple[float
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Exact, two-sided: were the two alike, each item that only one got right is a fair coin."""
+    """Exact and two-sided. Under the null, an item that only one got right is a fair coin."""
     n, fewer = only_a + only_b, min(only_a, only_b)
     ways, tail = 1, 0
     for k in range(fewer + 1):
@@ -55,7 +55,7 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 def newcombe_interval(
     both: int, only_a: int, only_b: int, neither: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """For the paired difference b - a: Wilson's intervals, joined by the items' correlation (method 10)."""
+    """Newcombe's method 10 for the paired difference b - a: Wilson's intervals and the correlation."""
     n = both + only_a + only_b + neither
     share_a, share_b = (both + only_a) / n, (both + only_b) / n
     low_a, high_a = wilson_interval(both + only_a, n, confidence)
@@ -72,7 +72,7 @@ def newcombe_interval(
 
 
 def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
-    """Phi, drawn toward 0 by half the items where it is positive: what Newcombe found to cover best."""
+    """Phi with Newcombe's continuity correction where it is positive."""
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     product: float = both * neither - only_a * only_b
     if margins == 0:
@@ -104,7 +104,7 @@ def paired_difference(
 
 
 def _resampled_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence[str]) -> Difference:
-    """Clusters resampled for the interval, their signs flipped for the test."""
+    """Bootstrap of clusters for the interval, sign flips of clusters for the test."""
 
     gaps = np.asarray(b, float) - np.asarray(a, float)
     cluster_N = np.unique(np.asarray(clusters), return_inverse=True)[1]
@@ -118,14 +118,14 @@ def _resampled_difference(a: Sequence[float], b: Sequence[float], clusters: Sequ
     low, high = np.quantile(means, (0.025, 0.975))
     difference = float(gaps.mean())
     at_least = int((np.abs(flipped) >= abs(difference) - 1e-12).sum())
-    # What the clusters' sums vary more than independent items would, more items are needed.
+    # Clustered items carry less information: the design effect raises the number needed.
     together = float((sum_C**2).sum()) / max(float((gaps**2).sum()), 1e-12)
     needed = items_needed(difference, float((gaps**2).mean()) * max(1.0, together))
     return Difference(len(a), difference, float(low), float(high), (at_least + 1) / (RESAMPLES + 1), needed)
 
 
 def items_needed(difference: float, mean_square: float) -> int | None:
-    """Connor's size for McNemar's test; the gaps' mean square is the share of items only one got right."""
+    """Connor's sample size for McNemar's test; `mean_square` is the share of discordant items."""
     if difference == 0:
         return None
     normal = NormalDist()
@@ -135,7 +135,7 @@ def items_needed(difference: float, mean_square: float) -> int | None:
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """Each p corrected for the tests beside it, so that any false claim among them stays rare (Holm 1979)."""
+    """Holm's correction (1979): the chance of any false positive among the tests stays at the level."""
     order = sorted(range(len(chances)), key=lambda index: chances[index])
     corrected, highest = [0.0] * len(chances), 0.0
     for rank, index in enumerate(order):
@@ -144,11 +144,11 @@ def holm(chances: Sequence[float]) -> list[float]:
     return corrected
 
 
-# --- items that belong together ----------------------------------------------------------------------
+# --- items that share a picture ----------------------------------------------------------------------
 
 
 def clusters_of(problems: Iterable[KeptProblem]) -> dict[str, str]:
-    """Problem ids to the name of their cluster: what an item or a picture links, over any number of steps."""
+    """Problem ids to cluster names. Problems that share an item or a picture are in one cluster."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -167,26 +167,26 @@ def clusters_of(problems: Iterable[KeptProblem]) -> dict[str, str]:
 
 
 def clustered_interval(scores: Mapping[str, float], clusters: Mapping[str, str]) -> tuple[float, float]:
-    """Wilson's interval for as many independent items as these clustered ones are worth."""
+    """Wilson's interval at the effective sample size."""
     names = [clusters[name] for name in scores]
     effective = len(scores) / design_effect(list(scores.values()), names)
     return wilson_interval(effective * _mean(scores.values()), effective)
 
 
 def design_effect(scores: Sequence[float], clusters: Sequence[str]) -> float:
-    """How many times the variance of independent items the mean's variance is; never below 1."""
+    """The variance of the mean over that of independent items; at least 1."""
     n, groups = len(scores), len(set(clusters))
     if n == groups:
         return 1.0
     mean = _mean(scores)
     if groups == 1 or mean in (0, 1):
-        return n / groups  # nothing is known of how alike they are: each cluster counts once
+        return n / groups  # no information on the correlation: count each cluster once
     independent = mean * (1 - mean) / n
     return min(float(n), max(1.0, clustered_variance(scores, clusters) / independent))
 
 
 def clustered_variance(scores: Sequence[float], clusters: Sequence[str]) -> float:
-    """Of the mean, by the clusters' sums of residuals (CR1)."""
+    """The cluster-robust variance of the mean (CR1)."""
     mean, sums = _mean(scores), defaultdict[str, float](float)
     for score, cluster in zip(scores, clusters, strict=True):
         sums[cluster] += score - mean
@@ -206,10 +206,10 @@ RIGHT = "right"
 
 
 def majority(scores: Sequence[Score], choices: Sequence[str]) -> float:
-    """1 if the most frequent answer is right; a tie counts as the share of right ones among its answers.
+    """1 if the most frequent answer is right; a tie counts as the share of right answers in it.
 
     Right answers all equal the key, so they vote together however they are written; wrong ones vote
-    together if they name the same option or are written alike. Who gives no answer does not vote.
+    together if they name the same option or read the same. Missing answers do not vote.
     """
     votes = Counter(vote for score in scores if (vote := vote_of(score, choices)) is not None)
     first = [vote for vote, count in votes.items() if count == max(votes.values())]
@@ -226,13 +226,13 @@ def vote_of(score: Score, choices: Sequence[str]) -> str | None:
 
 
 def pass_at(k: int, n: int, right: int) -> float:
-    """The chance that of k answers, drawn from these n without putting back, at least one is right."""
+    """The chance that at least one of k answers, drawn without replacement from these n, is right."""
     assert 1 <= k <= n and 0 <= right <= n
     return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
 def mean_pass_at(graded: Sequence[Sequence[bool]]) -> dict[int, float]:
-    """For k of 1, 2, 4, ... and all; over the items that have so many graded answers."""
+    """For k = 1, 2, 4, ... and all, over the items with at least k graded answers."""
     most = max((len(grades) for grades in graded), default=0)
     powers = [2**power for power in range(most.bit_length()) if 2**power < most]
     return {

@@ -1,4 +1,4 @@
-"""What one evaluation comes to: accuracy with its interval, and beside it what an accuracy alone hides."""
+"""The summary of one evaluation: accuracy, its interval, and the shares an accuracy alone hides."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ from xreasoner.evals.task import Benchmark, ResultRole
 from xreasoner.records import Modality, Sampling
 
 SHARES = ("forced", "missing", "unscored", "broken")
-"""What stands beside every accuracy, where there is any of it."""
+"""Shown beside an accuracy where they are not zero."""
 
 
 @dataclass(frozen=True)
 class Summary:
     n: int
-    """Items asked."""
+    """Items in the benchmark, broken ones included."""
     clusters: int
-    """Of these are independent of one another: others share a picture or a problem with them."""
+    """Independent groups of items: those that share a picture or a problem are one group."""
     scored: int
-    """Items the accuracy is about: those with an answer that the grader could judge."""
+    """Items with at least one graded answer; the accuracy is over these."""
     accuracy: float
-    """The mean over items; of an item with several answers, their mean (pass@1)."""
+    """The mean over items; an item with several answers counts as their mean (pass@1)."""
     low: float
     high: float
     forced: float
@@ -34,9 +34,9 @@ class Summary:
     broken: float
     mean_think_tokens: float
     majority: float | None = field(default=None, kw_only=True)
-    """The accuracy of majority votes; None where each item has one answer."""
+    """The accuracy of majority votes; None if each item has one answer."""
     pass_at: Mapping[int, float] = field(default_factory=dict, kw_only=True)
-    """k to the chance that one of k answers is right; empty where each item has one answer."""
+    """For each k the chance that one of k answers is right; empty if each item has one answer."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Result(Summary):
     domain: str
     role: ResultRole
     chance: float
-    """What guessing among the options gets."""
+    """The expected accuracy of guessing among the options."""
     sampling: Mapping[str, int | float | bool]
 
 
@@ -58,7 +58,7 @@ def by_item(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
 
 
 def item_scores(samples: Sequence[Sample]) -> dict[str, float | None]:
-    """Per problem the mean over its samples; None where none of them could be judged."""
+    """The mean over a problem's graded samples; None if none was graded."""
     return {problem: _mean(_grades(answers)) for problem, answers in by_item(samples).items()}
 
 

@@ -1,4 +1,4 @@
-"""A benchmark is problems with a name; a task asks one model one benchmark and keeps the answers."""
+"""A benchmark is a named set of problems; a task is one benchmark put to one model."""
 
 import hashlib
 import json
@@ -41,14 +41,12 @@ class Benchmark:
 
     @property
     def chance(self) -> float:
-        """The accuracy of guessing among the options; a question without options is never guessed right."""
+        """The expected accuracy of guessing; questions without options count as 0."""
         return fmean(1 / len(p.choices) if p.kind == "choice" else 0.0 for p in self.problems)
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
-            raise ValueError(
-                f"benchmark {self.name!r}: a name is made of letters, digits, '-', '_', '+' and '.'"
-            )
+            raise ValueError(f"benchmark {self.name!r}: use letters, digits, '-', '_', '+' and '.'")
         if not self.problems:
             why = f"; all of its items are broken, the first one: {self.broken[0].why}" if self.broken else ""
             raise ValueError(f"benchmark {self.name} has no problems{why}")
@@ -63,7 +61,7 @@ BUDGET_FOLDER = "budget-"
 
 @dataclass(frozen=True)
 class Shard:
-    """This process asks every `size`-th problem, from number `rank` on."""
+    """One process's problems: every `size`-th one, starting with number `rank`."""
 
     rank: int = 0
     size: int = 1
@@ -77,11 +75,11 @@ class Task:
     benchmark: Benchmark
     sampling: Sampling
     out: Path
-    """The folder of the model's answers."""
+    """The folder for this model's answers."""
     pictures: Path
-    """One folder for all models of a run."""
+    """Shared by all models of a run."""
     keeps_tokens: bool = False
-    """Shorter budgets will be answered from the beginnings of these answers."""
+    """Needed if shorter budgets are to be answered from these answers."""
 
     @cached_property
     def asked(self) -> dict[str, str]:
@@ -100,7 +98,7 @@ class Task:
         return self.out / f"{self.benchmark.name}.json"
 
     def shard_path(self, shard: Shard) -> Path:
-        """The first process writes where all answers stand in the end."""
+        """The first process writes to the final file."""
         if shard.rank == 0:
             return self.samples_path
         return self.out / "shards" / str(shard.rank) / self.samples_path.name
@@ -109,7 +107,7 @@ class Task:
         return sorted(self.out.glob(f"shards/*/{self.samples_path.name}"))
 
     def answers(self) -> Iterator[Sample]:
-        """What is written down and answers exactly what is asked now, whichever process wrote it."""
+        """Samples on disk, from any process, that answer exactly what is asked now."""
         for path in (self.samples_path, *self.other_shards()):
             for sample in read_samples(path) if path.exists() else ():
                 if self.asked.get(sample.problem_id) == sample.asked and sample.epoch < self.sampling.n:
@@ -137,7 +135,7 @@ def budget_folder(think_budget: int) -> str:
 
 
 def digest(problem: Problem, instruction: str | None, how: dict[str, object]) -> str:
-    """Of all that decides an answer and its grade but the model, which a run keeps in its own folder."""
+    """A hash of everything but the model that decides an answer and its grade."""
     parts = [picture_name(part) if isinstance(part, Picture) else part for part in problem.question]
     key = [problem.answer, problem.kind, problem.choices]
     return hashlib.sha256(json.dumps([parts, key, instruction, how]).encode()).hexdigest()[:16]

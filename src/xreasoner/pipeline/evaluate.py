@@ -1,4 +1,4 @@
-"""Ask a checkpoint every benchmark of a recipe; what it answered before is not asked again."""
+"""Evaluate a checkpoint on every benchmark of a recipe, resuming what is there."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ from xreasoner.storage.run_folder import Manifest, read_manifest, set_aside
 
 
 class LazyEngine:
-    """Loads the checkpoint with the first open question: a finished evaluation costs no model."""
+    """Loads the checkpoint at the first open question, so a finished evaluation loads no model."""
 
     def __init__(self, checkpoint: Path, evaluation: Evaluation, world: World) -> None:
         self._checkpoint, self._evaluation, self._world = checkpoint, evaluation, world
@@ -59,7 +59,7 @@ def measure(
     world: World,
     journal: Journal,
 ) -> None:
-    """Fill `evals/<name>` with answers of the checkpoint of this fingerprint; ranks share the problems."""
+    """Fills `evals/<name>` with the checkpoint's answers; ranks share the problems."""
     out = run_dir / "evals" / name
     if world.is_first:
         prepare_answers(out, fingerprint, run_dir)
@@ -67,7 +67,7 @@ def measure(
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), Shard(world.rank, world.size)
     if world.size > 1 and anyone_asks(tasks, evaluation, shard, world):
-        engine.open()  # engines of several processes meet
+        engine.open()  # engines of several processes synchronise while opening
     with Grader() as grader:
         for task in tasks:
             title = f"{name}: {task.benchmark.name}"
@@ -96,7 +96,7 @@ def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, shard: Shard, wor
 
 
 def display(title: str, world: World, journal: Journal) -> AbstractContextManager[Show]:
-    """The first rank speaks for all: shares of a benchmark take about the same time."""
+    """Only the first rank shows progress: all shards take about the same time."""
     return shown(journal.console, title) if world.is_first else nullcontext(silent)
 
 
@@ -107,7 +107,7 @@ def conclude_all(task: Task, evaluation: Evaluation, say: Callable[[str], None])
 
 
 def shorter_tasks(task: Task, evaluation: Evaluation) -> list[Task]:
-    """Only where there is something to think about."""
+    """Only for benchmarks that need reasoning."""
     return [task.with_budget(budget) for budget in evaluation.budgets if task.benchmark.role == "skill"]
 
 
@@ -129,7 +129,7 @@ def sampling_of(evaluation: Evaluation) -> Sampling:
 
 
 def prepare_answers(out: Path, fingerprint: str, run_dir: Path) -> None:
-    """Nothing that another checkpoint answered stays in `out`."""
+    """Moves the answers of another checkpoint aside."""
     wanted = Manifest({"checkpoint": fingerprint})
     found = read_manifest(out)
     if found is None or found.fingerprint != wanted.fingerprint:
@@ -146,8 +146,8 @@ def sweep_answers(out: Path) -> None:
 def set_aside_unasked(
     out: Path, benchmarks: Sequence[Benchmark], evaluation: Evaluation, run_dir: Path
 ) -> None:
-    """What a recipe does not ask any more is no result of its run."""
-    sweep_answers(out)  # what a kill left half written is no answer, and nothing to keep
+    """Moves aside the answers to benchmarks and budgets that the recipe no longer has."""
+    sweep_answers(out)  # drop partly written files first
     kept = set(map(budget_folder, evaluation.budgets))
     for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
         if folder.name not in kept:

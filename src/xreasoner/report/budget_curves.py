@@ -1,4 +1,4 @@
-"""Accuracy against tokens of thought: what each thinking budget came to, in numbers and as a plot."""
+"""Accuracy against tokens of thought, for each thinking budget."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ class BudgetResult(Summary):
 
 
 def read_budgets(run_dir: Path, stages: Sequence[str]) -> list[BudgetResult]:
-    """Of every benchmark with shorter budgets all budgets, the longest last."""
+    """All budgets of every benchmark that has shorter ones, the longest last."""
     found = []
     for stage in stages:
         folder = run_dir / "evals" / stage
@@ -45,7 +45,7 @@ def _rows(folder: Path, stage: str, name: str) -> Iterator[BudgetResult]:
 
 
 def budget_plot(rows: Sequence[BudgetResult], stages: Sequence[str]) -> str:
-    """One panel a benchmark, one line a stage; each point stands at the tokens really spent on thought."""
+    """One panel per benchmark, one line per stage; x is the mean number of tokens really spent."""
     names = list(dict.fromkeys(row.benchmark for row in rows))[:MOST_PANELS]
     if not names:
         return ""

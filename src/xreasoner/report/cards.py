@@ -1,4 +1,4 @@
-"""Which answers the page shows, as cards: one item, its picture, and what every stage said to it."""
+"""The answers that the page shows: one card per item, with every stage's answer."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from xreasoner.evals.samples import KeptProblem, Sample
 from xreasoner.report.collect import Evaluated
 
 FIRST, TELLING = 8, 10
-"""Cards of each benchmark: the first ones as they come, then some chosen because they tell something."""
+"""Cards per benchmark: the first items, then some on which stages differ."""
 LARGEST_AS_IT_IS = 120_000
 THUMBNAIL = (640, 640)
 
@@ -46,7 +46,7 @@ def asked(problems: Mapping[str, KeptProblem], by_stage: Mapping[str, Sample]) -
 
 
 def spread_out(items: Sequence[dict[str, Sample]], wanted: int) -> list[tuple[dict[str, Sample], str]]:
-    """Some of every telling kind in turn, so that one kind does not push out the others."""
+    """Takes from each kind in turn, so that all kinds are shown."""
     kinds: dict[str, list[dict[str, Sample]]] = {}
     for answers in items:
         kinds.setdefault(tells(list(answers.values())), []).append(answers)
@@ -60,7 +60,7 @@ def spread_out(items: Sequence[dict[str, Sample]], wanted: int) -> list[tuple[di
 
 
 def tells(answers: Sequence[Sample]) -> str:
-    """What an item has to say about the stages; nothing if it was right or wrong throughout."""
+    """How the stages differ on this item; empty if they do not."""
     first, last = answers[0], answers[-1]
     if any(sample.score.correct is None for sample in answers):
         return "the grader failed"
@@ -74,7 +74,7 @@ def tells(answers: Sequence[Sample]) -> str:
 
 
 def embedded(path: Path) -> str | None:
-    """The picture as a data URI; a large one as a thumbnail. None if it is gone or no picture."""
+    """The picture as a data URI, a large one as a thumbnail; None if the file is missing."""
     if not path.is_file():
         return None
     encoded = path.read_bytes()

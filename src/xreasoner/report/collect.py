@@ -1,4 +1,4 @@
-"""From a run's directory to `results.json`: every stage's evaluations, and the stages compared."""
+"""Collects a run directory's evaluations and comparisons for `results.json` and the page."""
 
 import json
 import platform
@@ -35,7 +35,7 @@ PACKAGES = ("xreasoner", "torch", "transformers", "math-verify")
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult(Summary):
-    """One stage on one benchmark."""
+    """A stage's result on a benchmark."""
 
     stage: str
     benchmark: str
@@ -47,7 +47,7 @@ class StageResult(Summary):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One benchmark and what each stage, in the order of the run, answered to it."""
+    """A benchmark with the answers of each stage, in the order of the run."""
 
     name: str
     modality: Modality
@@ -64,13 +64,13 @@ class Results:
     versions: Mapping[str, str]
     stages: tuple[str, ...]
     parents: Mapping[str, str]
-    """What each stage was made from."""
+    """The stage that each stage was trained from."""
     rows: tuple[StageResult, ...]
     comparisons: tuple[Comparison, ...]
     budgets: tuple[BudgetResult, ...]
-    """Where shorter thinking budgets were measured too."""
+    """Of benchmarks with shorter thinking budgets."""
     solvable: Mapping[str, frozenset[str]] = field(repr=False)
-    """By benchmark the items that text alone solves, for those that were also asked without their images."""
+    """Per benchmark the text-solvable items, if it was also asked without images."""
     evaluated: tuple[Evaluated, ...] = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Results:
 
 
 def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
-    """`references` say what text alone solves, in place of those that the recipe names."""
+    """`references` replace those of the recipe: models whose blind answers mark text-solvable items."""
     stages = stage_order(run_dir)
     evaluated = read_evaluations(run_dir, stages)
     if not evaluated:
@@ -131,27 +131,27 @@ def write_results(results: Results, path: Path) -> None:
 
 
 def stage_folders(run_dir: Path) -> dict[str, Path]:
-    """Stage names to the folders `stages/<number>-<name>`, in order."""
+    """Stage names and their folders `stages/<number>-<name>`, in order."""
     folders = [(re.match(r"(\d+)-(.+)", path.name), path) for path in (run_dir / "stages").glob("*-*")]
     numbered = sorted((int(match[1]), match[2], path) for match, path in folders if match)
     return {name: path for _, name, path in numbered}
 
 
 def stage_order(run_dir: Path) -> list[str]:
-    """The base, the trained stages in order, then whatever else was evaluated."""
+    """The base, the trained stages in order, then other evaluated models."""
     known = [BASE, *stage_folders(run_dir)]
     found = sorted(path.name for path in (run_dir / "evals").glob("*/") if path.name != PICTURES)
     return known + [stage for stage in found if stage not in known]
 
 
 def stage_parents(run_dir: Path, stages: Sequence[str]) -> dict[str, str]:
-    """The stage before, where the recipe does not name another."""
+    """The stage before, unless the recipe names another."""
     named = read_recipe(run_dir).get("stages") or {}
     return {stage: (named.get(stage) or {}).get("from") or before for before, stage in pairwise(stages)}
 
 
 def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
-    """Only finished ones: an evaluation has a summary once all its samples are there."""
+    """Finished evaluations only: those with a summary beside their samples."""
     facts: dict[str, dict[str, Any]] = {}
     by_name: dict[str, dict[str, Answers]] = {}
     for stage in stages:
@@ -171,7 +171,7 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
 def solvable_items(
     evaluated: Sequence[Evaluated], references: Sequence[str] = ()
 ) -> dict[str, frozenset[str]]:
-    """What any reference got right without the image: stages or folders of other runs, else every stage."""
+    """Items that any reference (stage or other run; by default all stages) solved without the image."""
     blind = {one.name.removesuffix(BLIND): one for one in evaluated if one.role == "blind"}
     names = {one.name for one in evaluated}
     found = {}
@@ -185,19 +185,19 @@ def solvable_items(
 
 
 def blind_answers(name: str, references: Sequence[str], evaluated: Sequence[Evaluated]) -> list[Path]:
-    """In the other runs among the references."""
+    """Blind answers to this benchmark in referenced runs."""
     stages = {stage for one in evaluated for stage in one.by_stage}
     folders = [Path(reference) for reference in references if reference not in stages]
     for folder in folders:
         if not (folder / "evals").is_dir():
-            raise ValueError(f"reference {folder}: neither a stage of this run nor the directory of another")
+            raise ValueError(f"reference {folder}: neither a stage of this run nor a run directory")
     return [path for folder in folders for path in sorted(folder.glob(f"evals/*/{name}{BLIND}.jsonl"))]
 
 
 def subsets_of(
     one: Evaluated, solvable: Mapping[str, frozenset[str]]
 ) -> list[tuple[Subset, Mapping[str, Answers]]]:
-    """All items and, where it is known which ones text alone solves, the others."""
+    """All items; and those that need the image, if that is known."""
     if one.name not in solvable:
         return [("all", one.by_stage)]
     needed = {stage: image_needed(answers, solvable[one.name]) for stage, answers in one.by_stage.items()}
@@ -222,7 +222,7 @@ def read_recipe(run_dir: Path) -> dict[str, Any]:
 
 
 def wall_seconds(run_dir: Path) -> float:
-    """What the stages and evaluations say they took, together."""
+    """The total of all stages and evaluations."""
     manifests = [json.loads(path.read_text()) for path in sorted(run_dir.glob("*/*/manifest.json"))]
     return float(sum(manifest.get("seconds", 0.0) for manifest in manifests))
 

@@ -1,4 +1,4 @@
-"""Two models, from one run or from two, on the items that both were asked."""
+"""Compares two models, of one run or of two, on the items that both answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Compared:
     benchmark: str
     before: Summary
     after: Summary
-    """Each on the items of both."""
+    """On the shared items."""
     change: Difference
     p_corrected: float
 
@@ -37,7 +37,7 @@ def compare_runs(before: str, after: str) -> list[Compared]:
         if (change := change_between(*pair)) is not None
     ]
     if not found:
-        raise ValueError(f"{before} and {after} have answered no benchmark in common")
+        raise ValueError(f"{before} and {after} have no benchmark in common")
     corrected = holm([change.p for *_, change in found])
     return [
         Compared(name, summarise(first), summarise(second), change, p)
@@ -46,21 +46,21 @@ def compare_runs(before: str, after: str) -> list[Compared]:
 
 
 def answers_folder(name: str) -> Path:
-    """`RUN:NAME`, or `RUN` where only one model was evaluated in it."""
+    """`RUN:NAME`, or `RUN` if it has a single model."""
     run, colon, model = name.rpartition(":") if not Path(name).is_dir() else (name, "", "")
     run_dir = Path(run) if colon else Path(name)
     models = sorted(path.name for path in (run_dir / "evals").glob("*/") if path.name != PICTURES)
     if not models:
         raise ValueError(f"{run_dir}: no evaluation under evals/; name a run directory")
     if not colon and len(models) > 1:
-        raise ValueError(f"{name}: which model? there are {', '.join(f'{name}:{one}' for one in models)}")
+        raise ValueError(f"{name}: name one of its models: {', '.join(f'{name}:{one}' for one in models)}")
     if colon and model not in models:
-        raise ValueError(f"{name}: no model {model!r} there; there are {', '.join(models)}")
+        raise ValueError(f"{name}: no model {model!r}; it has {', '.join(models)}")
     return run_dir / "evals" / (model or models[0])
 
 
 def common(before: Path, after: Path) -> tuple[Answers, Answers]:
-    """The same question to both: the id alone would not show that a benchmark was made anew."""
+    """Matches question and key as well as the id, since a benchmark may have changed."""
     first, second = read_answers(before), read_answers(after)
     same = questions(first) & questions(second)
 

@@ -22,17 +22,17 @@ TITLES = {
     "kl": "Divergence from the reference",
     "lr": "Learning rate",
 }
-"""Known metrics, the most telling first; others stay in `metrics.jsonl`."""
+"""Metrics to plot, the most important first."""
 
 MOST_PANELS = 6
 SMOOTHED_OVER = 0.06
-"""The bold line averages over this share of the steps."""
+"""The bold line is a running mean over this share of the steps."""
 
 Rows = list[dict[str, float]]
 
 
 def read_metrics(path: Path) -> Rows:
-    """Whole lines only: a running stage may be writing the last one."""
+    """Complete lines only: a running stage may be writing the last one."""
     if not path.exists():
         return []
     whole, _, _ = path.read_text().rpartition("\n")
@@ -40,7 +40,7 @@ def read_metrics(path: Path) -> Rows:
 
 
 def training_curves(run_dir: Path) -> dict[str, str]:
-    """Stage name to SVG, for stages that wrote down anything known."""
+    """Stage name to SVG, for stages with metrics to plot."""
     drawn = {}
     for number, (stage, folder) in enumerate(stage_folders(run_dir).items(), start=1):
         rows = read_metrics(folder / "metrics.jsonl")
@@ -56,7 +56,7 @@ def _points(rows: Rows, name: str) -> tuple[list[float], list[float]]:
 
 
 def smoothed(values: list[float]) -> list[float]:
-    """A running mean that looks as far ahead as back, and less far at both ends."""
+    """A centred running mean, over a shorter window at both ends."""
     reach = round(len(values) * SMOOTHED_OVER / 2)
     windows = [values[max(0, i - reach) : i + reach + 1] for i in range(len(values))]
     return [sum(window) / len(window) for window in windows]

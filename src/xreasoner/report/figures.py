@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG that follow the page's colours, light or dark."""
+"""Matplotlib figures as inline SVG in the page's colours, light or dark."""
 
 import io
 import re
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Matplotlib wants real colours: each of these stands for a variable of the page's style sheet.
+# Matplotlib needs real colours; each of these is replaced by a CSS variable of the page.
 TEXT, MUTED, GRID = "#0a0001", "#0a0002", "#0a0003"
 IMAGES, WORDS, SEEING = "#0a0004", "#0a0005", "#0a0006"
 STAGES = tuple(f"#0a00{number}" for number in range(10, 18))
@@ -22,7 +22,7 @@ VARIABLES = {
 }  # fmt: skip
 
 SETTINGS: Any = {
-    "svg.fonttype": "none",  # text stays text: the page's font, selectable
+    "svg.fonttype": "none",  # keep text as text: selectable, in the page's font
     "font.size": 11.0,
     "text.color": TEXT,
     "axes.labelcolor": MUTED,
@@ -60,7 +60,7 @@ def stage_colour(number: int) -> str:
 def draw(
     name: str, panels: int, paint: Callable[[list["Axes"]], None], columns: int = 2, height: float = 2.9
 ) -> str:
-    """An SVG of `panels` axes that `paint` fills. `name` keeps the ids of several SVGs on a page apart."""
+    """An SVG of `panels` axes that `paint` draws. `name` keeps element ids unique on the page."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -83,14 +83,14 @@ def to_svg(figure: "Figure") -> str:
 
 
 def themed(svg: str) -> str:
-    """Only the `<svg>` element, as wide as the page lets it be, its colours the page's."""
+    """The bare `<svg>` element at full width, with the page's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 role="img"', svg, count=1)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
-    # Fonts are named in each text's style; the page's own is meant.
+    # Matplotlib names a font in each text's style; use the page's.
     svg = re.sub(r"font: ((?:bold |\d+ )?[\d.]+px) [^;\"]*", r"font: \1 var(--font)", svg)
     return re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", svg)
 
@@ -111,7 +111,7 @@ def error_line(
 
 
 def legend_below(axes: Sequence["Axes"]) -> None:
-    """One for the whole figure: the first line of each name."""
+    """One legend for the whole figure, one entry per name."""
     found = [pair for panel in axes for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
     lines = {str(label): handle for handle, label in reversed(found)}
     names = list(dict.fromkeys(str(label) for _, label in found))

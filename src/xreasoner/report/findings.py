@@ -1,4 +1,4 @@
-"""What happened, in sentences: benchmarks of a kind pooled, every stage against the one before."""
+"""The main findings: benchmarks of a kind pooled, each stage against its parent."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class Point:
     summary: Summary
     before: str | None
     change: Difference | None
-    """Against the stage `before`, from which this one was made; None for the base."""
+    """Against the stage `before`, this one's parent; None for the base."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of question, all its benchmarks together, along the stages."""
+    """All benchmarks of one kind, along the stages."""
 
     title: str
     about: str
@@ -45,7 +45,7 @@ class Finding:
 
 
 def find(results: Results) -> list[Finding]:
-    """Images first: they are what the training never saw."""
+    """Images first, since training never saw any."""
     kinds: dict[tuple[str, str, str, Subset], list[tuple[Evaluated, Mapping[str, Answers]]]] = {}
     for one in results.evaluated:
         for subset, by_stage in subsets_of(one, results.solvable):
@@ -113,7 +113,7 @@ def sentence(finding: Finding) -> str:
 
 
 def percent(share: float) -> str:
-    """One decimal where it tells something apart."""
+    """With a decimal only next to 0% and 100%."""
     return f"{100 * share:.0f}%" if 0.005 < share < 0.995 or share in (0, 1) else f"{100 * share:.1f}%"
 
 
@@ -135,7 +135,7 @@ def chance(p: float) -> str:
 
 
 def verdict(finding: Finding) -> str:
-    """In a word: what the interval of the whole change allows to say."""
+    """The conclusion that the interval of the overall change supports."""
     change = finding.overall
     if change is None:
         return "one stage only"

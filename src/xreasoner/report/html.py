@@ -1,4 +1,4 @@
-"""One self-contained page: what happened, the numbers, the pictures, and the thoughts to read."""
+"""The report as one self-contained page: findings, tables, plots and samples."""
 
 from collections.abc import Sequence
 from html import escape
@@ -71,7 +71,7 @@ def duration(seconds: float) -> str:
 
 
 def headline(findings: Sequence[Finding]) -> str:
-    """The first finding as a sentence, and a tile for each kind of question."""
+    """The first finding as a sentence, then a tile per kind of benchmark."""
     tiles = "".join(tile(one) for one in findings if one.role != "blind")
     return f'<p class="lead">{lead(findings[0])}</p><div class="tiles">{tiles}</div>'
 

@@ -1,4 +1,4 @@
-"""The part of the page in which thoughts are read: cards with their picture, and filters."""
+"""The page's sample browser: cards with pictures and answers, and filters."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,7 +11,7 @@ from xreasoner.report.cards import Card, embedded
 
 MOST_PICTURES = 400
 LONGEST_SHOWN = 20_000
-"""Characters of a thought; the whole of it is in the samples' file."""
+"""Characters; the samples' file has the full text."""
 VERDICTS = ("right", "wrong", "missing", "unscored")
 
 

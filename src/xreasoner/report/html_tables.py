@@ -13,7 +13,7 @@ NOTHING = "<td>–</td>"
 
 
 def colour_of(one: Finding | StageResult) -> str:
-    """The class whose colour the plots use too."""
+    """The CSS class; plots use the same colours."""
     return "seeing" if one.role == "perception" else {"image": "images", "text": "words"}[one.modality]
 
 
@@ -50,7 +50,7 @@ def line(name: str, rows: Sequence[StageResult], stages: Sequence[str]) -> str:
 
 
 def counted(row: Summary) -> str:
-    """Items, and how many of them stand for themselves where pictures are shared."""
+    """The number of items, with a star if some share pictures."""
     if row.clusters == row.n:
         return f"{row.n:,}"
     return f'<span title="{row.clusters:,} that share no picture and no problem">{row.n:,}*</span>'
@@ -68,7 +68,7 @@ def cell(row: Summary) -> str:
 
 
 def aside(notes: Sequence[str], kind: str = "") -> str:
-    spans = " ".join(f"<span>{note}</span>" for note in notes)  # the space is where a line may break
+    spans = " ".join(f"<span>{note}</span>" for note in notes)  # a line may break at the space
     return f"<em{f' class={kind}' if kind else ''}>{spans}</em>" if notes else ""
 
 
@@ -76,7 +76,7 @@ def aside(notes: Sequence[str], kind: str = "") -> str:
 
 
 def transfer(results: Results) -> str:
-    """Differences to the base, on all items and on those that need the image, beside the paper's figures."""
+    """Gains over the base, on all items and on those that need the image, beside the paper's."""
     rows = transfer_rows(results)
     if not rows:
         return ""
@@ -148,5 +148,5 @@ def comparisons(results: Results) -> str:
 
 
 def needed(change: Difference) -> str:
-    """How many items would show this difference four times in five."""
+    """Items needed to detect this difference with 80% power."""
     return "–" if change.needed is None else f"{change.needed:,}" if change.needed < 1e6 else "> 1,000,000"

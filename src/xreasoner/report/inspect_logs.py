@@ -1,4 +1,4 @@
-"""Answers as logs of inspect_ai, through its own writer: `inspect view` shows them, its tools read them."""
+"""Writes answers as inspect_ai logs, with its own writer, for `inspect view` and its tools."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ SCORER = "xreasoner"
 
 
 def write_logs(run_dir: Path, folder: Path) -> Iterator[Path]:
-    """One `.eval` file for every model and benchmark."""
+    """One `.eval` file per model and benchmark."""
     if find_spec("inspect_ai") is None:
         raise ValueError("logs for inspect are written with inspect_ai: pip install 'xreasoner[inspect]'")
     from inspect_ai.log import write_eval_log
@@ -65,7 +65,7 @@ def eval_log(path: Path, run_dir: Path) -> Any:
 
 
 def model_name(path: Path, run_dir: Path) -> str:
-    """The base goes by the name the recipe gives it."""
+    """The base is called by the recipe's `model`."""
     stage = path.parent.name
     return str(read_recipe(run_dir).get("model", stage)) if stage == BASE else stage
 
@@ -125,7 +125,7 @@ def user_message(asked: KeptProblem, pictures: Path) -> Any:
 
 
 def assistant_message(sample: Sample) -> Any:
-    """The thought as reasoning, which the viewer folds away."""
+    """The thought becomes a reasoning part, which the viewer folds."""
     from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText
 
     thought, reply = split_thought(sample.text)

@@ -16,7 +16,7 @@ class Paper:
     source: str
     columns: tuple[str, ...]
     accuracies: Mapping[str, tuple[float | None, ...]]
-    """By benchmark, as fractions; None where the paper gives none."""
+    """Per benchmark, as fractions; None if the paper gives none."""
 
 
 @lru_cache(maxsize=1)
@@ -36,13 +36,13 @@ class TransferRow:
     n: int
     base: float
     changes: tuple[Difference | None, ...]
-    """One for each later stage."""
+    """One per later stage."""
     published: tuple[float | None, ...]
-    """The paper's accuracies, all items; empty where it does not have this benchmark."""
+    """The paper's accuracies on all items; empty if it lacks this benchmark."""
 
 
 def transfer_rows(results: Results) -> list[TransferRow]:
-    """Nothing where only one stage was evaluated: there is no difference then."""
+    """Empty if only one stage was evaluated."""
     base, *later = results.stages
     changes = {(one.benchmark, one.subset, one.before, one.after): one.change for one in results.comparisons}
     return [
@@ -60,5 +60,5 @@ def transfer_rows(results: Results) -> list[TransferRow]:
 
 
 def published_columns(rows: Sequence[TransferRow]) -> tuple[str, ...]:
-    """The paper's, if it has any of these benchmarks."""
+    """The paper's columns, if it has any of these benchmarks."""
     return paper().columns if any(row.published for row in rows) else ()

@@ -1,4 +1,4 @@
-"""The report's pictures: accuracy along the stages and by difficulty, the length of thoughts."""
+"""The report's plots: accuracy by stage and difficulty, length of thoughts."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +27,7 @@ COLOURS = {("skill", "image"): IMAGES, ("skill", "text"): WORDS, ("perception", 
 
 
 def by_stage(findings: Sequence[Finding], stages: Sequence[str]) -> str:
-    """One panel a domain: images, text and the perception probe, with 95% intervals."""
+    """One panel per domain: images, text and the perception probe, with 95% intervals."""
     shown = [one for one in findings if (one.role, one.modality) in COLOURS and one.subset == "all"]
     domains = list(dict.fromkeys(one.domain for one in shown))
     if not domains:
@@ -63,7 +63,7 @@ def _stage_ticks(panel: "Axes", stages: Sequence[str]) -> None:
 
 
 def by_steps(results: Results) -> str:
-    """How accuracy falls with the number of steps, one line a stage; panels for images and text."""
+    """Accuracy by number of reasoning steps, one line per stage; panels for images and text."""
     panels = {(one.domain, one.modality): None for one in results.evaluated if one.role == "skill"}
     drawn = {
         key: _answers_by_steps(results, *key)
@@ -107,7 +107,7 @@ def _takes(steps: int, problem: Problem) -> bool:
 
 
 def thinking(findings: Sequence[Finding], stages: Sequence[str]) -> str:
-    """Mean length of thoughts, and the share that had to be closed by force."""
+    """Mean length of thoughts and share of forced exits."""
     shown = [one for one in findings if one.role == "skill" and one.subset == "all"]
     if not shown:
         return ""

@@ -1,4 +1,4 @@
-"""The results in a terminal: benchmarks down, stages across, every accuracy with its interval."""
+"""The results in a terminal: a row per benchmark, a column per stage."""
 
 from collections.abc import Sequence
 
@@ -69,7 +69,7 @@ def cell(row: StageResult) -> Text:
 
 
 def transfer_table(results: Results) -> Table | None:
-    """Points above the base beside the paper's, where the paper has any of these benchmarks."""
+    """Gains over the base beside the paper's, if it has any of these benchmarks."""
     rows = transfer_rows(results)
     published = published_columns(rows)
     if not published:

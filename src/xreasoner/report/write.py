@@ -1,4 +1,4 @@
-"""Everything a run's evaluations have to say, written into its directory."""
+"""Writes `results.json` and `report.html` into a run directory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from xreasoner.storage.files import write_atomically
 
 
 def write_report(run_dir: Path, references: Sequence[str] = ()) -> Results:
-    """Writes `results.json` and `report.html`; runs no model."""
+    """Runs no model. `references` are those of `collect`."""
     results = collect(run_dir, references)
     write_results(results, run_dir / "results.json")
     write_atomically(run_dir / "report.html", page(results, run_dir).encode())

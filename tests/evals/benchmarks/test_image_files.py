@@ -74,7 +74,7 @@ def test_a_huge_image_is_scaled_to_what_models_look_at() -> None:
         (images.cut_off(), "broken image"),
         (b"GIF89a", "broken image"),
         (b"<html>404</html>", "broken image"),
-        (images.plain(size=(1, 400)), "image of no use"),
+        (images.plain(size=(1, 400)), "unusable image"),
     ],
     ids=["cut off", "header only", "a web page", "a line"],
 )

@@ -42,7 +42,7 @@ FOUND: dict[str, tuple[str, str, float, dict[str, str], dict[str, str]]] = {
         "medicine",
         1 / 5,
         {"MM-0": "E"},
-        {"MM-1": "no image (MM-1-a.jpeg is not there)"},
+        {"MM-1": "no image (MM-1-a.jpeg was not found)"},
     ),
     "mmmu": (
         "image",
@@ -78,7 +78,7 @@ FOUND: dict[str, tuple[str, str, float, dict[str, str], dict[str, str]]] = {
         "math",
         (1 / 3 + 0 + 0 + 0 + 0) / 5,
         {"1": "B", "2": "5", "3": "1.2", "4": "0.50", "5": "[1966, 1968]"},
-        {"6": "the answer is no float ('long')", "7": "no precision of 1 or 2 (None)"},
+        {"6": "the answer is not of type float ('long')", "7": "the precision is not 1 or 2 (None)"},
     ),
     "omnimedvqa": (
         "image",
@@ -87,11 +87,11 @@ FOUND: dict[str, tuple[str, str, float, dict[str, str], dict[str, str]]] = {
         {"Chest_0000": "B", "Chest_0001": "B"},
         {"Chest_0002": "the answer is no option ('a photograph')"},
     ),
-    "nejm": ("image", "medicine", 1 / 5, {"1": "C"}, {"2": "no image (2.png is not there)"}),
-    "pmc-vqa": ("image", "medicine", 1 / 4, {"1": "B"}, {"2": "no image (gone.jpg is not there)"}),
+    "nejm": ("image", "medicine", 1 / 5, {"1": "C"}, {"2": "no image (2.png was not found)"}),
+    "pmc-vqa": ("image", "medicine", 1 / 4, {"1": "B"}, {"2": "no image (gone.jpg was not found)"}),
     "vqa-rad": ("image", "medicine", 1 / 2, {"1": "A", "3": "B"}, {}),
     "pathvqa": ("image", "medicine", 1 / 2, {"1": "A", "3": "B"}, {}),
-    "slake": ("image", "medicine", 1 / 2, {"1": "A"}, {"4": "no image (xmlab2/source.jpg is not there)"}),
+    "slake": ("image", "medicine", 1 / 2, {"1": "A"}, {"4": "no image (xmlab2/source.jpg was not found)"}),
 }
 
 
@@ -176,20 +176,20 @@ def test_rows_that_are_no_rows_are_broken_and_twins_are_told_apart(tmp_path: Pat
         (
             "medqa",
             {"question": "?", "choices": []},
-            "test.jsonl:1: not in the form of medqa, which wants the columns "
-            "question, options, answer_idx; it has question, choices",
+            "test.jsonl:1: not in the form of medqa, which has the columns "
+            "question, options, answer_idx; this has question, choices",
         ),
         (
             "slake",
             schemas.gsm8k("?", "", "1") | {"img_name": "", "q_lang": "zh"},
-            "no row in it belongs to slake",
+            "no row belongs to slake",
         ),
         (
             "nejm",
             {"question": "?", "options": ["a", "b"], "answer": "A", "image": "gone.png"},
             "benchmark nejm has no problems; all of its items are broken, the first one: no image",
         ),
-        ("gsm8", {}, "no benchmark is called 'gsm8'; did you mean gsm8k?"),
+        ("gsm8", {}, "unknown benchmark 'gsm8'; did you mean gsm8k?"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(name: str, row: object, said: str, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_what_is_wrong_is_said_in_one_line(name: str, row: object, said: str, tm
 
 
 def test_a_benchmark_that_is_not_on_the_hub_says_where_it_comes_from() -> None:
-    with pytest.raises(ValueError, match=r"medqa-5 needs a copy of your own: get questions/US/test\.jsonl"):
+    with pytest.raises(ValueError, match=r"medqa-5 needs your own copy: get questions/US/test\.jsonl"):
         load_benchmark("medqa-5")
 
 

@@ -1,4 +1,4 @@
-"""Every benchmark by name; sizes and columns are the published ones, to the best of our knowledge."""
+"""Every published benchmark by name, with its published size and columns as far as we know them."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a benchmark is: where its rows are, what a row looks like, and how it becomes a problem."""
+"""A published benchmark: where its rows are, which columns they have, how a row becomes a problem."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.records import Modality, Problem
 
 Fields = Mapping[str, Any]
-"""One row of a table, by column."""
+"""A row of a table, by column."""
 
 
 def belongs_always(fields: Fields) -> bool:
@@ -21,22 +21,22 @@ class Definition:
     modality: Modality
     domain: str
     size: int | None
-    """How many questions the published test set has, to the best of our knowledge."""
+    """The size of the published test set, as far as we know it."""
     columns: tuple[str, ...]
-    """What every row must have."""
+    """Columns that every row must have."""
     read: Callable[[str, Fields, Pictures], Problem]
-    """From an id and a row to a problem of that id; raises BadRowError for a row that cannot be asked."""
+    """Makes a problem with this id from a row; raises BadRowError if it cannot be asked."""
     hub: str | None
-    """The id of the data set; None where a copy of one's own is needed."""
+    """The data set's id on the hub; None if users must bring their own copy."""
     id_column: str = "id"
-    """Names the item; where a row has none, its number does."""
+    """The column with the item's id; rows without one are numbered."""
     source: str = ""
-    """Where such a copy comes from."""
+    """Where to get that copy."""
     belongs: Callable[[Fields], bool] = belongs_always
-    """Whether a row is asked: of a larger table some rows are another benchmark's."""
+    """Selects this benchmark's rows from a larger table."""
     split: str = "test"
     configs: tuple[str | None, ...] = (None,)
     file: str | None = None
-    """Of a data set that is plain files: the table."""
+    """The table, if the data set is a folder of plain files."""
     archive: str | None = None
-    """And the zip file with the images that it names."""
+    """The zip file with the images that the table names."""

@@ -1,4 +1,4 @@
-"""Images as benchmarks store them: bytes, files or members of a zip file; made plain where they are not."""
+"""Images as benchmarks store them: bytes, files or members of a zip file, converted where needed."""
 
 import io
 import zipfile
@@ -12,15 +12,15 @@ from xreasoner.data.candidates import BadRowError
 from xreasoner.records import Picture
 
 MOST_PIXELS = 1 << 24
-"""No processor that we know looks at more; larger images are scaled down to it."""
+"""No known processor uses more pixels, so larger images are scaled down."""
 LONGEST_SHAPE = 200
-"""Image processors refuse what is so many times longer than it is wide."""
+"""Image processors refuse more extreme aspect ratios."""
 FOLDERS = ("", "images", "Images", "imgs", "figures")
 _ORIENTATION = 0x0112
 
 
 class Pictures:
-    """Finds images by the names that rows give, near the table or in zip files."""
+    """Finds images by name, in folders near the table or in zip files."""
 
     def __init__(self, folders: Sequence[Path] = (), archives: Sequence[Path] = ()) -> None:
         self._folders = [folder / inner for folder in folders for inner in FOLDERS]
@@ -29,7 +29,7 @@ class Pictures:
         self._members: dict[str, tuple[Path, str] | None] | None = None
 
     def of(self, cell: Any) -> Picture:
-        """From whatever a row holds: a name, bytes, or the `{bytes, path}` of `datasets`."""
+        """A row holds a name, bytes, or the `{bytes, path}` of `datasets`."""
         if isinstance(cell, str) and cell.strip():
             return sound_picture(self._named(cell.strip()), cell.strip())
         if isinstance(cell, dict):
@@ -49,11 +49,11 @@ class Pictures:
         if place := self._members.get(name):
             with zipfile.ZipFile(place[0]) as archive:
                 return archive.read(place[1])
-        raise BadRowError("no image", f"{name} is not there")
+        raise BadRowError("no image", f"{name} was not found")
 
 
 def members_of(archives: Sequence[Path]) -> dict[str, tuple[Path, str] | None]:
-    """Every member by its path and by each end of it; None for an end that several share."""
+    """Every member by its path and by each suffix of the path; None for an ambiguous suffix."""
     found: dict[str, tuple[Path, str] | None] = {}
     for path in archives:
         with zipfile.ZipFile(path) as archive:
@@ -69,18 +69,18 @@ def _ends(name: str) -> Iterator[str]:
 
 
 def sound_picture(encoded: bytes, name: str) -> Picture:
-    """The same bytes if every model and server can read them; else a plain PNG."""
+    """The bytes unchanged if every model and server can read them, else a plain PNG."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             image.load()
             width, height = image.size
             if max(width, height) >= LONGEST_SHAPE * min(width, height):
-                raise BadRowError("image of no use", f"{name} has {width} x {height} pixels")
+                raise BadRowError("unusable image", f"{name} has {width} x {height} pixels")
             if _is_plain(image):
                 return Picture(encoded)
             return Picture(_as_png(_flattened(image)))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        # Whatever Pillow says of broken bytes; our own refusals pass through.
+        # Pillow raises all of these for broken files; our own refusals pass through.
         if isinstance(error, BadRowError):
             raise
         raise BadRowError("broken image", f"{name}: {str(error)[:120]}") from None
@@ -97,7 +97,7 @@ def _is_plain(image: Image.Image) -> bool:
 
 
 def _flattened(image: Image.Image) -> Image.Image:
-    """Upright, in three channels, on white where it is transparent, and no larger than any model looks at."""
+    """Upright RGB on a white background, within MOST_PIXELS."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
@@ -113,7 +113,7 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scans have 16 bits a pixel: their own range is spread over 8, as a viewer does."""
+    """Scales the range of a 16-bit scan to 8 bits, as an image viewer does."""
     image = image.convert("F")
     low, high = image.getextrema()
     assert isinstance(low, float) and isinstance(high, float)

@@ -1,4 +1,4 @@
-"""The letter of a key that is written as an option's text, not always to the last full stop."""
+"""From a key that is an option's text to the option's letter."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +7,7 @@ from xreasoner.rewards.exact import normalise
 
 
 def letter_of_text(answer: str, options: Mapping[str, str]) -> str:
-    """The first of twins: grading takes the other for right as well."""
+    """The first of equal options; grading accepts the other one too."""
     for form in (str, normalise):
         if same := _letters(answer, options, form):
             return same[0]

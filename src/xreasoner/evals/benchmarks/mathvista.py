@@ -1,4 +1,4 @@
-"""MathVista: options, or a number of a given form; graded by its rules after an extraction by ours."""
+"""MathVista: options or numbers. Our rules extract the answer, MathVista's compare it."""
 
 from xreasoner.data.candidates import BadRowError, options_of, text_column
 from xreasoner.evals.benchmarks.definition import Fields
@@ -29,24 +29,24 @@ def read_mathvista(key: str, fields: Fields, pictures: Pictures) -> Problem:
 
 
 def _number_form(answer: str, fields: Fields) -> tuple[str, str]:
-    """How the question asks for its number, and the key in the form that says how exactly it counts."""
+    """The instruction for the number's form, and the key written to its precision."""
     kind = fields.get("answer_type")
     if kind == "list":
         if not (answer.startswith("[") and read_list(answer)):
-            raise BadRowError("the answer is no list of numbers", repr(answer[:80]))
+            raise BadRowError("the answer is not a list of numbers", repr(answer[:80]))
         return LIST, answer
     value = read_number(answer)
     if kind not in ("integer", "float") or value is None:
-        raise BadRowError(f"the answer is no {kind}", repr(answer[:80]))
+        raise BadRowError(f"the answer is not of type {kind}", repr(answer[:80]))
     if kind == "integer":
         return INTEGER, str(int(value))
     places = int(fields.get("precision") or 0)
     if places not in PLACES:
-        raise BadRowError("no precision of 1 or 2", repr(fields.get("precision")))
+        raise BadRowError("the precision is not 1 or 2", repr(fields.get("precision")))
     return DECIMALS.format(PLACES[places]), f"{value:.{places}f}"
 
 
 def _skills(fields: Fields) -> dict[str, str]:
-    """What the published results are grouped by."""
+    """The groups of the published results."""
     metadata = fields.get("metadata") or {}
     return {name: str(metadata[name]) for name in ("task", "category", "grade") if metadata.get(name)}

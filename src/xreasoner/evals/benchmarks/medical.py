@@ -15,7 +15,7 @@ _LETTER_FIRST = re.compile(r"^\s*[A-D]\s*[:.)]\s*")
 
 
 def read_medxpert(key: str, fields: Fields, pictures: Pictures) -> Problem:
-    """The question repeats its options at the end; they are asked once, in our form."""
+    """The question repeats its options at the end; that part is cut."""
     options = options_of(fields.get("options"))
     question = _CHOICES_AGAIN.sub("", text_column(fields, "question"))
     shown = [pictures.of(name) for name in fields.get("images") or ()]
@@ -64,7 +64,7 @@ def read_nejm(key: str, fields: Fields, pictures: Pictures) -> Problem:
 
 
 def read_pmc(key: str, fields: Fields, pictures: Pictures) -> Problem:
-    """Options that begin with their own letter; the key in `Answer_label`, in later releases in `Answer`."""
+    """Options start with their letter. The key is in `Answer_label`, in later releases in `Answer`."""
     written = {letter: text_column(fields, f"Choice {letter}") for letter in "ABCD"}
     options = options_of({letter: _LETTER_FIRST.sub("", text) for letter, text in written.items()})
     said = str(fields.get("Answer_label") or text_column(fields, "Answer")).strip()

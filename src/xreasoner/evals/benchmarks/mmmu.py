@@ -1,4 +1,4 @@
-"""MMMU and MMMU-Pro: questions that point at their images, options as the text of a list, open questions."""
+"""MMMU and MMMU-Pro: image marks in questions and options, options as the text of a list, open questions."""
 
 import ast
 import json
@@ -32,7 +32,7 @@ _MARK = re.compile(r"<image[ _]?(\d)>")
 
 
 def subject_of(fields: Fields) -> str:
-    """As the row says it, or as its id does: `validation_Art_Theory_12`."""
+    """From the row's column or from its id, as in `validation_Art_Theory_12`."""
     said = fields.get("subject")
     return str(said) if said else re.sub(r"^[a-z]+_|_\d+$", "", str(fields.get("id", "")))
 
@@ -61,7 +61,7 @@ def read_mmmu(key: str, fields: Fields, pictures: Pictures) -> Problem:
 
 
 def read_in_picture(key: str, fields: Fields, pictures: Pictures) -> Problem:
-    """MMMU-Pro's vision form: question and options are in the image. The list serves the grading only."""
+    """MMMU-Pro's vision form: the image shows question and options; the list is only for grading."""
     lettered = options_of(listed(fields.get("options")))
     return Problem(
         id=key,
@@ -75,19 +75,19 @@ def read_in_picture(key: str, fields: Fields, pictures: Pictures) -> Problem:
 
 
 def listed(value: Any) -> list[str]:
-    """`"['6 cm', \\"the heart's\\"]"`, or a list that is one already."""
+    """`"['6 cm', \\"the heart's\\"]"`, or a list already."""
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
         except (SyntaxError, ValueError, MemoryError, RecursionError):
             raise BadRowError("options are not the text of a list", repr(value[:80])) from None
     if not isinstance(value, list):
-        raise BadRowError("options are no list", type(value).__name__)
+        raise BadRowError("options are not a list", type(value).__name__)
     return [str(option) for option in value]
 
 
 def accepted(value: Any) -> str:
-    """One answer, or the text of a list of answers that are all right: then a JSON list of them."""
+    """One answer, or a JSON list if the row accepts several."""
     answer = str(value).strip() if value is not None else ""
     if answer.startswith("["):
         try:
@@ -102,7 +102,7 @@ def accepted(value: Any) -> str:
 def illustrated(
     question: str, options: tuple[str, ...], fields: Fields, pictures: Pictures
 ) -> Iterator[Part]:
-    """Each image where the question first points at it; those that only options point at come last, named."""
+    """Puts each image at its first mark; images that only options mention come last, with their names."""
     shown: set[str] = set()
     for place, piece in enumerate(_MARK.split(question)):
         if place % 2 == 0:

@@ -1,4 +1,4 @@
-"""From the name of a benchmark to its problems: rows from the hub or a copy of one's own, read one by one."""
+"""Loads a published benchmark by name, from the hub or from a local copy."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,9 +22,9 @@ class OpenedCopy(NamedTuple):
 
 
 def load_benchmark(name: str, path: Path | None = None, limit: int | None = None) -> Benchmark:
-    """`path` is a file or folder in the published form, by default the hub; `limit` items are evenly spread.
+    """`path` is a local copy in the published form, by default the hub; `limit` spreads items evenly.
 
-    What cannot be asked (no image, a key that is no option) is not left out in silence, but listed as broken.
+    Items that cannot be asked (no image, a key that matches no option) are listed as broken, not dropped.
     """
     definition = definition_of(name)
     rows, pictures = open_copy(name, definition, path)
@@ -42,7 +42,7 @@ def load_benchmark(name: str, path: Path | None = None, limit: int | None = None
         else:
             problems.append(replace(read, item=key, source=name, domain=definition.domain))
     if not chosen:
-        raise ValueError(f"{path or definition.hub}: no row in it belongs to {name}")
+        raise ValueError(f"{path or definition.hub}: no row belongs to {name}")
     return Benchmark(name, definition.modality, definition.domain, tuple(problems), broken=tuple(broken))
 
 
@@ -50,7 +50,7 @@ def definition_of(name: str) -> Definition:
     if name not in BENCHMARKS:
         close = get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHMARKS)}"
-        raise ValueError(f"no benchmark is called {name!r}; {hint}")
+        raise ValueError(f"unknown benchmark {name!r}; {hint}")
     return BENCHMARKS[name]
 
 
@@ -58,13 +58,13 @@ def open_copy(name: str, definition: Definition, path: Path | None) -> OpenedCop
     if path is not None:
         return local_copy(name, definition, path)
     if definition.hub is None:
-        raise ValueError(f"{name} needs a copy of your own: get {definition.source} and give its path")
+        raise ValueError(f"{name} needs your own copy: get {definition.source} and give its path")
     return hub_copy(definition.hub, definition)
 
 
 def local_copy(name: str, definition: Definition, path: Path) -> OpenedCopy:
     if not path.exists():
-        raise ValueError(f"{path}: there is no such file or folder to read {name} from")
+        raise ValueError(f"{path}: no such file or folder for {name}")
     table = path / definition.file if definition.file and (path / definition.file).is_file() else path
     base = table if table.is_dir() else table.parent
     folders = (path, base, *base.parents[:2]) if path.is_dir() else (base, *base.parents[:2])
@@ -91,11 +91,13 @@ def downloaded(hub: str, file: str) -> Path:
         return Path(hf_hub_download(hub, file, repo_type="dataset"))
     except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{hub}: the hub did not give {file}: {said}; a local folder works too") from None
+        raise ValueError(
+            f"{hub}: could not load {file} from the Hugging Face Hub: {said}; a local copy works too"
+        ) from None
 
 
 def belonging(name: str, definition: Definition, rows: Iterable[TableRow]) -> Iterator[tuple[int, TableRow]]:
-    """The rows that are asked, by their number in the whole table; what cannot be read may be one of them."""
+    """The benchmark's rows with their number in the table; unreadable rows are kept, as they may belong."""
     checked = False
     for number, row in enumerate(rows, start=1):
         if row.trouble or not isinstance(row.value, dict):
@@ -112,13 +114,13 @@ def check_columns(name: str, definition: Definition, row: TableRow) -> None:
     missing = [wanted for wanted in definition.columns if wanted not in row.value]
     if missing:
         raise ValueError(
-            f"{row.position}: not in the form of {name}, which wants the columns "
-            f"{', '.join(definition.columns)}; it has {', '.join(map(str, row.value))}"
+            f"{row.position}: not in the form of {name}, which has the columns "
+            f"{', '.join(definition.columns)}; this has {', '.join(map(str, row.value))}"
         )
 
 
 def spread(rows: Iterable[tuple[int, TableRow]], limit: int | None) -> list[tuple[int, TableRow]]:
-    """At most `limit` of them, taken at even distances: tables are often sorted by subject."""
+    """At most `limit` rows at even distances, since tables are often sorted by subject."""
     found = list(rows)
     if limit is None or limit >= len(found):
         return found

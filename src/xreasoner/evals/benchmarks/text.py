@@ -1,4 +1,4 @@
-"""Benchmarks asked in words alone: arithmetic, mathematics, knowledge, science, medicine."""
+"""Text benchmarks: arithmetic, mathematics, knowledge, science, medicine."""
 
 import random
 from dataclasses import replace
@@ -15,7 +15,7 @@ _GSM8K, _MEDQA = Gsm8kData(source="gsm8k"), MedqaData(source="medqa")
 
 
 def read_gsm8k(key: str, fields: Fields, pictures: Pictures) -> Problem:
-    """The number after `####`; the worked solution is not shown."""
+    """The key is the number after `####`."""
     return replace(gsm8k_candidate(fields, "", key, _GSM8K).problem, reasoning="")
 
 
@@ -31,10 +31,10 @@ def read_math500(key: str, fields: Fields, pictures: Pictures) -> Problem:
 
 
 def read_mmlu_pro(key: str, fields: Fields, pictures: Pictures) -> Problem:
-    """Up to 10 options. The `N/A` that fill up some lists are none."""
+    """Up to 10 options; `N/A` entries are padding."""
     listed = column(fields, "options")
     if not isinstance(listed, list):
-        raise BadRowError("options are no list")
+        raise BadRowError("options are not a list")
     letter = text_column(fields, "answer").upper()
     options = {name: text for name, text in options_of(listed).items() if text != "N/A"}
     return Problem(
@@ -52,7 +52,7 @@ def is_health(fields: Fields) -> bool:
 
 
 def read_gpqa(key: str, fields: Fields, pictures: Pictures) -> Problem:
-    """One right answer and three wrong ones, in an order drawn once and for all from the record's id."""
+    """One right and three wrong answers, shuffled by a seed from the record's id."""
     right = text_column(fields, "Correct Answer")
     choices = [right, *(text_column(fields, f"Incorrect Answer {n}") for n in (1, 2, 3))]
     question = text_column(fields, "Question")
