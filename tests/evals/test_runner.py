@@ -11,7 +11,7 @@ from xreasoner.evals.display import Tally
 from xreasoner.evals.runner import answer, conclude, evaluate
 from xreasoner.evals.samples import read_answers, read_samples
 from xreasoner.evals.summary import Result
-from xreasoner.evals.task import Benchmark, Broken, Shard, Task
+from xreasoner.evals.task import Benchmark, Broken, RankShard, Task
 from xreasoner.records import Sampling
 from xreasoner.rewards.grade import Grader
 
@@ -202,13 +202,13 @@ def test_ranks_answer_their_share_and_one_of_them_concludes(tmp_path: Path) -> N
     with Grader() as grader:
         for rank in (2, 0, 1):
             engine = ScriptedEngine(says)
-            answer(shared, engine, grader, lambda _: None, Shard(rank, 3))
+            answer(shared, engine, grader, lambda _: None, RankShard(rank, 3))
             asked.append(sorted(int(name[1:4]) for name in engine.asked))
         assert asked == [[2, 5, 8], [0, 3, 6, 9], [1, 4, 7]]
         # A kill before the end, and fewer processes the next time: nothing is asked again.
         for rank in (0, 1):
             again = ScriptedEngine(says)
-            answer(shared, again, grader, lambda _: None, Shard(rank, 2))
+            answer(shared, again, grader, lambda _: None, RankShard(rank, 2))
             assert again.asked == []
     conclude(shared)
     for name in ("sums.jsonl", "sums.json", "problems/sums.jsonl"):

@@ -9,7 +9,7 @@ import pytest
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.samples import Sample, read_samples
 from xreasoner.evals.shorter_budgets import answer_shorter, beginning, is_unaffected
-from xreasoner.evals.task import Benchmark, Shard, Task
+from xreasoner.evals.task import Benchmark, RankShard, Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.models.load import load
 from xreasoner.records import Prompt, Rollout, Sampling, Score
@@ -81,7 +81,7 @@ def test_shorter_budgets_are_those_of_separate_passes(engine: Counting, tmp_path
 def test_ranks_share_shorter_budgets_too(engine: Counting, tmp_path: Path) -> None:
     alone, shared = task(tmp_path / "alone", "text"), task(tmp_path / "shared", "text")
     with Grader() as grader:
-        for one, shards in ((alone, [Shard()]), (shared, [Shard(0, 2), Shard(1, 2)])):
+        for one, shards in ((alone, [RankShard()]), (shared, [RankShard(0, 2), RankShard(1, 2)])):
             for shard in shards:
                 answer(one, engine, grader, lambda _: None, shard)
                 answer_shorter(one.with_budget(5), one, engine, grader, lambda _: None, shard)

@@ -14,10 +14,10 @@ from tests.report.demo_run import make_run
 from xreasoner.evals.statistics import Difference
 from xreasoner.records import Score
 from xreasoner.report.cards import Card, choose, embedded
-from xreasoner.report.collect import Evaluated, Results, collect
 from xreasoner.report.curves import read_metrics, smoothed
 from xreasoner.report.findings import Finding, find, interval, percent, sentence, signed, verdict
 from xreasoner.report.html_samples import answer_html, browser, card_html
+from xreasoner.report.results import Evaluated, Results, collect
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
 

@@ -17,10 +17,10 @@ from xreasoner.evals.samples import problems_path, read_answers, write_problems
 from xreasoner.evals.summary import summarise
 from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture, Sampling
-from xreasoner.report.collect import collect
 from xreasoner.report.compare import answers_folder, compare_runs
 from xreasoner.report.html_tables import budgets, cell, counted, transfer
 from xreasoner.report.paper import paper, published_columns, transfer_rows
+from xreasoner.report.results import collect
 from xreasoner.report.table import print_table
 from xreasoner.rewards.grade import Grader
 

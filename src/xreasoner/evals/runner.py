@@ -19,7 +19,7 @@ from xreasoner.evals.samples import (
     write_samples,
 )
 from xreasoner.evals.summary import Result, result_of
-from xreasoner.evals.task import ALONE, Broken, Shard, Task, picture_name
+from xreasoner.evals.task import ALONE, Broken, RankShard, Task, picture_name
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
@@ -35,7 +35,7 @@ def evaluate(task: Task, engine: Engine, grader: Grader, show: Show) -> Result:
     return conclude(task)
 
 
-def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: Shard = ALONE) -> None:
+def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: RankShard = ALONE) -> None:
     def answers(open_keys: Sequence[Key]) -> Iterator[Sample]:
         for problem, rollout in ask(task, engine, open_keys):
             yield graded(task, grader, problem, rollout)
@@ -43,7 +43,7 @@ def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: Shard 
     write_down(task, shard, show, answers)
 
 
-def write_down(task: Task, shard: Shard, show: Show, answers: AnswerKeys) -> None:
+def write_down(task: Task, shard: RankShard, show: Show, answers: AnswerKeys) -> None:
     """Flushes each sample before it waits for the next one."""
     path = task.shard_path(shard)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,13 +12,13 @@ from xreasoner.chat.template import problem_prompt
 from xreasoner.evals.display import Show
 from xreasoner.evals.runner import graded, write_down
 from xreasoner.evals.samples import Key, Sample
-from xreasoner.evals.task import ALONE, Shard, Task
+from xreasoner.evals.task import ALONE, RankShard, Task
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
 
 
 def answer_shorter(
-    task: Task, longest: Task, engine: Engine, grader: Grader, show: Show, shard: Shard = ALONE
+    task: Task, longest: Task, engine: Engine, grader: Grader, show: Show, shard: RankShard = ALONE
 ) -> None:
     """`task` is `longest` with a shorter budget. This shard of `longest` is already answered."""
     problems = {problem.id: problem for problem in task.benchmark.problems}

@@ -60,14 +60,14 @@ BUDGET_FOLDER = "budget-"
 
 
 @dataclass(frozen=True)
-class Shard:
+class RankShard:
     """One process's problems: every `size`-th one, starting with number `rank`."""
 
     rank: int = 0
     size: int = 1
 
 
-ALONE = Shard()
+ALONE = RankShard()
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Task:
     def result_path(self) -> Path:
         return self.out / f"{self.benchmark.name}.json"
 
-    def shard_path(self, shard: Shard) -> Path:
+    def shard_path(self, shard: RankShard) -> Path:
         """The first process writes to the final file."""
         if shard.rank == 0:
             return self.samples_path
@@ -113,11 +113,11 @@ class Task:
                 if self.asked.get(sample.problem_id) == sample.asked and sample.epoch < self.sampling.n:
                     yield sample
 
-    def keys(self, shard: Shard) -> list[Key]:
+    def keys(self, shard: RankShard) -> list[Key]:
         mine = self.benchmark.problems[shard.rank :: shard.size]
         return [(problem.id, sample) for problem in mine for sample in range(self.sampling.n)]
 
-    def open_keys(self, shard: Shard) -> list[Key]:
+    def open_keys(self, shard: RankShard) -> list[Key]:
         done = {sample.key for sample in self.answers()}
         return [key for key in self.keys(shard) if key not in done]
 

@@ -9,7 +9,7 @@ from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
 from xreasoner.evals.summary import SHARES, Result
-from xreasoner.evals.task import BUDGET_FOLDER, Benchmark, Shard, Task, budget_folder
+from xreasoner.evals.task import BUDGET_FOLDER, Benchmark, RankShard, Task, budget_folder
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
 from xreasoner.recipe.schema import Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
@@ -65,7 +65,7 @@ def measure(
         prepare_answers(out, fingerprint, run_dir)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
-    tasks, shard = tasks_of(benchmarks, evaluation, out), Shard(world.rank, world.size)
+    tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
     if world.size > 1 and anyone_asks(tasks, evaluation, shard, world):
         engine.open()  # engines of several processes synchronise while opening
     with Grader() as grader:
@@ -90,7 +90,7 @@ def measure(
         Manifest(manifest.made_from, "done", seconds).write(out)
 
 
-def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, shard: Shard, world: World) -> bool:
+def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, shard: RankShard, world: World) -> bool:
     every = [one for task in tasks for one in (task, *shorter_tasks(task, evaluation))]
     return any(gather_shares([any(task.open_keys(shard) for task in every)], world))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from xreasoner.evals.samples import KeptProblem, Sample
-from xreasoner.report.collect import Evaluated
+from xreasoner.report.results import Evaluated
 
 FIRST, TELLING = 8, 10
 """Cards per benchmark: the first items, then some on which stages differ."""

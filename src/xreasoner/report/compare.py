@@ -12,7 +12,7 @@ from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.statistics import Difference, holm
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.records import Problem
-from xreasoner.report.collect import PICTURES
+from xreasoner.report.results import PICTURES
 
 
 @dataclass(frozen=True)

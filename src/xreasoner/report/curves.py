@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xreasoner.report.collect import stage_folders
 from xreasoner.report.figures import draw, stage_colour
+from xreasoner.report.results import stage_folders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from xreasoner.evals.comparisons import Subset, change_between, stage_before
 from xreasoner.evals.samples import Answers, pooled
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.report.collect import Evaluated, Results, subsets_of
+from xreasoner.report.results import Evaluated, Results, subsets_of
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from xreasoner.report.budget_curves import budget_plot
 from xreasoner.report.cards import Card, choose
-from xreasoner.report.collect import PICTURES, Results
 from xreasoner.report.curves import training_curves
 from xreasoner.report.findings import Finding, find, interval, percent, signed, verdict
 from xreasoner.report.html_samples import browser
 from xreasoner.report.html_tables import budgets, colour_of, comparisons, table, transfer
 from xreasoner.report.plots import by_stage, by_steps, thinking
+from xreasoner.report.results import PICTURES, Results
 from xreasoner.report.table import SECTIONS
 
 

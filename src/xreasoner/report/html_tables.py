@@ -5,9 +5,9 @@ from html import escape
 
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES, Summary
-from xreasoner.report.collect import Results, StageResult
 from xreasoner.report.findings import Finding, percent
 from xreasoner.report.paper import TransferRow, paper, published_columns, transfer_rows
+from xreasoner.report.results import Results, StageResult
 
 NOTHING = "<td>–</td>"
 

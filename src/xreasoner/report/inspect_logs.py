@@ -11,7 +11,7 @@ from xreasoner import __version__
 from xreasoner.chat.think import split_thought
 from xreasoner.evals.samples import IMAGE_MARK, KeptProblem, Sample, read_answers
 from xreasoner.report.cards import embedded
-from xreasoner.report.collect import BASE, PICTURES, read_recipe
+from xreasoner.report.results import BASE, PICTURES, read_recipe
 
 SCORER = "xreasoner"
 

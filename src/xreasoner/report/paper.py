@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from xreasoner.evals.comparisons import Subset
 from xreasoner.evals.statistics import Difference
-from xreasoner.report.collect import Results
+from xreasoner.report.results import Results
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from xreasoner.evals.samples import Answers, pooled
 from xreasoner.evals.summary import summarise
 from xreasoner.records import Problem
-from xreasoner.report.collect import Results
 from xreasoner.report.figures import (
     IMAGES,
     SEEING,
@@ -19,6 +18,7 @@ from xreasoner.report.figures import (
     stage_colour,
 )
 from xreasoner.report.findings import Finding
+from xreasoner.report.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

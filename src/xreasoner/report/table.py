@@ -9,9 +9,9 @@ from rich.text import Text
 
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES
-from xreasoner.report.collect import Results, StageResult
 from xreasoner.report.findings import find, percent, sentence
 from xreasoner.report.paper import published_columns, transfer_rows
+from xreasoner.report.results import Results, StageResult
 
 SECTIONS = {
     ("skill", "all"): "accuracy, % [95% interval]",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from xreasoner.report.collect import Results, collect, write_results
 from xreasoner.report.html import page
+from xreasoner.report.results import Results, collect, write_results
 from xreasoner.storage.files import write_atomically
 
 

@@ -8,7 +8,7 @@ from tests.report.demo_run import make_run
 
 from xreasoner.evals.samples import read_samples
 from xreasoner.evals.statistics import paired_difference, wilson_interval
-from xreasoner.report.collect import collect, stage_order, stage_parents, write_results
+from xreasoner.report.results import collect, stage_order, stage_parents, write_results
 
 ROW_KEYS = {
     "stage", "benchmark", "modality", "domain", "n", "accuracy", "low", "high",
