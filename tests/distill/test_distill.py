@@ -151,7 +151,7 @@ def test_a_thought_that_mentions_the_hint_is_not_kept(tmp_path: Path) -> None:
     why = Counter(
         answer["why"] for answer in answers(wanted) if answer["round"] == 1 and not answer["usable"]
     )
-    assert list(why) == ["right, but mentions the hint: given answer"]
+    assert list(why) == ["correct, but mentions the hint: given answer"]
     assert 1 <= len(thoughts(wanted)) == 8 - why.total()
     assert {row["reasoning"] for row in thoughts(wanted)} == {"It thins the blood."}
 
@@ -159,9 +159,9 @@ def test_a_thought_that_mentions_the_hint_is_not_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (ServerReply("<answer>A</answer>"), "right, but without a thought"),
-        (ServerReply("<answer>A</answer>", "t", finish="length"), "right, but cut off"),
-        (ServerReply("<answer>A</answer>", "a <think> b"), "right, but with a tag in the thought"),
+        (ServerReply("<answer>A</answer>"), "correct, but without a thought"),
+        (ServerReply("<answer>A</answer>", "t", finish="length"), "correct, but truncated"),
+        (ServerReply("<answer>A</answer>", "a <think> b"), "correct, but with a tag in the thought"),
         (ServerReply("<think>\nwell\n</think>\n<answer>A</answer>"), None),
         (ServerReply("well, then\n</think>\n<answer>A</answer>"), None),
         (ServerReply("no content", status=400), "400: "),
@@ -200,7 +200,7 @@ def test_another_teacher_or_another_way_of_asking_is_not_mixed_in(tmp_path: Path
     medqa_file(tmp_path)
     with serving(teach) as server:
         run(settings(tmp_path, server.url))
-        with pytest.raises(ValueError, match=r"holds another distillation: temperature was 0\.6, is 0\.9"):
+        with pytest.raises(ValueError, match=r"holds another distillation \(temperature was 0\.6, is 0\.9\)"):
             run(settings(tmp_path, server.url, temperature=0.9))
         run(settings(tmp_path, server.url, keep="all"))
 
@@ -223,7 +223,7 @@ def test_a_rate_limit_is_waited_out_and_progress_says_what_was_spent(tmp_path: P
     assert [answer["why"] for answer in answers(wanted) if "429" in answer["why"]] == []
     (line,) = heard
     assert line.startswith("6 of 6 questions, ")
-    assert f"120 tokens asked, {summary.completion_tokens} answered, 0.00 dollars" in line
+    assert f"120 prompt tokens, {summary.completion_tokens} answer tokens, 0.00 dollars" in line
 
 
 def test_bad_rows_are_listed(tmp_path: Path) -> None:

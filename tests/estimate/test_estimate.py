@@ -28,9 +28,9 @@ def test_gpus_are_read() -> None:
     assert read_gpus("8xH100-80") == Gpus(8, "H100", 80e9)
     assert read_gpus("rtx4090-24") == Gpus(1, "RTX4090", 24e9)
     for text, said in {
-        "H100": "it has the form 8xH100-80",
-        "8xH1000-80": "the card H1000 is not known; known are B200",
-        "0xH100-80": "at least one card is needed",
+        "H100": "expected the form 8xH100-80",
+        "8xH1000-80": "unknown GPU H1000; known: B200",
+        "0xH100-80": "at least one GPU is needed",
     }.items():
         with pytest.raises(ValueError, match=said):
             read_gpus(text)
@@ -61,7 +61,7 @@ def test_short_rows_are_the_last_thing_advised() -> None:
 def test_unknown_amounts_are_no_zeros() -> None:
     med = look("x-reasoner-med-7b", "8xH100-80")
     assert med["sft"].compute is None
-    assert med["sft"].advice == ("sft: how much data it has is not known yet; `xreasoner data stats` tells",)
+    assert med["sft"].advice == ("sft: the amount of data is unknown; run `xreasoner data stats` first",)
     recipe, gpus = read_recipe(RECIPES / "x-reasoner-med-7b.yaml"), read_gpus("8xH100-80")
     known = estimate_recipe(recipe, SEVEN, gpus, {"sft": DataSize(9000, 900.0, True)})[0]
     assert known.compute is not None
@@ -74,7 +74,7 @@ def test_unknown_amounts_are_no_zeros() -> None:
 def test_stages_that_one_process_trains_say_so() -> None:
     rl = look("x-reasoner-3b-lora", "8xH100-80", model="3B")["rl"]
     assert rl.gpus == 1
-    assert rl.advice == ("rl: adapters are trained by one process so far; 7 of the GPUs stay idle",)
+    assert rl.advice == ("rl: LoRA trains in one process; 7 of the GPUs stay idle",)
 
 
 def test_vllm_gets_what_training_leaves() -> None:
@@ -83,13 +83,13 @@ def test_vllm_gets_what_training_leaves() -> None:
     def advice(*changes: str, model: str = "3B") -> tuple[str, ...]:
         return look("x-reasoner-3b-lora", "1xRTX4090-24", *changes, model=model)["rl"].advice
 
-    by_choice = "rl: vLLM, which rollout=auto takes where it is installed, fits with rollout_memory=0.58"
+    by_choice = "rl: vLLM, which rollout=auto uses if installed, fits with rollout_memory=0.58"
     assert advice() == advice("rl.rollout_memory=0.5") == ()
     assert advice("rl.rollout_memory=0.2") == (by_choice,)
     assert advice("rl.rollout_memory=0.2", "rl.rollout=torch") == ()
     # 15.2 GB of weights twice are more than there is.
     seven = advice("rl.rollout=vllm", "rl.rows=16", model="7B")
-    assert seven == ("rl: vLLM does not fit beside the training: rollout=torch",)
+    assert seven == ("rl: vLLM does not fit beside training; use rollout=torch",)
 
 
 def test_reinforcement_uses_all_cards_each_with_a_copy_to_sample_from() -> None:

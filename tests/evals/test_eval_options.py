@@ -77,7 +77,7 @@ def test_wishes_are_written_over_a_recipe_and_overrides_over_both(recipe: Path) 
             EvalOptions(benchmarks=("gsm8k",), paths={"mmmu": Path("x")}),
             "--path-of mmmu: --bench does not name it",
         ),
-        (EvalOptions(benchmarks=("gsm8k",), samples=4), "several answers at temperature 0 are the same one"),
+        (EvalOptions(benchmarks=("gsm8k",), samples=4), "more than one at temperature 0 are all equal"),
         (EvalOptions(benchmarks=("gsm8k",), overrides=("evaluation.sample=4",)), "did you mean samples"),
     ],
 )

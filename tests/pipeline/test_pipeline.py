@@ -206,7 +206,7 @@ def test_a_text_only_model_needs_no_surgery(trained, tiny_base: Path, tmp_path: 
     assert (folder / "model").is_dir()
     assert not (folder / "checkpoint").exists()
     assert (tmp_path / "run" / "evals" / "one" / "sums-text.json").is_file()
-    with pytest.raises(ValueError, match="reads text only, but the benchmark sums-image shows images"):
+    with pytest.raises(ValueError, match="this model is text-only, but the benchmark sums-image has images"):
         make_plan(evaluated(recipe(text, tmp_path / "run", one={})))
 
 

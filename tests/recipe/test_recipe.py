@@ -89,7 +89,7 @@ MISTAKES = {
     "sead=1": "{file} with sead=1: sead: unknown key; did you mean seed?",
     "stf.lr=1": "{file} with stf.lr=1: stf: unknown key; did you mean sft?",
     "sft.lora.rang=1": "{file} with sft.lora.rang=1: stages.sft.lora.rang: unknown key; did you mean rank?",
-    "sft.start=base": "{file} with sft.start=base: stages.sft.start: unknown key; it can be from, steps, ",
+    "sft.start=base": "{file} with sft.start=base: stages.sft.start: unknown key; valid: from, steps, ",
     "evaluation.benchmarks.0.cuont=1": "evaluation.benchmarks.0.cuont: unknown key; did you mean count?",
     "sft.lr=fast": "{file} with sft.lr=fast: stages.sft.lr: should be a valid number, not 'fast'",
     "sft.lr='1'": "stages.sft.lr: should be a valid number, not '1'",
@@ -97,25 +97,25 @@ MISTAKES = {
     "sft.lr=-1": "{file} with sft.lr=-1: stages.sft.lr: should be greater than 0, not -1",
     "sft.warmup=2": "stages.sft.warmup: should be less than or equal to 1, not 2",
     "sft.lr=.nan": "stages.sft.lr: should be a finite number",
-    "sft.epochs=1": "{file} with sft.epochs=1: stages.sft: give exactly one of steps and epochs",
+    "sft.epochs=1": "{file} with sft.epochs=1: stages.sft: set exactly one of steps and epochs",
     "sft.data=null": "stages.sft.data: should be a valid array, not None",
     "sft.data.0.source=jsonI": "stages.sft.data.0.source: 'jsonI' is unknown; did you mean jsonl?",
-    "sft.data.0.steps=[4,1]": "stages.sft.data.0: steps: [4, 1] must name the easiest first",
+    "sft.data.0.steps=[4,1]": "stages.sft.data.0: steps: [4, 1] the first number must not be the larger one",
     "sft.kind=spt": "{file} with sft.kind=spt: stages.sft.kind: 'spt' is unknown; did you mean sft?",
-    "new={steps: 1}": "new: unknown key; it can be name, model, ",
-    "stages.new={steps: 1}": "stages.new.kind: missing; it is one of grpo, sft",
+    "new={steps: 1}": "new: unknown key; valid: name, model, ",
+    "stages.new={steps: 1}": "stages.new.kind: missing; valid: grpo, sft",
     "stages.new={kind: sft, steps: 1}": "stages.new.data: missing",
     "stages.New=3": "stages.New: should match pattern",
-    "rl.from=dpo": "{file}: stages.rl.from: 'dpo' is no earlier stage; it can be base, sft",
+    "rl.from=dpo": "{file}: stages.rl.from: 'dpo' is not an earlier stage; use base, sft",
     "sft.dtype=float23": "stages.sft.dtype: should be 'auto', 'float32' or 'bfloat16', not 'float23'",
-    "evaluation.samples=4": "evaluation: samples: several answers at temperature 0 are the same one",
-    "evaluation.after=[dpo]": "evaluation.after: 'dpo' is no stage of this recipe",
-    "sft.data.3.count=1": "sft.data.3.count=1: stages.sft.data is a list; name one of its entries, 0 to 0",
-    "sft.lr.x=1": "sft.lr.x=1: stages.sft.lr is 0.0003, which has no keys inside",
-    "seed.x=1": "seed.x=1: seed is 0, which has no keys inside",
-    "sft.lr": "sft.lr: an override has the form key=value, as in sft.lr=5e-4",
-    "sft..lr=1": "sft..lr=1: an override has the form key=value",
-    "sft.lr=[": "sft.lr=[:1: this is not valid YAML",
+    "evaluation.samples=4": "evaluation: samples: more than one at temperature 0 are all equal",
+    "evaluation.after=[dpo]": "evaluation.after: 'dpo' is not a stage of this recipe",
+    "sft.data.3.count=1": "sft.data.3.count=1: stages.sft.data is a list; use an index from 0 to 0",
+    "sft.lr.x=1": "sft.lr.x=1: stages.sft.lr is 0.0003, which has no keys",
+    "seed.x=1": "seed.x=1: seed is 0, which has no keys",
+    "sft.lr": "sft.lr: an override must be KEY=VALUE, as in sft.lr=5e-4",
+    "sft..lr=1": "sft..lr=1: an override must be KEY=VALUE",
+    "sft.lr=[": "sft.lr=[:1: invalid YAML",
 }
 
 
@@ -132,9 +132,9 @@ def test_a_mistake_is_one_line_that_names_key_file_and_remedy(small: Path, overr
     ("text", "said"),
     [
         ("model: miniworld\n", "name: missing"),
-        ("name: x\nmodel: [\n", "x.yaml:3: this is not valid YAML"),
-        ("name: x\nmodel: y\nname: z\n", "x.yaml:1: this is not valid YAML: the key name appears twice"),
-        ("- a\n", "x.yaml: a recipe is a mapping"),
+        ("name: x\nmodel: [\n", "x.yaml:3: invalid YAML"),
+        ("name: x\nmodel: y\nname: z\n", "x.yaml:1: invalid YAML: the key name appears twice"),
+        ("- a\n", "x.yaml: a recipe must be a mapping"),
         (
             "name: x\nmodel: y\nstages: {base: {kind: sft, steps: 1, data: [{source: jsonl, path: p}]}}\n",
             "'base'",
@@ -152,7 +152,7 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, said: str) -> None
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere\.yaml: there is no such recipe file"):
+    with pytest.raises(ValueError, match=r"nowhere\.yaml: no such recipe file"):
         read_recipe(tmp_path / "nowhere.yaml")
 
 

@@ -45,7 +45,7 @@ def holder(tmp_path: Path):
 def test_a_second_process_is_refused_in_one_line_with_the_pid(holder, tmp_path: Path) -> None:
     with pytest.raises(ValueError) as caught, locked(tmp_path):
         pass
-    assert str(caught.value).startswith(f"{tmp_path}: process {holder.pid} is at work here")
+    assert str(caught.value).startswith(f"{tmp_path}: this run directory is in use by process {holder.pid}")
     assert "\n" not in str(caught.value)
 
 

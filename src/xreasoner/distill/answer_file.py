@@ -1,4 +1,4 @@
-"""Every answer a teacher gave, one line each: what stands here is never asked again."""
+"""All answers of the teacher, one per line. An answer in the file is not generated again."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ from xreasoner.storage.files import drop_torn_line
 class AnswerId(NamedTuple):
     problem: str
     round: int
-    """0: as it is; 1: with the hint."""
+    """0: without a hint; 1: with the hint."""
     sample: int
 
 
@@ -24,7 +24,7 @@ class Answer:
     sample: int
     correct: bool | None
     usable: bool
-    """Right, finished, and with a thought that can be trained on."""
+    """Correct, complete, and with a thought to train on."""
     why: str
     prompt_tokens: int
     completion_tokens: int
@@ -36,7 +36,7 @@ class Answer:
 
 
 class Noted(NamedTuple):
-    """What is kept in memory of an answer: enough to choose, and where to find the rest."""
+    """What stays in memory of an answer: enough to choose, and its offset in the file."""
 
     usable: bool
     completion_tokens: int
@@ -80,7 +80,7 @@ class AnswerFile:
 
 
 def tokens_of(rollout: Rollout) -> tuple[int, int]:
-    """Of the prompt and of the answer; servers count theirs themselves."""
+    """Tokens of the prompt and of the answer; servers report their own counts."""
     if isinstance(rollout, ServerRollout):
         return rollout.prompt_tokens, rollout.completion_tokens
     return len(rollout.prompt_ids), sum(rollout.by_policy)

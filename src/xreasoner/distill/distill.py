@@ -1,4 +1,4 @@
-"""Ask, verify, keep: resumable at the single answer, and the same file whatever was killed in between."""
+"""Generate, verify, select: a distillation resumes after any answer, and ends with the same file."""
 
 import json
 import time
@@ -24,7 +24,7 @@ from xreasoner.storage.run_folder import first_difference, locked
 QUESTIONS_AT_ONCE = 512
 SECONDS_BETWEEN_LINES = 10.0
 CHANGEABLE = {"keep", "samples", "hint", "out", "name"}
-"""Settings that leave the answers given so far as good as they were."""
+"""Settings that may change while earlier answers stay valid."""
 
 Say = Callable[[str], None]
 
@@ -40,7 +40,7 @@ class DistillationSummary:
     completion_tokens: int
     dollars: float | None
     left_out: dict[str, int]
-    """Rows of the data that could not be asked, by reason."""
+    """Rows that could not be used, by reason."""
 
 
 def distill(settings: Distillation, engine: Engine, grader: Grader, say: Say) -> DistillationSummary:
@@ -56,14 +56,14 @@ def distill(settings: Distillation, engine: Engine, grader: Grader, say: Say) ->
             if settings.hint:
                 work.ask([p for p in some if not answers.usable(p.id, 0, settings.samples)], round_=1)
             work.say_progress(start + len(some), len(problems))
-        summary = keep(settings, problems, answers, left_out)
+        summary = select(settings, problems, answers, left_out)
         write_json(folder / "summary.json", asdict(summary))
         answers.close()
     return summary
 
 
 def refuse_another(settings: Distillation) -> None:
-    """Answers of two teachers, or to two ways of asking, are not mixed."""
+    """One folder holds the answers of one teacher to one kind of prompt."""
     note = settings.folder / "made_from.json"
     made_from = settings.model_dump(mode="json", exclude=CHANGEABLE)
     for how_fast in (
@@ -79,12 +79,12 @@ def refuse_another(settings: Distillation) -> None:
     if note.exists():
         changed = first_difference(json.loads(note.read_text()), made_from)
         if changed:
-            raise ValueError(f"{settings.folder}: holds another distillation: {changed}; set another out")
+            raise ValueError(f"{settings.folder}: holds another distillation ({changed}); set another `out`")
     write_json(note, made_from)
 
 
 def questions(settings: Distillation, listed: Path) -> tuple[list[Problem], Mapping[str, int]]:
-    """Without any thoughts they come with: those are not asked for, and fill the memory."""
+    """Without the thoughts of the data, which are not needed and take memory."""
     problems, left_out = [], LeftOutFile(listed)
     for found in candidates_of(settings.data, settings.seed):
         if isinstance(found, Candidate):
@@ -101,7 +101,7 @@ class _Work:
     ) -> None:
         self._settings, self._engine, self._grader, self._answers = settings, engine, grader, answers
         self._say, self._last = say, time.monotonic()
-        # One prompt an answer: a kill then costs the answers under way and no more.
+        # One prompt per answer: an interruption costs only the answers in progress.
         self._sampling = Sampling(
             1, settings.temperature, settings.think_budget, settings.answer_budget, True, settings.seed
         )
@@ -146,16 +146,16 @@ def spent(settings: Distillation, answers: AnswerFile) -> str:
     usable = sum(noted.usable for noted in answers.noted.values())
     price = dollars(settings, answers)
     return (
-        f"{usable:,} of {len(answers.noted):,} thoughts usable, "
-        f"{answers.prompt_tokens:,} tokens asked, {answers.completion_tokens:,} answered"
+        f"{usable:,} of {len(answers.noted):,} answers usable, "
+        f"{answers.prompt_tokens:,} prompt tokens, {answers.completion_tokens:,} answer tokens"
         + (f", {price:,.2f} dollars" if price is not None else "")
     )
 
 
-def keep(
+def select(
     settings: Distillation, problems: Sequence[Problem], answers: AnswerFile, left_out: Mapping[str, int]
 ) -> DistillationSummary:
-    """In the order of the data, whatever order the answers came in."""
+    """In the order of the data, whatever the order of the answers."""
     thoughts, solved, with_hint = 0, 0, 0
     with written_atomically(settings.folder / "thoughts.jsonl") as file:
         for problem in problems:
@@ -178,7 +178,7 @@ def keep(
 
 
 def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Iterator[AnswerId]:
-    """Thoughts with a hint only where there is none without."""
+    """A thought with a hint only where there is none without."""
     usable = answers.usable(problem.id, 0, settings.samples)
     if not usable and settings.hint:
         usable = answers.usable(problem.id, 1, settings.samples)
@@ -189,7 +189,7 @@ def choose(settings: Distillation, problem: Problem, answers: AnswerFile) -> Ite
 
 
 def row(problem: Problem, key: AnswerId, answers: AnswerFile, several: bool) -> bytes:
-    """In the columns that recipes read by default."""
+    """A row with the column names that recipes read by default."""
     answer = answers.read(key)
     thought = split_thought(answer.text)
     fields = {

@@ -1,4 +1,4 @@
-"""What a distillation asks, whom, and what it keeps: a YAML file as strict as a recipe."""
+"""The settings of a distillation: the teacher, the data and the selection, as strict as a recipe."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,17 +25,17 @@ class ServerTeacher(ServerSettings):
     exit_by: ExitBy = "limit"
     """By default no forced exit: a thought that was cut short is not worth learning from."""
     dollars: tuple[NonNegative, NonNegative] | None = None
-    """Price of a million tokens, of prompts and of answers; then progress shows what was spent."""
+    """Prices of a million prompt tokens and answer tokens; progress then shows the cost."""
 
 
 class LocalTeacher(Settings):
     """A checkpoint on this machine."""
 
     kind: Literal["torch", "vllm"]
-    """The engine it answers on."""
+    """The engine that runs it."""
     model: str
     rows: Count = 256
-    """How many answers are generated at once."""
+    """Answers that are generated concurrently."""
     dtype: Dtype = "auto"
 
 
@@ -43,24 +43,24 @@ Teacher = Annotated[ServerTeacher | LocalTeacher, Field(discriminator="kind")]
 
 
 class Distillation(Settings):
-    """Thoughts of a teacher about the questions of some data, kept where they end with the right answer."""
+    """Generate thoughts for questions with a teacher and keep those that end with the known answer."""
 
     name: StageName
     out: Path | None = None
-    """By default runs/NAME. The thoughts are in `thoughts.jsonl` there."""
+    """The output folder, with the thoughts in `thoughts.jsonl`; by default runs/NAME."""
     teacher: Teacher
     data: TrainingData
     instruction: str | None = None
     """The system prompt."""
     samples: Count = 4
-    """Thoughts asked for each question."""
+    """Samples per question."""
     temperature: NonNegative = 0.6
     think_budget: Count = 16384
     answer_budget: Count = 2048
     keep: Literal["shortest", "all"] = "shortest"
-    """Of the right thoughts of a question."""
+    """Which of the correct thoughts of a question to keep."""
     hint: bool = False
-    """Ask unsolved questions once more with their answer told; thoughts that mention it are not kept."""
+    """Ask unsolved questions again with the answer as a hint; thoughts that mention it are not kept."""
     seed: int = 0
 
     @property
@@ -70,7 +70,7 @@ class Distillation(Settings):
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
         if self.samples > 1 and self.temperature == 0:
-            raise ValueError("samples: several answers at temperature 0 are the same one; set a temperature")
+            raise ValueError("samples: more than one at temperature 0 are all equal; set a temperature")
         return self
 
 

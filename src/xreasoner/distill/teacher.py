@@ -1,4 +1,4 @@
-"""The engine behind a teacher."""
+"""From the settings of a teacher to its engine."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,12 +10,12 @@ from xreasoner.rollout.server_engine.engine import ServerEngine
 
 def teacher_engine(teacher: ServerTeacher | LocalTeacher) -> Engine:
     if isinstance(teacher, LocalTeacher):
-        return _LoadedWhenAsked(teacher)
+        return _LazyEngine(teacher)
     return ServerEngine(teacher)
 
 
-class _LoadedWhenAsked:
-    """A finished distillation opens no model."""
+class _LazyEngine:
+    """Loads the model with the first prompt: a finished distillation loads none."""
 
     def __init__(self, teacher: LocalTeacher) -> None:
         self._teacher = teacher

@@ -1,4 +1,4 @@
-"""Is this answer one to learn from? Right, finished, its thought whole, and not parroting a hint."""
+"""Whether an answer is usable for training: correct, complete, and without mention of the hint."""
 
 import re
 
@@ -41,14 +41,14 @@ def verify(problem: Problem, key: AnswerId, rollout: Rollout, grader: Grader) ->
 
 
 def objection(rollout: Rollout, told: bool) -> str:
-    """Why a right answer is not learned from all the same."""
+    """Why a correct answer is still not used."""
     thought = split_thought(rollout.text).thought
     if rollout.stop == "length" or rollout.forced_exit:
-        return "right, but cut off"
+        return "correct, but truncated"
     if not thought:
-        return "right, but without a thought"
+        return "correct, but without a thought"
     if any(tag in thought for tag in (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN)):
-        return "right, but with a tag in the thought"
+        return "correct, but with a tag in the thought"
     if told and (found := _TOLD.search(thought)):
-        return f"right, but mentions the hint: {found.group()}"
+        return f"correct, but mentions the hint: {found.group()}"
     return ""

@@ -12,21 +12,19 @@ TYPICAL: dict[str, tuple[int, float]] = {
     "medqa": (10_178, 260),
     "gsm8k": (7_473, 200),
 }
-"""Problems of a corpus and the mean tokens of one, for a plan made before the data are there."""
+"""Problems of a corpus and their mean tokens, for an estimate before the data is prepared."""
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """How much data a stage has."""
-
     problems: int
     mean_tokens: float
     is_measured: bool
-    """Counted in prepared data, not taken from what the corpus is known for."""
+    """Counted in prepared data; otherwise typical of the corpus."""
 
 
 def typical_data_size(stage: Stage) -> DataSize:
-    """Of entries whose size nobody told us, and of the user's own, as little as can be assumed: nothing."""
+    """Typical sizes; an entry of unknown size, such as a user's table, counts as empty."""
     problems, tokens = 0, 0.0
     for entry in stage.data:
         count, mean = TYPICAL.get(entry.source, (getattr(entry, "count", 0), 100.0))
@@ -37,7 +35,7 @@ def typical_data_size(stage: Stage) -> DataSize:
 
 
 def known_data_sizes(recipe: Recipe) -> dict[str, DataSize]:
-    """Of stages whose data were prepared, for `run` or `data stats`."""
+    """Of the stages whose data a run or `data stats` has prepared."""
     folders = {name: recipe.run_dir / "data" / name for name in recipe.stages}
     reports = {name: read_report(f) for name, f in folders.items() if (f / "report.json").is_file()}
     return {

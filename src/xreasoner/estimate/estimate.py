@@ -19,12 +19,12 @@ from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStag
 from xreasoner.rollout.choose import VLLM_FROM
 
 PROMPT = 512
-"""Tokens allowed for a question where only the budgets of its answer are set."""
+"""Assumed tokens of a prompt, where the recipe limits only the answer."""
 
 
 @dataclass(frozen=True)
 class MemoryPeak:
-    """What happens at one time on a GPU: an update, a batch of answers."""
+    """The memory of a GPU at one moment: during an update, or while answers are generated."""
 
     name: str
     memory: Memory
@@ -34,10 +34,10 @@ class MemoryPeak:
 class StageEstimate:
     stage: str
     gpus: int
-    """How many of them the stage can use."""
+    """The number of GPUs that the stage can use."""
     peaks: tuple[MemoryPeak, ...]
     compute: ComputeEstimate | None
-    """None where nobody knows how much data there will be."""
+    """None where the amount of data is unknown."""
     data_size: DataSize | None
     advice: tuple[str, ...]
 
@@ -48,7 +48,7 @@ class StageEstimate:
 def estimate_recipe(
     recipe: Recipe, shape: Shape, gpus: Gpus, data_sizes: Mapping[str, DataSize]
 ) -> list[StageEstimate]:
-    """`data_sizes` holds what is known of the data of stages; for the others typical corpora are assumed."""
+    """`data_sizes` has the prepared stages; for others the typical size of their corpora is assumed."""
     found = [
         estimate_stage(name, stage, shape, gpus, data_sizes.get(name) or typical_data_size(stage))
         for name, stage in recipe.stages.items()
@@ -67,9 +67,9 @@ def estimate_stage(name: str, stage: Stage, shape: Shape, gpus: Gpus, data_size:
         advice += vllm_remedies(name, stage, shape, used)
     if used.count < gpus.count:
         idle = gpus.count - used.count
-        advice.append(f"{name}: adapters are trained by one process so far; {idle} of the GPUs stay idle")
+        advice.append(f"{name}: LoRA trains in one process; {idle} of the GPUs stay idle")
     if data_size.problems == 0 and stage.steps is None:
-        advice.append(f"{name}: how much data it has is not known yet; `xreasoner data stats` tells")
+        advice.append(f"{name}: the amount of data is unknown; run `xreasoner data stats` first")
         return StageEstimate(name, used.count, peaks, None, data_size, tuple(advice))
     return StageEstimate(
         name, used.count, peaks, estimate_compute(stage, shape, data_size, used), data_size, tuple(advice)
@@ -81,7 +81,7 @@ def usable(stage: Stage, gpus: int) -> int:
 
 
 def compute_width(stage: Stage) -> int:
-    """On a GPU `auto` is bfloat16."""
+    """Bytes per number; on a GPU `auto` is bfloat16."""
     return FLOAT32 if stage.dtype == "float32" else BFLOAT16
 
 
@@ -96,12 +96,12 @@ def training_setup(stage: Stage, shape: Shape, gpus: int) -> TrainingSetup:
 
 
 def longest_answer(asked: GrpoStage | Evaluation) -> int:
-    """With its question."""
+    """Tokens of prompt and answer."""
     return PROMPT + asked.think_budget + asked.answer_budget
 
 
 def longest_row(stage: Stage) -> int:
-    """A sequence longer than a row has a row of its own."""
+    """A sequence longer than the microbatch gets a row of its own."""
     if isinstance(stage, GrpoStage):
         return max(stage.tokens_per_microbatch, longest_answer(stage))
     return max(stage.tokens_per_microbatch, stage.max_length)
@@ -112,9 +112,9 @@ def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
     update = memory.training(trained, longest_row(stage), stage.gradient_checkpointing, gpus.memory)
     if not isinstance(stage, GrpoStage):
         return (MemoryPeak("update", update),)
-    # The reference is read again as the stage found it, in float32.
+    # The reference model, in float32.
     reference = FLOAT32 * shape.parameters / gpus.count if stage.kl > 0 else 0.0
-    # Where the model is divided, every GPU samples from a whole copy of it.
+    # Where the model is sharded, each GPU samples from a full copy.
     width = engine_width(stage, gpus.count)
     beside = reference + (width * shape.parameters if gpus.count > 1 else 0.0)
     held = FLOAT32 * shape.parameters / gpus.count if not stage.lora else memory.weights(trained)
@@ -128,8 +128,9 @@ def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
 
 
 def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iterator[str]:
-    """Where vLLM would sample and cannot: its copy of the weights and one answer are the least it needs, and
-    what training leaves is the most it can get."""
+    """Advice where vLLM would sample but does not fit.
+
+    It needs at least its weights and the cache of one answer, and gets at most what training leaves."""
     by_choice = stage.rollout == "auto" and shape.parameters >= VLLM_FROM["cuda"]
     if stage.rollout != "vllm" and not by_choice:
         return
@@ -140,15 +141,15 @@ def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iter
     lowest, highest = least / gpus.memory, 1 - taken / gpus.memory
     if lowest <= stage.rollout_memory <= highest:
         return
-    who = f"{name}: vLLM{', which rollout=auto takes where it is installed,' if by_choice else ''}"
+    who = f"{name}: vLLM{', which rollout=auto uses if installed,' if by_choice else ''}"
     if math.floor(100 * highest) >= 100 * lowest:
         yield f"{who} fits with rollout_memory={math.floor(100 * highest) / 100:.2f}"
     else:
-        yield f"{who} does not fit beside the training: rollout=torch"
+        yield f"{who} does not fit beside training; use rollout=torch"
 
 
 def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]:
-    """The mildest first; what is not enough alone is tried on top of those before it."""
+    """Changes that save memory, the mildest first, each on top of the ones before."""
     changed, needed = stage, most(stage, shape, gpus)
     for said, change in milder(stage):
         before, changed = needed, changed.model_copy(update=change)
@@ -159,12 +160,12 @@ def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]
         if fits:
             return
     if stage.lora is None and (count := enough(changed.model_copy(update={"lora": None}), shape, gpus)):
-        yield f"{name}: or without LoRA, on {count} of these GPUs: fits"
-    yield f"{name}: or take a smaller model, or GPUs with more memory"
+        yield f"{name}: or without LoRA on {count} of these GPUs: fits"
+    yield f"{name}: or use a smaller model, or GPUs with more memory"
 
 
 def enough(stage: Stage, shape: Shape, gpus: Gpus) -> int | None:
-    """So many of these GPUs hold the stage, up to 64 times as many as there are."""
+    """The number of these GPUs that the stage fits on, up to 64 times the given number."""
     counts = (2**power * gpus.count for power in range(1, 7))
     return next((n for n in counts if most(stage, shape, replace(gpus, count=n)) <= gpus.memory), None)
 
@@ -188,7 +189,7 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
     if stage.lora is None:
         yield "lora={rank: 64}", {"lora": Lora(rank=64)}
     if isinstance(stage, SftStage):
-        # Longer chains are then left out, so this is the last that one would want.
+        # The last resort: longer chains are then left out.
         for length in (8192, 4096):
             if stage.max_length > length:
                 shorter = {"max_length": length, "tokens_per_microbatch": length}
@@ -196,7 +197,7 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def estimate_evaluation(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> StageEstimate:
-    """Every GPU holds the whole model, its eyes included, and asks its share of the questions."""
+    """Each GPU holds the whole model with its vision tower, and evaluates its share of the problems."""
     width = FLOAT32 if evaluation.dtype == "float32" else BFLOAT16
     tokens = longest_answer(evaluation)
     held = width * (shape.parameters + shape.vision)
@@ -206,6 +207,6 @@ def estimate_evaluation(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Sta
         free = gpus.memory - (used.total - used.kv_cache - used.logits)
         rows = int(free / ((used.kv_cache + used.logits) / evaluation.rows))
         advice.append(
-            f"evaluation: rows={rows} fits" if rows > 0 else "evaluation: take GPUs with more memory"
+            f"evaluation: rows={rows} fits" if rows > 0 else "evaluation: use GPUs with more memory"
         )
     return StageEstimate("evaluation", gpus.count, (MemoryPeak("answers", used),), None, None, tuple(advice))

@@ -1,4 +1,4 @@
-"""What `--gpus 8xH100-80` means: how many, of what memory and speed."""
+"""GPUs by name: `--gpus 8xH100-80` with their number, memory and speed."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PEAKS: dict[str, float] = {
     "L4": 121e12,
     "T4": 65e12,
 }
-"""Dense bfloat16 (T4: float16) multiply-adds with float32 sums, operations a second, by the makers."""
+"""Dense bfloat16 (T4: float16) operations per second, by the vendors' data sheets."""
 BANDWIDTHS: dict[str, float] = {
     "B200": 8.0e12,
     "H200": 4.8e12,
@@ -30,7 +30,7 @@ BANDWIDTHS: dict[str, float] = {
     "L4": 0.3e12,
     "T4": 0.32e12,
 }
-"""Bytes a second from the card's own memory: what generating is bound by."""
+"""Memory bandwidth in bytes per second, the bound of generation."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Gpus:
     count: int
     name: str
     memory: float
-    """Bytes on each."""
+    """Bytes per GPU."""
 
     @property
     def peak(self) -> float:
@@ -53,14 +53,14 @@ class Gpus:
 
 
 def read_gpus(text: str) -> Gpus:
-    """`8xH100-80`: eight cards with 80 GB each."""
+    """`8xH100-80` is eight GPUs with 80 GB each."""
     match = re.fullmatch(r"(?:(\d+)x)?([A-Za-z0-9]+)-(\d+)(?:GB)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise ValueError(f"--gpus {text}: it has the form 8xH100-80, cards and gigabytes on each")
+        raise ValueError(f"--gpus {text}: expected the form 8xH100-80: number, name, gigabytes of each")
     name = match.group(2).upper()
     if name not in PEAKS:
-        raise ValueError(f"--gpus {text}: the card {name} is not known; known are {', '.join(PEAKS)}")
+        raise ValueError(f"--gpus {text}: unknown GPU {name}; known: {', '.join(PEAKS)}")
     count = int(match.group(1) or 1)
     if count < 1:
-        raise ValueError(f"--gpus {text}: at least one card is needed")
+        raise ValueError(f"--gpus {text}: at least one GPU is needed")
     return Gpus(count, name, int(match.group(3)) * 1e9)

@@ -1,9 +1,9 @@
-"""Memory of each part of training, in bytes on one GPU. Every formula stands here, with its reason.
+"""Memory of each part of training, in bytes on one GPU: all formulas, with their reasons.
 
-How training works decides the formulas: weights that learn, their gradients and both moments of AdamW are
-float32; matrices are multiplied in `compute` precision; sequences are packed into rows of a token budget;
-attention keeps no scores; the loss never holds all logits. `benchmarks/memory_estimate.py` checks all this
-against measured peaks.
+They follow from how we train: trainable weights, their gradients and both moments of AdamW are float32;
+matrices are multiplied in `compute` precision; sequences are packed into rows of a token budget; attention
+stores no scores; the loss never holds all logits. `benchmarks/memory_estimate.py` checks the formulas against
+measured peaks.
 """
 
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ FLOAT32, BFLOAT16 = 4, 2
 CUDA_CONTEXT = 0.8e9
 """Driver, kernels and libraries of a process."""
 FRAGMENTATION = 0.06
-"""Share of a GPU's memory that the allocator cannot hand out in the sizes asked for."""
+"""Fraction of GPU memory that the allocator loses to fragmentation."""
 LOGIT_COPIES = 3
 """A chunk of logits, its exponentials and its gradient."""
 
@@ -39,59 +39,59 @@ class Memory:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """The part of a model that learns, and how."""
+    """What is trained of a model, and how."""
 
     shape: Shape
     compute: int
-    """Bytes of a number in matrix multiplications."""
+    """Bytes per number in matrix multiplications."""
     gpus: int = 1
-    """Among which weights, gradients and moments are divided."""
+    """Weights, gradients and moments are sharded over them."""
     adapters: int = 0
-    """Parameters of LoRA; 0: all weights learn."""
+    """Parameters of LoRA; 0: full fine-tuning."""
     frozen_embeddings: bool = False
     on_cpu: bool = False
-    """There attention is computed in float32 whatever the precision, and its output copied once."""
+    """On a CPU attention always computes in float32 and copies its output once."""
 
     @property
-    def learning(self) -> int:
+    def trainable(self) -> int:
         if self.adapters:
             return self.adapters
         return self.shape.parameters - (self.shape.ends if self.frozen_embeddings else 0)
 
 
 def weights(t: TrainingSetup) -> float:
-    """What learns is float32, and divided; what is gathered or cast for computing comes on top."""
+    """Trainable weights are float32 and sharded; gathered or cast copies come on top."""
     if t.adapters:
         return t.compute * t.shape.parameters + FLOAT32 * t.adapters
     held = FLOAT32 * t.shape.parameters / t.gpus
     if t.gpus > 1:
-        # Two layers (one computed, the next on its way) and both embeddings are gathered in `compute`.
+        # Two layers (the current and the prefetched one) and both embeddings are gathered.
         return held + t.compute * (2 * t.shape.layer + t.shape.ends)
     if t.compute < FLOAT32:
-        # Autocast keeps its cast of every matrix until the step's last row is done.
+        # Autocast keeps its copy of every matrix until the last row of the step.
         return held + t.compute * (t.shape.layers * t.shape.layer_matrices + t.shape.embedding)
     return held
 
 
 def gradients(t: TrainingSetup) -> float:
-    """As long as what learns; divided, one layer and the embeddings are whole before they are summed."""
-    held = FLOAT32 * t.learning / t.gpus
+    """Like the trainable weights; when sharded, one layer and the embeddings are whole before reduction."""
+    held = FLOAT32 * t.trainable / t.gpus
     if t.gpus > 1 and not t.adapters:
         return held + t.compute * (t.shape.layer + (0 if t.frozen_embeddings else t.shape.ends))
     return held
 
 
 def optimizer(t: TrainingSetup) -> float:
-    """AdamW: two float32 moments of everything that learns."""
-    return 2 * FLOAT32 * t.learning / t.gpus
+    """AdamW: two float32 moments of each trainable weight."""
+    return 2 * FLOAT32 * t.trainable / t.gpus
 
 
 def kept_by_layer(t: TrainingSetup) -> float:
-    """Bytes that one layer keeps of one token for its backward pass.
+    """Bytes per token that one layer keeps for its backward pass.
 
-    Norms: the input, and the input divided by its length, in float32; their outputs in `compute`, once for
-    each matrix that autocast casts for, once for all where nothing is cast. Attention: queries, keys, values
-    and the output. MLP: gate, its silu, up, and their product.
+    Norms: the input and the normalised input in float32; the outputs in `compute` precision, once per matrix
+    under autocast, else once. Attention: queries, keys, values and the output. MLP: gate, its silu, up, and
+    their product.
     """
     s, c = t.shape, t.compute
     cast = t.gpus == 1 and c < FLOAT32
@@ -101,7 +101,7 @@ def kept_by_layer(t: TrainingSetup) -> float:
 
 
 def kept_by_adapters(t: TrainingSetup) -> float:
-    """LoRA computes in float32 beside each matrix: its input again, in that precision, where it differs."""
+    """LoRA computes in float32 beside each matrix and keeps a float32 copy of lower-precision inputs."""
     if not t.adapters:
         return 0.0
     s = t.shape
@@ -109,8 +109,8 @@ def kept_by_adapters(t: TrainingSetup) -> float:
 
 
 def activations(t: TrainingSetup, tokens: int, checkpointing: bool) -> float:
-    """Of one row of so many tokens. What the backward pass of one layer needs beside what is kept comes after
-    the loss has given its chunks back: only what it needs beyond them raises the peak."""
+    """Of one row with this many tokens. The backward pass of a layer starts after the loss has freed its
+    chunks, so only what it needs beyond them raises the peak."""
     s = t.shape
     between = s.hidden * (FLOAT32 if t.gpus == 1 else t.compute)
     last_norm = 2 * s.hidden * FLOAT32 + s.hidden * t.compute
@@ -122,9 +122,9 @@ def activations(t: TrainingSetup, tokens: int, checkpointing: bool) -> float:
 
 
 def logits(t: TrainingSetup, targets: int) -> float:
-    """The loss cuts the targets so that a chunk of logits is about as large as all their hidden states.
+    """The loss chunks the targets so that a chunk of logits is about as large as all their hidden states.
 
-    On one GPU it also holds the gradient of the head before that is added to the sum of the step."""
+    On one GPU it also holds the gradient of the head before accumulating it."""
     s = t.shape
     whole = targets * s.vocabulary
     chunk = min(whole, max(2 * targets * s.hidden, s.vocabulary))
@@ -133,7 +133,7 @@ def logits(t: TrainingSetup, targets: int) -> float:
 
 
 def kv_cache(shape: Shape, rows: int, tokens: int, width: int) -> float:
-    """Keys and values of every layer, for so many rows of so many tokens."""
+    """Keys and values of every layer, for this many rows and tokens."""
     return 2 * shape.layers * shape.kv * rows * tokens * width
 
 
@@ -142,7 +142,7 @@ def system(gpu_memory: float) -> float:
 
 
 def training(t: TrainingSetup, tokens: int, checkpointing: bool, gpu_memory: float = 0.0) -> Memory:
-    """The peak of a training step whose longest row has so many tokens."""
+    """The peak of a training step whose longest row has this many tokens."""
     return Memory(
         weights=weights(t),
         gradients=gradients(t),
@@ -154,7 +154,7 @@ def training(t: TrainingSetup, tokens: int, checkpointing: bool, gpu_memory: flo
 
 
 def generating(shape: Shape, held: float, rows: int, tokens: int, width: int, gpu_memory: float) -> Memory:
-    """Weights that are there anyway, the cache at its fullest, and the logits of one step."""
+    """The resident weights, the full cache, and the logits of one step."""
     return Memory(
         weights=held,
         kv_cache=kv_cache(shape, rows, tokens, width),

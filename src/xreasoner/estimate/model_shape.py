@@ -1,4 +1,4 @@
-"""The sizes of a model that memory and time depend on."""
+"""The dimensions of a model that memory and time depend on."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shape:
-    """A language tower of the Llama kind: gated MLP, grouped keys and values."""
+    """A Llama-like language model: gated MLP, grouped-query attention."""
 
     hidden: int
     mlp: int
@@ -18,15 +18,15 @@ class Shape:
     head_size: int
     vocabulary: int
     tied: bool
-    """Input and output embeddings are one matrix."""
+    """Input and output embeddings share one matrix."""
     biased: bool = False
     """Queries, keys and values have a bias."""
     vision: int = 0
-    """Parameters of the vision tower, which training never loads."""
+    """Parameters of the vision tower, which training does not load."""
 
     @property
     def kv(self) -> int:
-        """Width of the keys, or of the values, of one token in one layer."""
+        """Width of the keys (and of the values) of one token in one layer."""
         return self.kv_heads * self.head_size
 
     @property
@@ -35,7 +35,7 @@ class Shape:
 
     @property
     def layer_matrices(self) -> int:
-        """Parameters that every token is multiplied with in one layer."""
+        """Parameters of the matrices of one layer."""
         attention = 2 * self.hidden * self.queries + 2 * self.hidden * self.kv
         return attention + 3 * self.hidden * self.mlp
 
@@ -50,12 +50,12 @@ class Shape:
 
     @property
     def ends(self) -> int:
-        """Both embeddings."""
+        """Input and output embeddings."""
         return self.embedding * (1 if self.tied else 2)
 
     @property
     def parameters(self) -> int:
-        """Of the language tower."""
+        """Parameters of the language model."""
         return self.layers * self.layer + self.ends + self.hidden
 
     def adapters(self, rank: int, targets: tuple[str, ...]) -> int:
@@ -87,16 +87,16 @@ KNOWN: dict[str, Shape] = {
     "Qwen/Qwen2.5-VL-32B-Instruct": _qwen(5120, 27648, 64, 40, 8, 152064, tied=False),
     "Qwen/Qwen2.5-VL-72B-Instruct": _qwen(8192, 29568, 80, 64, 8, 152064, tied=False),
 }
-"""A plan should not need to download 15 GB."""
+"""So that an estimate needs no download."""
 
 
 def shape_of(model: str) -> Shape:
-    """Of a folder, of the shipped mini-world base, or of a hub model whose sizes we know or can look up."""
+    """The shape of a folder, of `miniworld`, or of a hub model that is known or can be looked up."""
     if model in KNOWN and not Path(model).exists():
         return KNOWN[model]
     if "/stages/" in model and not Path(model).exists():
         raise ValueError(
-            f"model {model}: that run is not there yet; to plan before it is, name a model of its size, "
+            f"model {model}: this run does not exist yet; for an estimate name a model of the same size, "
             "as in model=Qwen/Qwen2.5-VL-7B-Instruct"
         )
     from xreasoner.models.resolve import resolve_model
@@ -105,11 +105,11 @@ def shape_of(model: str) -> Shape:
 
 
 def read_shape(config: dict[str, Any]) -> Shape:
-    """From a checkpoint's `config.json`; older ones of a VLM keep the language tower's sizes on top."""
+    """From `config.json`; older VLM configs have the sizes of the language model at the top level."""
     text = {**config, **config.get("text_config", {})}
     missing = [name for name in ("hidden_size", "intermediate_size", "num_hidden_layers") if name not in text]
     if missing:
-        raise ValueError(f"config.json: no {missing[0]}, so nothing can be planned for this model")
+        raise ValueError(f"config.json: no {missing[0]}; estimates need it")
     hidden, heads = text["hidden_size"], text["num_attention_heads"]
     return Shape(
         hidden=hidden,

@@ -1,4 +1,4 @@
-"""The estimate of a recipe as tables and plain sentences."""
+"""The estimate of a recipe as tables with advice."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def print_estimates(
     title: str, shape: Shape, gpus: Gpus, estimates: Sequence[StageEstimate], console: Console
 ) -> None:
     console.print(
-        f"{title}: {shape.parameters / 1e9:.2f} billion weights learn text, on {gpus}",
+        f"{title}: {shape.parameters / 1e9:.2f} B trainable language parameters, on {gpus}",
         style="bold",
         highlight=False,
         soft_wrap=True,
@@ -25,13 +25,13 @@ def print_estimates(
     console.print(compute_table(estimates))
     for estimate in estimates:
         if not estimate.fits(gpus):
-            console.print(f"{estimate.stage} does not fit. What to change, each on top of the one before:")
+            console.print(f"{estimate.stage} does not fit. To save memory, each on top of the previous:")
         for line in estimate.advice:
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(
-        "~ is typical of the corpus: these data are not prepared yet. "
-        f"Assumed: {TRAINING_EFFICIENCY:.0%} of the peak in training, {GENERATING_EFFICIENCY:.0%} of the "
-        f"memory's speed in generating, answers of {LONG_TAIL:.0%} of the thinking budget on average. "
+        "~: typical of the corpus, because the data is not prepared yet. "
+        f"Assumed: {TRAINING_EFFICIENCY:.0%} of peak FLOPs training, {GENERATING_EFFICIENCY:.0%} of memory "
+        f"bandwidth in generation, a mean answer of {LONG_TAIL:.0%} of the thinking budget. "
         "Memory is for the longest row that the settings allow.",
         style="dim",
         highlight=False,

@@ -1,4 +1,4 @@
-"""Tokens, operations and hours of a stage: what its settings ask for, at the speed real runs reach."""
+"""Tokens, FLOPs and hours of a stage, at the efficiency of real runs."""
 
 import math
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from xreasoner.estimate.model_shape import Shape
 from xreasoner.recipe.schema import GrpoStage, SftStage, Stage
 
 TRAINING_EFFICIENCY = 0.40
-"""Share of the peak that packed training reaches with full rows; well-run trainers report 0.35 to 0.5."""
+"""Fraction of peak FLOPs that packed training reaches; good trainers report 0.35 to 0.5."""
 GENERATING_EFFICIENCY = 0.5
-"""Share of the memory bandwidth that a step of generating reaches."""
+"""Fraction of memory bandwidth that a decoding step reaches."""
 LONG_TAIL = 0.6
-"""The mean answer in shares of the thinking budget; the engine refills rows, so the mean is what counts."""
+"""Mean answer as a fraction of the thinking budget; the engine refills slots, so the mean counts."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class ComputeEstimate:
 
 
 def attention_flops(shape: Shape, tokens: float, length: float) -> float:
-    """Scores and their use, forward: on average each token looks at half its sequence."""
+    """Attention scores and their product with the values; on average a token attends to half its sequence."""
     return 4 * shape.layers * shape.queries * tokens * length / 2
 
 
 def forward_flops(shape: Shape, tokens: float, length: float) -> float:
-    """Two operations for each token and matrix entry; the input embedding is looked up, not multiplied."""
+    """Two operations per token and matrix entry; the input embedding is a lookup."""
     matrices = shape.layers * shape.layer_matrices + shape.embedding
     return 2 * matrices * tokens + attention_flops(shape, tokens, length)
 
 
 def training_flops(stage: Stage, shape: Shape, tokens: float, length: float) -> float:
-    """Backward costs two forwards (one where only adapters learn); checkpointing one more forward."""
+    """Backward costs two forwards (one with LoRA), gradient checkpointing one more."""
     times = 1 + (1 if stage.lora else 2) + (1 if stage.gradient_checkpointing else 0)
     return times * forward_flops(shape, tokens, length)
 
@@ -75,7 +75,7 @@ def estimate_grpo(stage: GrpoStage, shape: Shape, data_size: DataSize, gpus: Gpu
 
 
 def generating_seconds(stage: GrpoStage, shape: Shape, generated: float, length: float, gpus: Gpus) -> float:
-    """Each step of generating reads all weights and the cache so far, and adds a token to every row."""
+    """A decoding step reads all weights and the cache, and adds one token to each row."""
     width = engine_width(stage, gpus.count)
     rows = rows_at_once(stage, gpus.count)
     cache = 2 * shape.layers * shape.kv * width * rows * length / 2
@@ -84,12 +84,13 @@ def generating_seconds(stage: GrpoStage, shape: Shape, generated: float, length:
 
 
 def rows_at_once(stage: GrpoStage, gpus: int) -> int:
-    """On one GPU; the prompts of a step are shared by all."""
+    """Concurrent answers on one GPU; the prompts of a step are divided among the GPUs."""
     return min(stage.rows, math.ceil(stage.prompts_per_step / gpus) * stage.samples_per_prompt)
 
 
 def engine_width(stage: Stage, gpus: int) -> int:
-    """One process samples on the weights that learn: float32, or what LoRA leaves alone; else on a copy."""
+    """Bytes per weight while sampling: one process uses the float32 weights, or the frozen ones with LoRA;
+    several processes use a copy."""
     has_own = stage.lora is not None or gpus > 1
     return BFLOAT16 if has_own and stage.dtype != "float32" else FLOAT32
 

@@ -1,4 +1,4 @@
-"""A recipe from its base to its report: each stage trained on text, given its eyes back, and evaluated."""
+"""Run a recipe: train each stage on text, graft the vision tower back, evaluate, and write the report."""
 
 import time
 from contextlib import nullcontext
@@ -41,12 +41,12 @@ from xreasoner.train.step_display import display_on
 
 
 def run_recipe(recipe: Recipe, console: Console) -> None:
-    disable_progress_bar()  # transformers' own, one for every model opened
+    disable_progress_bar()  # transformers' own, one per loaded model
     world = join_world()
     with locked(recipe.run_dir) if world.is_first else nullcontext():
         journal = Journal(console, recipe.run_dir / "log")
         plan = make_plan(recipe, journal.say)
-        wait_for_all(world)  # every rank has seen what is there before the first one changes it
+        wait_for_all(world)  # every rank has read the folder before the first rank changes it
         check_engines(plan, world, journal)
         if world.is_first:
             print_plan(plan, console)
@@ -61,7 +61,7 @@ def run_recipe(recipe: Recipe, console: Console) -> None:
 
 
 def check_engines(plan: Plan, world: World, journal: Journal) -> None:
-    """One that is missing is missed now, not after hours; where `auto` has to do without vLLM, it is said."""
+    """Fail now rather than after hours if an engine is missing, and say where `auto` cannot use vLLM."""
     open_stages = [stage for stage in plan.stages if stage.standing != "done"]
     asked = {s.name: s.settings.rollout for s in open_stages if isinstance(s.settings, GrpoStage)}
     if open_stages and plan.benchmarks:
@@ -74,7 +74,7 @@ def check_engines(plan: Plan, world: World, journal: Journal) -> None:
 
 
 def open_run(plan: Plan) -> None:
-    """Note the recipe, and move away the stages it does not have any more."""
+    """Write the recipe, and set aside stages that it no longer has."""
     sweep(plan.run_dir)
     write_atomically(plan.run_dir / "recipe.yaml", write_recipe(plan.recipe).encode())
     wanted = {stage.folder.name for stage in plan.stages}
@@ -84,7 +84,7 @@ def open_run(plan: Plan) -> None:
 
 
 def set_aside_stage(folder: Path, run_dir: Path) -> None:
-    """Its answers first: a kill in between must not leave them without the stage they belong to."""
+    """Answers first: a crash in between must not leave them without their stage."""
     set_aside(run_dir / "evals" / folder.name.partition("-")[2], run_dir)
     set_aside(folder, run_dir)
 
@@ -127,7 +127,7 @@ def note(stage: PlannedStage, state: State, began: float) -> None:
 
 
 def detach_base(plan: Plan) -> None:
-    """The language model of the base, once for all stages that start from it."""
+    """Detach the language model of the base, once for all stages that start from it."""
     folder = plan.run_dir / "base"
     wanted = Manifest({"base": plan.base_fingerprint}, "done")
     found = read_manifest(folder)
@@ -139,7 +139,7 @@ def detach_base(plan: Plan) -> None:
 
 
 def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) -> None:
-    """Each trainer goes on by itself from the last state in the folder."""
+    """The trainer resumes from the last state in the folder."""
     settings, out, progress = stage.settings, stage.folder, display_on(journal.console)
     match settings:
         case SftStage():
@@ -162,9 +162,9 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
 
 
 def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console) -> None:
-    """Any model, outside of a run: `out` takes the form of a run directory with its evaluation only.
+    """Evaluate any model. `out` becomes a run directory with only an evaluation.
 
-    Without a checkpoint the recipe names a server.
+    Without a checkpoint, the recipe must name a server.
     """
     disable_progress_bar()
     world = join_world()
@@ -182,7 +182,7 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
 
 
 def model_fingerprint(checkpoint: Path | None, recipe: Recipe) -> str:
-    """Of a server no more is known than what it calls its model."""
+    """A model on a server is identified by the URL and its name."""
     if checkpoint is not None:
         return folder_fingerprint(checkpoint)
     assert recipe.evaluation.server is not None

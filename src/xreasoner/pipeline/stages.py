@@ -1,4 +1,4 @@
-"""What a recipe comes to in a run directory: its data, and its stages compared with what is there already."""
+"""The plan of a run: the stages of a recipe with their data, compared with what the run directory holds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from xreasoner.storage.run_folder import Manifest, first_difference, folder_fing
 Standing = Literal["new", "done", "resumed", "changed"]
 
 WITHOUT_EFFECT = {"start", "checkpoint_every", "samples_every"}
-"""Settings that leave the trained weights as they are."""
+"""Settings that do not change the trained weights."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class PlannedStage:
     name: str
     settings: Stage
     start: str
-    """The stage, or `base`, it is trained from."""
+    """The stage whose checkpoint it starts from, or `base`."""
     folder: Path
     problems: Sequence[Problem]
     manifest: Manifest
-    """As it should be; its state and seconds as they were found, where the work goes on."""
+    """The wanted manifest; for a stage that is done or resumed, the one found on disk."""
     standing: Standing
     why: str = ""
-    """What changed since the folder's content was made."""
+    """For a changed stage, the first setting that differs."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Plan:
     base: Path
     base_fingerprint: str
     sees: bool
-    """The model has a vision tower, which training leaves alone."""
+    """Whether the model has a vision tower, which training does not touch."""
     stages: tuple[PlannedStage, ...]
     benchmarks: tuple[Benchmark, ...]
 
@@ -55,19 +55,19 @@ class Plan:
         return self.recipe.run_dir
 
     def text_model(self, name: str) -> Path:
-        """What training starts from or leaves behind."""
+        """The text-only checkpoint that training reads or writes."""
         if name == BASE:
             return self.run_dir / "base" / "model" if self.sees else self.base
         return stage_folder(self.recipe, name) / "model"
 
     def checkpoint(self, name: str) -> Path:
-        """What is evaluated: of a vision-language model the one with its vision tower."""
+        """The checkpoint that is evaluated; a vision-language model includes its vision tower."""
         if name == BASE:
             return self.base
         return stage_folder(self.recipe, name) / ("checkpoint" if self.sees else "model")
 
     def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of every checkpoint of the run, in order."""
+        """The fingerprint of each checkpoint of the run, in order."""
         return {BASE: self.base_fingerprint} | {
             stage.name: stage.manifest.fingerprint for stage in self.stages
         }
@@ -78,7 +78,7 @@ class Plan:
 
 
 def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Plan:
-    """`say` hears how the preparation of a large corpus goes on."""
+    """`say` gets progress messages of data preparation."""
     base = resolve_model(recipe.model)
     sees = has_vision(base)
     prints = {BASE: folder_fingerprint(base)}
@@ -99,9 +99,9 @@ def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) ->
 def stage_data(
     recipe: Recipe, names: Sequence[str], say: Callable[[str], None]
 ) -> Iterator[tuple[str, Sequence[Problem]]]:
-    """What a run would train these stages on; the data of the others are not prepared for it."""
+    """The training problems of these stages; data of other stages is not prepared."""
     for name in names:
-        recipe.stage(name)  # says so if there is none
+        recipe.stage(name)  # raises if there is no such stage
     base = resolve_model(recipe.model)
     benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     asked = {one.name: one.problems for one in benchmarks}
@@ -141,7 +141,7 @@ def refuse_unseeable(benchmarks: Sequence[Benchmark], checkpoint: Path) -> None:
     images = [one.name for one in benchmarks if one.modality == "image"]
     if images and not has_vision(checkpoint):
         raise ValueError(
-            f"{checkpoint} reads text only, but the benchmark {images[0]} shows images; remove it"
+            f"{checkpoint}: this model is text-only, but the benchmark {images[0]} has images; remove it"
         )
 
 
@@ -158,16 +158,16 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(stage_table(plan))
     for benchmark in plan.benchmarks:
         console.print(
-            f"  asks {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}"
-            + (f", {len(benchmark.broken):,} more are broken" if benchmark.broken else ""),
+            f"  benchmark {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}"
+            + (f", {len(benchmark.broken):,} more that are broken" if benchmark.broken else ""),
             highlight=False,
         )
     if recipe.about_minutes is not None:
-        console.print(f"This takes about {recipe.about_minutes:g} minutes.", highlight=False)
+        console.print(f"Expected time: about {recipe.about_minutes:g} minutes.", highlight=False)
 
 
 def stage_table(plan: Plan) -> Table:
-    table = Table("stage", "from", "training", "problems", "evaluated", "now", box=None)
+    table = Table("stage", "from", "training", "problems", "evaluated", "status", box=None)
     table.add_row(BASE, "", "", "", _yes(plan.is_evaluated(BASE)), "")
     for stage in plan.stages:
         table.add_row(
@@ -176,7 +176,7 @@ def stage_table(plan: Plan) -> Table:
             f"{stage.settings.kind}, {length_of(stage.settings)}",
             f"{len(stage.problems):,}",
             _yes(plan.is_evaluated(stage.name)),
-            f"again, for {stage.why}" if stage.standing == "changed" else stage.standing,
+            f"will be retrained: {stage.why}" if stage.standing == "changed" else stage.standing,
         )
     return table
 

@@ -1,4 +1,4 @@
-"""One line for a recipe that is not valid: which key, in which file, and what was probably meant."""
+"""The one-line error for an invalid recipe: which key, in which file, and what was probably meant."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 def explain(
     error: ValidationError, raw: Any, model: type[BaseModel], where: str, changed: Mapping[str, str]
 ) -> str:
-    """The first mistake in one line, and how many more there are."""
+    """The first mistake, and the number of further ones."""
     mistakes = error.errors()
     first = mistakes[0]
     key = ".".join(map(str, written_path(raw, first)))
@@ -26,12 +26,12 @@ def explain(
 
 
 def _is_part_of(key: str, path: str) -> bool:
-    """One of two dotted keys lies inside the other."""
+    """Whether one of two dotted keys contains the other."""
     return bool(key) and (f"{key}.".startswith(f"{path}.") or f"{path}.".startswith(f"{key}."))
 
 
 def written_path(raw: Any, mistake: ErrorDetails) -> list[int | str]:
-    """Where the mistake stands in the file: its location without the tags that tell variants apart."""
+    """The path of a mistake in the file: pydantic's location without the tags of unions."""
     path: list[int | str] = []
     here = raw
     for index, part in enumerate(mistake["loc"]):
@@ -57,7 +57,7 @@ def what_is_wrong(mistake: ErrorDetails, raw: Any, schema: Schema) -> str:
         return "missing"
     if kind == "union_tag_not_found":
         tags = tags_at(schema, mistake["loc"])
-        return f"missing; it is one of {', '.join(tags)}"
+        return f"missing; valid: {', '.join(tags)}"
     if kind == "union_tag_invalid":
         return (
             f"{context['tag']!r} is unknown; {nearest(str(context['tag']), tags_at(schema, mistake['loc']))}"
@@ -70,16 +70,16 @@ def what_is_wrong(mistake: ErrorDetails, raw: Any, schema: Schema) -> str:
 
 def nearest(word: str, valid: Sequence[str]) -> str:
     close = get_close_matches(word, valid, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else f"it can be {', '.join(valid)}"
+    return f"did you mean {close[0]}?" if close else f"valid: {', '.join(valid)}"
 
 
 def keys_at(schema: Schema, location: Iterable[int | str]) -> list[str]:
-    """The keys the schema knows at a location."""
+    """The keys that the schema allows at a location."""
     return list(_descend(schema, location).get("properties", {}))
 
 
 def tags_at(schema: Schema, location: Iterable[int | str]) -> list[str]:
-    """The variants the schema knows at a location."""
+    """The variants that the schema allows at a location."""
     return list(_descend(schema, location).get("discriminator", {}).get("mapping", {}))
 
 
@@ -104,7 +104,7 @@ def _by_pattern(here: Schema) -> Schema | None:
 
 
 def _resolve(here: Schema, schema: Schema) -> Schema:
-    """Follow a reference; of a section that may be null, the section."""
+    """Follow a reference, and of a section that may be null take the section."""
     if "anyOf" in here:
         here = next(option for option in here["anyOf"] if option.get("type") != "null")
     if "$ref" in here:

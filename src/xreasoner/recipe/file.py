@@ -1,4 +1,4 @@
-"""Read a recipe from YAML, with dotted overrides on top; every mistake is one line that says where it is."""
+"""Read a recipe from YAML and apply dotted overrides; each mistake is one line that names its place."""
 
 import json
 import re
@@ -17,7 +17,7 @@ SettingsModel = TypeVar("SettingsModel", bound=BaseModel)
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """YAML as people expect it: 5e-4 is a number, and a key given twice is a mistake."""
+    """YAML as users expect it: 5e-4 is a number, and a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key_node.value for key_node, _ in node.value]
@@ -41,12 +41,12 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def read_raw(path: Path, overrides: Sequence[str], what: str) -> tuple[Raw, dict[str, str]]:
-    """A file of settings with its overrides written in, and by dotted key the override that set it."""
+    """The settings in a file with the overrides applied, and for each dotted key the override that set it."""
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such {what} file")
+        raise ValueError(f"{path}: no such {what} file")
     raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(raw, dict):
-        raise ValueError(f"{path}: a {what} is a mapping of keys to settings")
+        raise ValueError(f"{path}: a {what} must be a mapping of keys to settings")
     return raw, {".".join(override_into(raw, override)): override for override in overrides}
 
 
@@ -58,9 +58,9 @@ def check(raw: Raw, where: str, changed: dict[str, str] | None = None) -> Recipe
 
 
 def validate(model: type[SettingsModel], raw: Raw, where: str, changed: Mapping[str, str]) -> SettingsModel:
-    """Without any coercion; `changed` maps a dotted key to the override that set it."""
+    """Without type coercion; `changed` maps a dotted key to the override that set it."""
     try:
-        # By way of JSON: strict there lets a list become a tuple and text a path, and converts nothing else.
+        # Through JSON: strict mode then turns lists into tuples and strings into paths, nothing else.
         return model.model_validate_json(json.dumps(raw, default=str), strict=True, by_name=False)
     except ValidationError as error:
         raise ValueError(explain(error, raw, model, where, changed)) from None
@@ -71,7 +71,7 @@ def parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, RecipeLoader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{where}{line}: this is not valid YAML: {error.problem}") from None
+        raise ValueError(f"{where}{line}: invalid YAML: {error.problem}") from None
 
 
 def override_into(raw: Raw, override: str) -> list[str]:
@@ -79,7 +79,7 @@ def override_into(raw: Raw, override: str) -> list[str]:
     key, equals, value = override.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path):
-        raise ValueError(f"{override}: an override has the form key=value, as in sft.lr=5e-4")
+        raise ValueError(f"{override}: an override must be KEY=VALUE, as in sft.lr=5e-4")
     if path[0] not in Recipe.model_fields and path[0] in (raw.get("stages") or {}):
         path = ["stages", *path]
     parent: Any = raw
@@ -93,10 +93,10 @@ def _step_into(parent: Any, part: str, override: str, where: str) -> Any:
     if isinstance(parent, list):
         return parent[_index(parent, part, override, where)]
     if parent.get(part) is None:
-        parent[part] = {}  # a section that was null, or left to its defaults, is opened
+        parent[part] = {}  # a section that is null or missing
     if not isinstance(parent[part], (dict, list)):
         inside = f"{where}.{part}".lstrip(".")
-        raise ValueError(f"{override}: {inside} is {parent[part]!r}, which has no keys inside")
+        raise ValueError(f"{override}: {inside} is {parent[part]!r}, which has no keys")
     return parent[part]
 
 
@@ -106,7 +106,7 @@ def _put(parent: Any, part: str, value: Any, override: str, where: str) -> None:
 
 def _index(parent: list[Any], part: str, override: str, where: str) -> int:
     if not part.isdecimal() or int(part) >= len(parent):
-        raise ValueError(f"{override}: {where} is a list; name one of its entries, 0 to {len(parent) - 1}")
+        raise ValueError(f"{override}: {where} is a list; use an index from 0 to {len(parent) - 1}")
     return int(part)
 
 
@@ -116,5 +116,5 @@ def write_recipe(recipe: Recipe) -> str:
 
 
 def recipe_schema() -> str:
-    """The JSON schema that editors complete and check recipes with."""
+    """The JSON schema of recipes, for editors."""
     return json.dumps(Recipe.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""A recipe: the model, the stages, the data and the evaluation of one run, as strict typed settings."""
+"""A recipe: model, stages, data and evaluation of one run, as strict typed settings."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -20,20 +20,20 @@ from xreasoner.recipe.training_data import Filters, JsonlTable, MiniworldTask, S
 from xreasoner.records import Modality
 
 BASE = "base"
-"""The name by which a recipe refers to the model it starts from."""
+"""How a recipe refers to the model it starts from."""
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 BenchmarkRole = Literal["skill", "perception"]
 Manner = Literal["instructed", "plainly"]
-"""With the recipe's instruction before the question, or without any."""
+"""With the recipe's instruction as system prompt, or without a system prompt."""
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
-# --- stages: how the text model is trained --------------------------------------------------------------
+# --- stages ---------------------------------------------------------------------------------------------
 
 
 class Lora(Settings):
-    """Train low-rank adapters, merged into the weights at the end of the stage."""
+    """Train low-rank adapters; they are merged into the weights at the end of the stage."""
 
     rank: Count = 32
     alpha: Positive = 64.0
@@ -41,18 +41,18 @@ class Lora(Settings):
 
 
 class Optimization(Settings):
-    """How weights are updated: the keys that every stage which trains has."""
+    """The settings of the optimizer, which SFT and GRPO share."""
 
     start: str | None = Field(default=None, alias="from")
-    """`base`, or the stage whose checkpoint this one starts from; by default the stage before."""
+    """The stage whose checkpoint this one starts from, or `base`; by default the previous stage."""
     steps: Count | None = None
     epochs: Positive | None = None
-    """Give either steps or epochs."""
+    """Set either steps or epochs."""
     lr: Positive = 1e-5
     min_lr_ratio: Fraction = 0.0
-    """The learning rate falls to this share of its peak along a cosine."""
+    """The learning rate decays along a cosine to this fraction of its peak."""
     warmup: Fraction = 0.05
-    """The share of all steps in which the learning rate rises."""
+    """The fraction of all steps during which the learning rate rises."""
     weight_decay: NonNegative = 0.0
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     clip_norm: Positive = 1.0
@@ -62,29 +62,29 @@ class Optimization(Settings):
     freeze: tuple[Literal["embeddings"], ...] = ()
     lora: Lora | None = None
     dtype: Dtype = "auto"
-    """auto: bfloat16 on a GPU that has it, float32 elsewhere."""
+    """auto: bfloat16 on GPUs that support it, float32 elsewhere."""
     gradient_checkpointing: bool = False
     checkpoint_every: Count = 50
-    """Steps between two training states; a killed run loses at most so many."""
+    """Steps between two saved training states; an interrupted run loses at most this many."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of steps and epochs")
+            raise ValueError("set exactly one of steps and epochs")
         return self
 
 
 class SftStage(Optimization):
-    """Imitate written thoughts."""
+    """Supervised fine-tuning on written thoughts."""
 
     kind: Literal["sft"]
     data: TrainingData
     filters: Filters | None = None
-    """Which of the data are left out; null: none."""
+    """Which problems are left out; null keeps all."""
     tokens_per_step: Count = 65536
-    """Every optimizer step sees about so many tokens, over all devices."""
+    """Tokens per optimizer step, over all devices, approximately."""
     answers: Literal["own", "shuffled"] = "own"
-    """shuffled: a control in which every problem gets the thought and answer of another one."""
+    """shuffled: a control experiment in which each problem gets the thought and answer of another one."""
 
 
 class GrpoStage(Optimization):
@@ -93,7 +93,7 @@ class GrpoStage(Optimization):
     kind: Literal["grpo"]
     data: TrainingData
     filters: Filters | None = None
-    """Which of the data are left out; null: none."""
+    """Which problems are left out; null keeps all."""
     lr: Positive = 3e-6
     prompts_per_step: Count = 128
     samples_per_prompt: Annotated[int, Field(ge=2)] = 8
@@ -101,43 +101,43 @@ class GrpoStage(Optimization):
     think_budget: Count = 4096
     answer_budget: Count = 512
     forced_exit: bool = True
-    """Close a thought whose budget is spent and ask for the answer; those tokens get no gradient."""
+    """At the budget, close the thought and let the model answer; the injected tokens get no gradient."""
     rollout: EngineName = "auto"
-    """Who generates the samples: torch, vllm or server; auto chooses."""
+    """The engine that generates samples: torch, vllm, server or auto."""
     server: ServerSettings | None = None
-    """Where the server of `rollout: server` is; it must let its weights be updated."""
+    """The server of `rollout: server`; it must accept weight updates."""
     rollout_memory: Fraction = 0.4
-    """The share of a GPU that vLLM may take while it samples; the trainer's states stay where they are."""
+    """The fraction of GPU memory that vLLM may use; the trainer's memory stays allocated meanwhile."""
     rows: Count = 256
-    """How many samples are generated at once."""
+    """Samples that are generated concurrently."""
     clip_low: Fraction = 0.2
     clip_high: NonNegative = 0.28
     kl: NonNegative = 0.0
-    """Weight of the divergence from the checkpoint the stage starts from; 0 costs nothing."""
+    """Weight of the KL penalty towards the checkpoint the stage starts from; 0 costs nothing."""
     std_scaling: bool = True
-    """Divide a group's advantages by their standard deviation."""
+    """Divide the advantages of a group by the standard deviation of its rewards."""
     updates_per_batch: Count = 1
     skip_zero_spread: bool = True
-    """Groups with equal rewards carry no gradient: do not compute them."""
+    """Skip groups whose rewards are all equal: they carry no gradient."""
     refill: bool = False
-    """Draw further prompts until no group of the batch is without spread."""
+    """Dynamic sampling: replace groups with equal rewards by new prompts."""
     max_refills: Count = 4
-    """After so many extra draws a step goes on with what it has."""
+    """Extra draws per step, at most."""
     overlong: Literal["score", "drop"] = "score"
-    """drop: answers cut by the budget stay in the baseline and get no gradient."""
+    """drop: truncated answers count in the baseline but get no gradient."""
     importance_cap: Positive = 2.0
-    """Truncates the importance weights that correct for a sampler which is not the trainer."""
+    """Upper bound of the importance weights that correct for a sampler that differs from the trainer."""
     held_out: Budget = 0
-    """So many problems of the data are kept from training and watched."""
+    """Problems that are held out from training for evaluation."""
     eval_every: Budget = 0
     """Steps between two evaluations on the held-out problems; 0: none. The best checkpoint is kept."""
     samples_every: Count = 10
-    """Steps between two rollout batches kept for reading."""
+    """Steps between two batches of rollouts that are written to disk for reading."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.eval_every and not self.held_out:
-            raise ValueError("eval_every needs held_out: how many problems to keep from training")
+            raise ValueError("eval_every: needs held_out, the number of problems to evaluate on")
         refuse_half_a_server("rollout", self.rollout, self.server)
         return self
 
@@ -149,20 +149,20 @@ Stage = Annotated[SftStage | GrpoStage, Field(discriminator="kind")]
 
 
 class MiniworldBenchmark(StepRange):
-    """One benchmark for each family and view, from the test split; views of a family show the same items."""
+    """One benchmark per family and view, from the test split. All views of a family show the same items."""
 
     source: Literal["miniworld"]
     views: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("text", "image")
     name: str | None = None
-    """Comes first in the names of these benchmarks."""
+    """Prefix of the names of these benchmarks."""
     role: BenchmarkRole = "skill"
-    """perception: watches that seeing is kept."""
+    """perception: checks that training does not harm vision."""
     asked: Manner = "instructed"
     task: MiniworldTask = "solve"
 
 
 class JsonlBenchmark(JsonlTable):
-    """A benchmark of the user's own."""
+    """Your own benchmark."""
 
     name: str
     role: BenchmarkRole = "skill"
@@ -170,20 +170,20 @@ class JsonlBenchmark(JsonlTable):
 
 
 class PublishedBenchmark(Settings):
-    """A published benchmark, in its own form; `xreasoner benchmarks` lists them."""
+    """A published benchmark; `xreasoner benchmarks` lists them."""
 
     source: Literal["benchmark"]
     name: str
     path: Path | None = None
-    """A file or folder; by default it comes from the hub."""
+    """A local file or folder; by default the hub."""
     count: Count | None = None
-    """Only so many of its items, evenly spread over it."""
+    """Only this many items, evenly spaced."""
     role: BenchmarkRole = "skill"
     asked: Manner = "instructed"
 
 
 class ProbeBenchmark(Settings):
-    """Pictures made on the spot, to read, count and look: does post-training cost a model its eyes?"""
+    """Generated images to read, count and inspect: does post-training harm vision?"""
 
     source: Literal["probe"]
     name: str = "probe"
@@ -199,43 +199,41 @@ BenchmarkSource = Annotated[
 
 
 class Evaluation(Settings):
-    """What every checkpoint is asked, and how."""
+    """The benchmarks and how each checkpoint is evaluated on them."""
 
     benchmarks: tuple[BenchmarkSource, ...] = ()
     after: tuple[str, ...] | None = None
-    """The stages evaluated when done, `base` being one; by default all of them."""
+    """The stages to evaluate, `base` included; by default all."""
     think_budget: Count = 4096
     answer_budget: Count = 512
     forced_exit: bool = True
     temperature: NonNegative = 0.0
     samples: Count = 1
-    """Answers drawn for each problem; more than one needs a temperature."""
+    """Samples per problem; more than one needs a temperature."""
     budgets: tuple[Budget, ...] = ()
-    """Shorter thinking budgets to measure too, from the beginnings of the same answers."""
+    """Shorter thinking budgets to measure as well, from prefixes of the same answers."""
     blind: bool = False
-    """Ask image problems once more without their image, to find those that text alone solves."""
+    """Also evaluate with images removed, to find the items that can be solved from their text."""
     references: tuple[str, ...] = ()
-    """Whose answers without the image say so: stages, or folders of other runs; by default every stage."""
+    """Stages or run directories whose answers without images find those items; by default every stage."""
     engine: EngineName = "auto"
-    """Who generates the answers: torch, vllm or server; auto chooses."""
+    """The engine that generates answers: torch, vllm, server or auto."""
     server: ServerSettings | None = None
-    """Where the server of `engine: server` is."""
+    """The server of `engine: server`."""
     rows: Count = 256
-    """How many answers are generated at once."""
+    """Answers that are generated concurrently."""
     dtype: Dtype = "auto"
     seed: int = 0
-    """Draws the test items; apart from the run's seed, so that several runs meet the same ones."""
+    """Draws test items. It differs from the seed of the run, so that several runs share their test items."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.samples > 1 and self.temperature == 0:
-            raise ValueError("samples: several answers at temperature 0 are the same one; set a temperature")
+            raise ValueError("samples: more than one at temperature 0 are all equal; set a temperature")
         refuse_half_a_server("engine", self.engine, self.server)
         too_long = [budget for budget in self.budgets if budget >= self.think_budget]
         if too_long:
-            raise ValueError(
-                f"budgets: {too_long[0]} is not shorter than think_budget, which is {self.think_budget}"
-            )
+            raise ValueError(f"budgets: {too_long[0]} is not below think_budget {self.think_budget}")
         return self
 
 
@@ -243,20 +241,20 @@ class Evaluation(Settings):
 
 
 class Recipe(Settings):
-    """One file in, a reasoning vision-language model out."""
+    """One run: a base model, its training stages and its evaluation."""
 
     name: StageName
     model: str
-    """A folder, a Hugging Face id, or `miniworld`: the base shipped with the package."""
+    """A folder, a hub id, or `miniworld` for the base model that comes with the package."""
     seed: int = 0
     instruction: str | None = None
     """The system prompt of training and evaluation."""
     out: Path | None = None
     """The run directory; by default runs/NAME."""
     about_minutes: Positive | None = None
-    """Said before the run starts: about how long it takes on the machine the recipe was written for."""
+    """Printed before the run: the approximate time on the machine the recipe was written for."""
     stages: dict[StageName, Stage] = Field(default_factory=dict)
-    """In order. A stage set to null is left out."""
+    """In order. A stage set to null is skipped."""
     evaluation: Evaluation = Evaluation()
 
     @property
@@ -265,7 +263,9 @@ class Recipe(Settings):
 
     def stage(self, name: str) -> Stage:
         if name not in self.stages:
-            raise ValueError(f"{self.name}: no stage {name!r}; there are {', '.join(self.stages) or 'none'}")
+            raise ValueError(
+                f"{self.name}: no stage {name!r}; its stages: {', '.join(self.stages) or 'none'}"
+            )
         return self.stages[name]
 
     def start_of(self, stage: str) -> str:
@@ -278,13 +278,13 @@ class Recipe(Settings):
         reserved = {BASE, *type(self).model_fields}
         for index, (name, stage) in enumerate(self.stages.items()):
             if name in reserved:
-                raise ValueError(f"stages: {name!r} cannot name a stage; it has a meaning already")
+                raise ValueError(f"stages: {name!r} cannot be the name of a stage; it is a key of the recipe")
             earlier = [BASE, *list(self.stages)[:index]]
             if stage.start is not None and stage.start not in earlier:
                 raise ValueError(
-                    f"stages.{name}.from: {stage.start!r} is no earlier stage; it can be {', '.join(earlier)}"
+                    f"stages.{name}.from: {stage.start!r} is not an earlier stage; use {', '.join(earlier)}"
                 )
         for name in self.evaluation.after or ():
             if name not in (BASE, *self.stages):
-                raise ValueError(f"evaluation.after: {name!r} is no stage of this recipe")
+                raise ValueError(f"evaluation.after: {name!r} is not a stage of this recipe")
         return self

@@ -1,4 +1,4 @@
-"""The data of a recipe: where problems come from, and which of them are left out."""
+"""The training data of a recipe: sources of problems, and filters."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,116 +9,116 @@ from xreasoner.recipe.settings import Budget, Count, Fraction, Settings
 from xreasoner.records import Kind
 
 MiniworldTask = Literal["solve", "read"]
-"""read: write down what is there, which needs no thought."""
+"""solve: answer the question. read: write down what is shown, without a thought."""
 
 
 class StepRange(Settings):
-    """Keys shared by everything drawn from the mini-world."""
+    """The keys of everything that is drawn from the mini-world."""
 
     families: Annotated[tuple[str, ...], Field(min_length=1)]
     steps: tuple[Count, Count]
-    """The easiest and the hardest problem, in steps of reasoning; both included."""
+    """Fewest and most reasoning steps of a problem, both included."""
     count: Count
-    """How many problems of each family."""
+    """Problems per family."""
 
     @model_validator(mode="after")
     def _easiest_first(self) -> Self:
         if self.steps[0] > self.steps[1]:
-            raise ValueError(f"steps: {list(self.steps)} must name the easiest first")
+            raise ValueError(f"steps: {list(self.steps)} the first number must not be the larger one")
         return self
 
 
 class MiniworldData(StepRange):
-    """Text views of mini-world problems, from the training split."""
+    """Mini-world problems as text, from the training split."""
 
     source: Literal["miniworld"]
     task: MiniworldTask = "solve"
     thoughts: bool = True
-    """false: asked plainly and answered at once, so that SFT rehearses what the model did before."""
+    """false: no instruction and no thought, so that SFT rehearses what the base model already does."""
     choices: bool = True
-    """false: all want the answer itself. Guessing among options is rewarded by luck, which RL learns from."""
+    """false: no multiple choice. RL would reinforce lucky guesses."""
 
 
 class Columns(Settings):
-    """Which column of a table holds what. The optional ones may be absent from the file."""
+    """The column names of a table. Only the question and the answer are required."""
 
     question: str = "question"
     answer: str = "answer"
     choices: str = "choices"
-    """A list of options, or a mapping from letter to option."""
+    """A list of options, or a mapping from letters to options."""
     reasoning: str = "reasoning"
     image: str = "image"
-    """A file name, or a list of them, relative to the table."""
+    """An image file or a list of them, relative to the table."""
     id: str = "id"
 
 
 class JsonlTable(Settings):
-    """One problem a line, in the user's own file; a line that is wrong stops the run."""
+    """Your own file with one JSON object per line; a bad line stops the run."""
 
     source: Literal["jsonl"]
     path: Path
     columns: Columns = Columns()
     kind: Kind | None = None
-    """How answers are compared; without it `choice` where a line has choices, else `math`."""
+    """How answers are graded; by default `choice` where a row has choices, else `math`."""
     domain: str = "general"
     limit: Count | None = None
-    """Use only so many lines, from the top."""
+    """Read only the first rows, this many."""
 
 
 class JsonlData(JsonlTable):
-    """Text problems to train on."""
+    """Your own problems to train on."""
 
 
-# --- corpora: large, streamed, with rows that may be broken ---------------------------------------------
+# --- corpora: streamed, and tolerant of bad rows --------------------------------------------------------
 
 
 class Corpus(Settings):
-    """Rows in parquet, JSON, JSONL or Arrow: a file, a folder of them, or a data set on the hub."""
+    """Rows in parquet, JSON, JSONL, CSV or Arrow: a file, a folder of files, or a dataset on the hub."""
 
     path: str
     split: str = "train"
-    """Of a folder with several splits, the one to read."""
+    """The split to read, where there are several."""
     max_bad_rows: Fraction = 0.05
-    """Bad rows are skipped, counted and listed; a larger share of them stops the run."""
+    """Bad rows are skipped, counted and listed; a larger fraction stops the run."""
     limit: Count | None = None
-    """Read only so many rows, from the top."""
+    """Read only the first rows, this many."""
 
 
 class OpenThoughtsData(Corpus):
-    """Chains of thought in the form of OpenThoughts-114k."""
+    """Chains of thought in the format of OpenThoughts-114k."""
 
     source: Literal["openthoughts"]
     path: str = "open-thoughts/OpenThoughts-114k"
     config: Literal["default", "metadata"] = "default"
-    """metadata: the raw form, with the domain and a reference solution to verify against."""
+    """metadata: the raw rows, with a domain and a reference solution to verify against."""
     domains: tuple[str, ...] | None = None
-    """Only these domains (math, code, biology, ...); they are known in the metadata form."""
+    """Keep only these domains (math, code, biology, ...); needs `config: metadata`."""
     answers: Literal["solution", "final"] = "solution"
-    """What is put between the answer tags: the whole solution, or the answer in its last box alone."""
+    """The text between the answer tags: the whole solution, or only its last boxed answer."""
 
     @model_validator(mode="after")
     def _domains_are_known(self) -> Self:
         if self.domains is not None and self.config == "default":
-            raise ValueError("domains: the default form does not name them; set config: metadata")
+            raise ValueError("domains: the default config has no domains; set config: metadata")
         return self
 
 
 class OrzMathData(Corpus):
-    """Pairs of question and answer in the form of Orz-Math-57k."""
+    """Questions and answers in the format of Orz-Math-57k."""
 
     source: Literal["orz-math"]
     path: str = "Open-Reasoner-Zero/orz_math_57k_collection"
 
 
 class MedqaData(Corpus):
-    """USMLE questions with 4 or 5 options in the form of MedQA."""
+    """USMLE questions with 4 or 5 options in the format of MedQA."""
 
     source: Literal["medqa"]
     path: str = "GBaker/MedQA-USMLE-4-options"
 
 
 class Gsm8kData(Corpus):
-    """Grade-school mathematics in the form of GSM8K."""
+    """Grade-school mathematics in the format of GSM8K."""
 
     source: Literal["gsm8k"]
     path: str = "openai/gsm8k"
@@ -126,14 +126,14 @@ class Gsm8kData(Corpus):
 
 
 class TableData(Corpus):
-    """The user's own rows; unlike `jsonl`, rows that are wrong are skipped and counted."""
+    """Your own table; unlike `jsonl`, bad rows are skipped and counted."""
 
     source: Literal["table"]
     config: str | None = None
-    """Of a data set with several configurations, the one to read."""
+    """The configuration of the dataset, where there are several."""
     columns: Columns = Columns()
     kind: Kind | None = None
-    """How answers are compared; without it `choice` where a row has choices, else `math`."""
+    """How answers are graded; by default `choice` where a row has choices, else `math`."""
     domain: str = "general"
 
 
@@ -146,29 +146,29 @@ TrainingData = Annotated[tuple[DataSource, ...], Field(min_length=1)]
 
 
 class PassRates(Settings):
-    """Leave out what the model always or never solves."""
+    """Leave out problems that the model always or never solves."""
 
     file: Path
     """Written by `xreasoner data pass-rate`."""
     low: Fraction = 0.0
     high: Fraction = 1.0
-    """Kept is what lies strictly between the two."""
+    """Problems with a pass rate strictly between `low` and `high` are kept."""
 
 
 class Filters(Settings):
-    """What is left out of a stage's data. Everything left out is counted and listed with its reason."""
+    """Which problems of a stage are left out. Each one is counted and listed with the reason."""
 
     duplicates: Literal["keep", "exact", "near"] = "near"
-    """Of questions that are the same, or nearly so with the same numbers, the first is kept.
+    """exact: of equal questions the first is kept. near: also of nearly equal ones with the same numbers.
 
-    `keep` is for data that have several thoughts of each question."""
+    Use `keep` for data with several thoughts per question."""
     thoughts: Literal["any", "required"] = "any"
-    """required: problems without a thought are left out."""
+    """required: leave out problems without a thought."""
     verified: bool = False
-    """Leave out chains whose final answer is not the known one; those without a known one stay."""
+    """Leave out chains whose final answer differs from the known one. Chains without a known answer stay."""
     decontaminate: bool = True
-    """Leave out what is asked in a benchmark of this recipe, or quotes it, or is nearly it."""
+    """Leave out questions that a benchmark of this recipe asks, quotes of them, and near copies."""
     min_tokens: Budget = 0
     max_tokens: Count | None = None
-    """Of the whole example: question, thought and answer."""
+    """Tokens of question, thought and answer together."""
     pass_rates: PassRates | None = None

@@ -1,4 +1,4 @@
-"""Files that a kill cannot break: they appear whole or not at all, and torn last lines are cut off."""
+"""Crash-safe files: they appear complete or not at all, and a partly written last line is dropped."""
 
 import json
 import os
@@ -13,19 +13,19 @@ BLOCK = 1 << 16
 
 
 def unfinished(path: Path) -> Path:
-    """Where something is made, or taken apart, that shall never be seen half done; `sweep` finds it there."""
+    """The temporary path at which `path` is created or deleted; `sweep` removes leftovers."""
     return path.with_name(f".{path.name}{UNFINISHED}{os.getpid()}")
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process was about to write."""
+    """Remove temporary files that a killed process left behind."""
     for leftover in folder.glob(f".*{UNFINISHED}*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name when it is complete and on the disk."""
+    """A file that gets its name once it is complete and synced to disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = unfinished(path)
     with beside.open("wb") as file:
@@ -47,9 +47,9 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def folder_written_atomically(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name, and the place of an older one, when it is complete.
+    """A folder to fill. Once complete it gets its name and replaces an older folder.
 
-    Two folders cannot be swapped in one call: whoever finds none of that name starts over.
+    Two folders cannot be swapped in one call, so a crash in between leaves no folder of that name.
     """
     beside = unfinished(path)
     shutil.rmtree(beside, ignore_errors=True)
@@ -63,14 +63,14 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
-    """Without this a power cut may forget what was written, or how it was renamed."""
+    """Without it a power failure may lose written data or a rename."""
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
 
 
 def discard(path: Path) -> None:
-    """Remove a folder so that a kill meanwhile leaves no half of it under its name."""
+    """Remove a folder; a crash meanwhile does not leave half of it under its name."""
     if path.exists():
         doomed = unfinished(path.with_name(f"{path.name}.old"))
         path.rename(doomed)
@@ -78,7 +78,7 @@ def discard(path: Path) -> None:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut the file after its last whole line, so that appending goes on cleanly."""
+    """Drop a partly written last line, so that more lines can be appended."""
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:

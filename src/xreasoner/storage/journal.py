@@ -1,4 +1,4 @@
-"""What happens in a run, said on screen and kept with its time in the run's `log`."""
+"""The messages of a run: printed, and appended with a time stamp to its `log`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A run directory: who may work in it, what each part was made from, what is out of date."""
+"""A run directory: its lock, and the manifests that record what each part was made from."""
 
 import fcntl
 import hashlib
@@ -15,12 +15,12 @@ from xreasoner.storage.files import write_json
 State = Literal["started", "trained", "done"]
 
 CONTENT_LIMIT = 64 * 2**20
-"""Larger files are told apart by size and time of change: hashing a 7B model would take minutes."""
+"""Larger files are identified by size and modification time: hashing a 7B model would take minutes."""
 
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Nobody else works in this directory meanwhile. A lock dies with its process, even under kill -9."""
+    """Exclusive use of the directory. The lock ends with its process, even after kill -9."""
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / "lock").open("a+") as file:
         try:
@@ -28,8 +28,8 @@ def locked(run_dir: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise ValueError(
-                f"{run_dir}: process {file.read().strip()} is at work here; "
-                "wait for it, or give this run another directory with --out"
+                f"{run_dir}: this run directory is in use by process {file.read().strip()}; "
+                "wait for it, or choose another directory with --out"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -39,7 +39,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def waiting_lock(folder: Path) -> Iterator[None]:
-    """One process after the other; for what the first makes and the others find made."""
+    """One process at a time: the first one makes something, the others find it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -47,7 +47,7 @@ def waiting_lock(folder: Path) -> Iterator[None]:
 
 
 def set_aside(path: Path, run_dir: Path) -> Path | None:
-    """Move outdated outputs to `stale/`, where nothing looks: a week of training is not ours to delete."""
+    """Move outdated outputs to `stale/` instead of deleting them."""
     if not path.exists():
         return None
     stale = run_dir / "stale"
@@ -58,7 +58,7 @@ def set_aside(path: Path, run_dir: Path) -> Path | None:
     return place
 
 
-# --- manifests: what a result was made from -------------------------------------------------------------
+# --- manifests ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Manifest:
     made_from: Mapping[str, Any]
     state: State = "started"
     seconds: float = 0.0
-    """Spent so far; what a kill cut off is not counted."""
+    """Time spent so far, without the part that an interruption lost."""
 
     @property
     def fingerprint(self) -> str:
@@ -95,7 +95,7 @@ def fingerprint(content: Any) -> str:
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """Of every file in a checkpoint."""
+    """The fingerprint of all files of a checkpoint."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     return fingerprint([(path.name, _file_fingerprint(path)) for path in files])
 
@@ -108,7 +108,7 @@ def _file_fingerprint(path: Path) -> list[Any]:
 
 
 def first_difference(old: Any, new: Any, where: str = "") -> str | None:
-    """The first key in which two manifests differ, with both values: why something is made again."""
+    """The first key in which two manifests differ, with both values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys([*old, *new]):
             found = first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
