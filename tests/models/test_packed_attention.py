@@ -1,13 +1,15 @@
 """Sequences that continue a shared prompt, against each sequence alone."""
 
 from collections.abc import Sequence
+from unittest.mock import create_autospec
 
 import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from xreasoner.chat.template import Example
-from xreasoner.models.packed_attention import packed_attention
+from xreasoner.models import packed_attention as module
+from xreasoner.models.packed_attention import PackedSequences, packed_attention
 from xreasoner.train.loss import NegativeLogLikelihood
 from xreasoner.train.rows import Reply, SharedPrompt, pack, pack_shared
 
@@ -66,6 +68,19 @@ def test_sharing_a_prompt_changes_nothing(window: int | None) -> None:
             gradients.append([p.grad.clone() for p in lm.parameters() if p.grad is not None])
             lm.zero_grad()
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_the_kernel_for_gpus_takes_our_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signature differs from torch to torch, and no CPU can run it."""
+    kernel = create_autospec(module.varlen_attn, return_value=torch.zeros(9, 4, 8))
+    monkeypatch.setattr(module, "varlen_attn", kernel)
+    query_1HTD, key_1KTD = torch.zeros(1, 4, 9, 8), torch.zeros(1, 2, 9, 8)
+    sequences = PackedSequences.of([3, 2, 4], CPU, [None, 0, 0])
+    module._varlen(query_1HTD, key_1KTD, key_1KTD, sequences, None, 6)
+    query_bounds, key_bounds, longest_query, longest_key = kernel.call_args.args[3:]
+    assert query_bounds.tolist() == [0, 3, 5, 9] and key_bounds.tolist() == [0, 3, 8, 15]
+    assert (longest_query, longest_key) == (4, 7)
+    assert kernel.call_args.kwargs["window_size"] == (5, 0)
 
 
 @pytest.mark.gpu

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from transformers import (
-    AutoImageProcessor,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -15,6 +14,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+
+# From its own module: under 5.17 the top-level name wants torchvision, which Pillow processors do not need.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from xreasoner.models.config import has_vision
 

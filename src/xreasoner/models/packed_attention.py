@@ -1,5 +1,6 @@
 """Attention over packed sequences: each sequence attends to itself alone, and no mask is ever built."""
 
+import inspect
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 
 PACKED = "packed"
+# The kernel takes fewer key heads than query heads on every torch; those after 2.11 have to be told.
+_GROUPED_HEADS: dict[str, Any] = (
+    {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
+)
 
 
 @dataclass(frozen=True)
@@ -110,8 +116,6 @@ def _varlen(
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
     query_THD, key_SKD, value_SKD = (x[0].transpose(0, 1) for x in (query_1HTD, key_1KTD, value_1KTD))
     if sequences.keys_at is not None:
         key_SKD, value_SKD = (x.index_select(0, sequences.keys_at) for x in (key_SKD, value_SKD))
@@ -125,7 +129,7 @@ def _varlen(
         max(length + sequences.prefix(i) for i, length in enumerate(sequences.lengths)),
         scale=scaling,
         window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
-        enable_gqa=True,
+        **_GROUPED_HEADS,
     )
     assert isinstance(out_THD, Tensor)
     return out_THD[None]
