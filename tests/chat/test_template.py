@@ -1,4 +1,4 @@
-"""What a model is asked, and which tokens are trained on."""
+"""Prompts, and which tokens are trained on."""
 
 import io
 from dataclasses import replace
@@ -75,9 +75,7 @@ def test_more_choices_than_letters_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("template", [BOTH_FORMS, STRINGS_ONLY, PARTS_ONLY])
-def test_text_reads_the_same_whatever_form_the_template_takes(
-    tokenizer: PreTrainedTokenizerFast, template: str
-) -> None:
+def test_text_is_the_same_in_both_template_forms(tokenizer: PreTrainedTokenizerFast, template: str) -> None:
     tokenizer.chat_template = template
     problem = replace(PROBLEM, choices=("two",))
     encoded = encode_prompt(problem_prompt(problem, "Think."), tokenizer, None)
@@ -88,7 +86,7 @@ def test_text_reads_the_same_whatever_form_the_template_takes(
     assert encoded.pixel_values is None and encoded.image_grid_thw is None
 
 
-def test_each_picture_gets_as_many_places_as_it_has_tokens(
+def test_each_image_gets_as_many_placeholders_as_tokens(
     tokenizer: PreTrainedTokenizerFast, image_processor: Qwen2VLImageProcessorPil
 ) -> None:
     parts = ("see ", picture(3, 2, 10), " and ", picture(1, 4, 200), "?")
@@ -106,12 +104,12 @@ def test_each_picture_gets_as_many_places_as_it_has_tokens(
     assert encoded.pixel_values.dtype == torch.float32
 
 
-def test_a_placeholder_written_in_the_question_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(ValueError, match="prompt p: 0 pictures but 1"):
+def test_a_placeholder_in_the_question_is_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ValueError, match="prompt p: 0 images but 1"):
         encode_prompt(Prompt("p", (Message("user", ("<|image_pad|>",)),)), tokenizer, None)
 
 
-def test_a_picture_for_a_text_model_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_an_image_for_a_text_model_is_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(ValueError, match="the model is text-only"):
         encode_prompt(Prompt("p", (Message("user", (picture(1, 1),)),)), tokenizer, None)
 
@@ -124,7 +122,7 @@ def test_the_target_is_the_assistants_turn_and_its_end(tokenizer: PreTrainedToke
     assert tuple(asked) == encode_prompt(problem_prompt(PROBLEM, "Think."), tokenizer, None).ids
 
 
-def test_what_has_no_thought_is_asked_plainly_and_answered_at_once(
+def test_a_problem_without_a_thought_gets_no_instruction(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     example = training_example(replace(PROBLEM, reasoning=""), "Think.", tokenizer)
@@ -140,24 +138,24 @@ def test_the_target_is_found_even_where_the_question_quotes_it(tokenizer: PreTra
     assert sum(example.is_target) == len("<think>\none and one\n</think>\n<answer>2</answer>") + 1
 
 
-def test_a_template_that_drops_the_thought_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_template_that_removes_the_thought_is_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = STRINGS_ONLY.replace("m.content }}", "m.content.split('</think>')[-1] }}")
-    with pytest.raises(ValueError, match="drops the thought"):
+    with pytest.raises(ValueError, match="removes the thought"):
         training_example(PROBLEM, None, tokenizer)
 
 
-def test_a_template_that_rewrites_the_prompt_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_template_that_changes_the_prompt_is_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = "{{ messages | length }}" + STRINGS_ONLY
-    with pytest.raises(ValueError, match="rewrites the prompt"):
+    with pytest.raises(ValueError, match="changes the prompt"):
         training_example(PROBLEM, None, tokenizer)
 
 
 def test_training_is_text_only(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(ValueError, match="problem p1 has a picture"):
+    with pytest.raises(ValueError, match="problem p1 has an image"):
         training_example(replace(PROBLEM, question=("x", picture(1, 1))), None, tokenizer)
 
 
-def test_a_tokenizer_without_a_template_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_tokenizer_without_a_template_is_an_error(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = None
     with pytest.raises(ValueError, match="no chat template"):
         encode_prompt(problem_prompt(PROBLEM, None), tokenizer, None)

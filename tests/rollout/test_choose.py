@@ -1,4 +1,4 @@
-"""Who generates, by name and by `auto`."""
+"""The engine by name and by `auto`."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_the_quickstart_stays_on_the_torch_engine(installed: None) -> None:
     assert choose_engine("auto", resolve_model("miniworld"), CPU) == "torch"
 
 
-def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_falls_back_without_vllm(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "why_not_vllm", lambda: "it is not here")
     monkeypatch.setattr(choose, "VLLM_FROM", {"cpu": 0})
     assert choose_engine("auto", tiny_base, CPU) == "torch"
@@ -56,23 +56,23 @@ def test_without_vllm_auto_does_without_it(tiny_base: Path, monkeypatch: pytest.
         choose_engine("vllm", tiny_base, CPU)
     assert auto_fallback("auto", tiny_base, CPU) == "auto uses the torch engine: it is not here"
     assert auto_fallback("torch", tiny_base, CPU) is None
-    # Where vLLM would not be faster, nothing is missed.
+    # If vLLM would not be faster, there is nothing to report.
     monkeypatch.setattr(choose, "VLLM_FROM", {})
     assert auto_fallback("auto", tiny_base, CPU) is None
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "why"),
     [(None, "not installed"), ("0.11.2", "older than 0.32"), ("0.32.1", None), ("1.0", None)],
 )
-def test_an_old_vllm_is_none(found: str | None, said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_vllm_is_not_used(found: str | None, why: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xreasoner.rollout.vllm_engine.options.find_spec", lambda _: found)
     monkeypatch.setattr("xreasoner.rollout.vllm_engine.options._version", lambda _: found)
     trouble = why_not_vllm()
-    assert trouble is None if said is None else said in str(trouble) and "\n" not in str(trouble)
+    assert trouble is None if why is None else why in str(trouble) and "\n" not in str(trouble)
 
 
-def test_a_server_has_an_address() -> None:
+def test_a_server_needs_its_settings() -> None:
     with pytest.raises(ValueError, match="engine: server and the setting server"):
         Evaluation.model_validate({"engine": "server"})
     with pytest.raises(ValueError, match="rollout: server and the setting server"):

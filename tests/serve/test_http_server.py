@@ -143,7 +143,7 @@ def test_all_image_modes_are_accepted(server: HttpServer, mode: str) -> None:
 
 
 def test_placeholders_in_text_and_too_many_images(server: HttpServer) -> None:
-    assert "0 pictures but 1" in refused(post(server, body("<|image_pad|> read")))
+    assert "0 images but 1" in refused(post(server, body("<|image_pad|> read")))
     refused(post(server, body(picture("data:image/png;base64," + png(28, 28)) * 17)))
 
 

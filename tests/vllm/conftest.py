@@ -1,4 +1,4 @@
-"""Small random models in vLLM's hands. Only `make test-vllm` has it; elsewhere nothing is collected."""
+"""Small random models on vLLM. Without vLLM installed (`make test-vllm` has it), nothing is collected."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lm(vlm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its text tower, with a template that opens the thought in the prompt: every answer begins inside it."""
+    """Its text model, with a chat template that opens the thought in the prompt."""
     out = tmp_path_factory.mktemp("lm") / "checkpoint"
     detach(vlm, out)
     tokenizer = load_tokenizer(out)
@@ -85,7 +85,7 @@ def vlm_torch(vlm: Path) -> TorchEngine:
     return TorchEngine(load(vlm))
 
 
-# Of one module, and gone with it: when one engine is collected, vLLM ends the process groups of all.
+# Per module: when one engine is garbage-collected, vLLM ends the process groups of all.
 @pytest.fixture(scope="module")
 def lm_vllm(lm: Path) -> VllmEngine:
     return VllmEngine(lm, torch.float32, ROWS)
@@ -106,7 +106,7 @@ def ask() -> Callable[..., Prompt]:
 
 @pytest.fixture(scope="session")
 def arms() -> list[Problem]:
-    """One question, five answers, all equally likely to whom was taught them."""
+    """One question with five answers, for a model that learns to give each with equal probability."""
     return [Problem(f"arm{i}", ("what ?",), str(i), "exact", reasoning="so then") for i in range(5)]
 
 
@@ -125,7 +125,7 @@ def gambler(lm: Path, arms: list[Problem], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def server(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerSettings]:
-    """One for all who train: each finds the weights there that another left."""
+    """One server for all tests that train; each finds the weights that the last one left."""
     with serving_policy(lm, tmp_path_factory.mktemp("server") / "log") as address:
         yield address
 

@@ -1,4 +1,4 @@
-"""A vLLM server in a process of its own, for as long as a test needs it."""
+"""A vLLM server in its own process, for the duration of a test."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from xreasoner.parallel import free_port
 from xreasoner.recipe.settings import ServerSettings
 
 PATIENCE = 300
-# Compiling the ranks of log-probabilities, which nobody reads, takes longer than the tests.
+# Compiling the ranks of log-probabilities, which we do not use, takes longer than the tests.
 ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
 POLICY = """
 {python} -m vllm.entrypoints.openai.api_server --model {model} --served-model-name policy --port {port}
@@ -37,7 +37,7 @@ def serving_policy(checkpoint: Path, log: Path) -> Iterator[ServerSettings]:
 
 @contextmanager
 def running(command: Sequence[str], port: int, log: Path, more: Mapping[str, str]) -> Iterator[str]:
-    """Its address, once it answers."""
+    """Yields its URL as soon as it answers."""
     with log.open("w") as file:
         environment = {**os.environ, **ENVIRONMENT, **more}
         server = subprocess.Popen(command, env=environment, stdout=file, stderr=file)

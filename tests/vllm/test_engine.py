@@ -1,4 +1,4 @@
-"""vLLM against the torch engine, which has been held against transformers."""
+"""vLLM against the torch engine, which is itself tested against transformers."""
 
 import random
 from dataclasses import asdict, replace
@@ -42,7 +42,7 @@ def assert_same(found: Results, expected: Results) -> None:
 
 
 @BY_BUDGET
-def test_greedy_text_is_the_torch_engines(
+def test_greedy_text_equals_the_torch_engines(
     lm_vllm: VllmEngine, lm_torch: TorchEngine, text_prompts: list[Prompt], sampling: Sampling
 ) -> None:
     """Token by token, with what was injected and what was not; every thought is open from the start."""
@@ -50,12 +50,12 @@ def test_greedy_text_is_the_torch_engines(
 
 
 @BY_BUDGET
-def test_greedy_text_about_pictures_is_the_torch_engines(
+def test_greedy_text_about_images_equals_the_torch_engines(
     vlm_vllm: VllmEngine, vlm_torch: TorchEngine, pictured_prompts: list[Prompt], sampling: Sampling
 ) -> None:
     found = run(vlm_vllm, pictured_prompts, sampling)
     assert_same(found, run(vlm_torch, pictured_prompts, sampling))
-    # The comparison says something only where texts differ.
+    # The comparison means something only if texts differ.
     if sampling.answer_budget > 1:
         assert len({rollout.token_ids for rollout in found.values()}) > len(found) // 2
 
@@ -64,7 +64,7 @@ def test_greedy_text_about_pictures_is_the_torch_engines(
 def test_a_thought_never_exceeds_its_budget(
     lm_vllm: VllmEngine, text_prompts: list[Prompt], budget: int
 ) -> None:
-    """The injected text follows at once, is not the policy's, and then the answer comes."""
+    """The injected text follows at once with mask 0, and then the answer."""
     sampling = Sampling(n=20, temperature=1.0, think_budget=budget, answer_budget=3, seed=budget)
     injected = lm_vllm.decoder.special_tokens.forced_exit
     after = budget + len(injected)
@@ -139,8 +139,8 @@ def test_seeds_repeat_and_differ(lm_vllm: VllmEngine, text_prompts: list[Prompt]
     assert len({rollout.token_ids for results in (alone, other) for rollout in results.values()}) == 4
 
 
-def test_more_prompts_than_one_step_reads_are_sampled_as_each_alone(lm_vllm: VllmEngine, ask) -> None:
-    """None is read in parts: a seeded request would have to take back a draw, which breaks vLLM on a CPU."""
+def test_many_long_prompts_are_sampled_as_each_alone(lm_vllm: VllmEngine, ask) -> None:
+    """Without chunked prefill: with it, a seeded request must undo a draw, which crashes vLLM on a CPU."""
     digits = random.Random(0).choices("0123456789", k=50 * ROWS)
     prompts = [ask(f"long {i}", " + ".join(digits[50 * i : 50 * (i + 1)])) for i in range(ROWS)]
     sampling = Sampling(temperature=1.0, think_budget=4, answer_budget=2, seed=3)
@@ -150,30 +150,28 @@ def test_more_prompts_than_one_step_reads_are_sampled_as_each_alone(lm_vllm: Vll
 
 
 def test_an_answer_can_be_resumed(lm_vllm: VllmEngine, text_prompts: list[Prompt]) -> None:
-    """With a larger budget, greedy text goes on as if it had never stopped; with a smaller one it is cut."""
+    """With a larger budget, greedy text continues as if it had not stopped; with a smaller one it is cut."""
     long, short = Sampling(think_budget=20, answer_budget=8), Sampling(think_budget=6, answer_budget=8)
     whole = run(lm_vllm, text_prompts, long)
-    begun = [PartialRollout(prompt, 0, whole[prompt.id, 0].token_ids[:10]) for prompt in text_prompts]
-    assert_tokens(lm_vllm, begun, long, whole)
-    assert_tokens(lm_vllm, begun, short, run(lm_vllm, text_prompts, short))
+    partials = [PartialRollout(prompt, 0, whole[prompt.id, 0].token_ids[:10]) for prompt in text_prompts]
+    assert_tokens(lm_vllm, partials, long, whole)
+    assert_tokens(lm_vllm, partials, short, run(lm_vllm, text_prompts, short))
 
 
 def assert_tokens(
-    engine: VllmEngine, begun: list[PartialRollout], sampling: Sampling, expected: Results
+    engine: VllmEngine, partials: list[PartialRollout], sampling: Sampling, expected: Results
 ) -> None:
-    resumed = {rollout.prompt_id: rollout for rollout in engine.resume(begun, sampling)}
+    resumed = {rollout.prompt_id: rollout for rollout in engine.resume(partials, sampling)}
     assert {i: r.token_ids for i, r in resumed.items()} == {i: r.token_ids for (i, _), r in expected.items()}
 
 
-def test_a_call_that_is_given_up_leaves_nothing_behind(
-    lm_vllm: VllmEngine, text_prompts: list[Prompt]
-) -> None:
+def test_an_abandoned_call_leaves_nothing_behind(lm_vllm: VllmEngine, text_prompts: list[Prompt]) -> None:
     sampling = Sampling(think_budget=5, answer_budget=3)
     next(iter(lm_vllm.generate(text_prompts, sampling)))
     assert run(lm_vllm, text_prompts[:2], sampling).keys() == {(p.id, 0) for p in text_prompts[:2]}
 
 
-def test_a_prompt_beyond_the_models_limit_is_refused_alone(lm_vllm: VllmEngine, ask, text_prompts) -> None:
+def test_a_prompt_beyond_the_context_fails_alone(lm_vllm: VllmEngine, ask, text_prompts) -> None:
     too_long = ask("endless", "1 + " * 2000)
     results = run(lm_vllm, [too_long, text_prompts[0]], Sampling(think_budget=3, answer_budget=2))
     assert "limit is 1,024" in results["endless", 0].trouble

@@ -1,4 +1,4 @@
-"""New weights reach vLLM as the trainer has them, and nothing of the old ones stays."""
+"""vLLM gets the trainer's exact weights, and keeps nothing of the old ones."""
 
 from pathlib import Path
 

@@ -45,8 +45,8 @@ def test_a_server_that_samples_banned_tokens_is_an_error(
         list(engine.generate(text_prompts, Sampling(think_budget=4, answer_budget=4)))
 
 
-def test_a_server_without_the_transfer_says_so(lm: Path) -> None:
-    nobody = ServerSettings(url=f"http://127.0.0.1:{free_port()}/v1", model="policy")
-    engine = RemoteVllmEngine(nobody, lm, join_world())
+def test_an_unreachable_server_is_one_line(lm: Path) -> None:
+    missing = ServerSettings(url=f"http://127.0.0.1:{free_port()}/v1", model="policy")
+    engine = RemoteVllmEngine(missing, lm, join_world())
     with pytest.raises(ValueError, match=r"start the server as docs/vllm\.md says"):
         engine.take_weights([])

@@ -1,4 +1,4 @@
-"""`xreasoner serve` on vLLM: thought and answer come apart, and end where the torch engine ends them."""
+"""`xreasoner serve` on vLLM: thought and answer are separate, and end where the torch engine ends them."""
 
 import json
 import sys
@@ -48,9 +48,7 @@ def url(thinker: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 @pytest.mark.parametrize("budget", [0, 1, 4, NATURAL - 1, NATURAL, NATURAL + 1, 30])
-def test_a_thought_ends_from_outside_where_the_torch_engine_ends_it(
-    url: str, thinker: Loaded, budget: int
-) -> None:
+def test_the_forced_exit_is_at_the_torch_engines_token(url: str, thinker: Loaded, budget: int) -> None:
     engine = ServerEngine(ServerSettings(url=url, model="chain", exit_by="auto"))
     assert engine.exit_by == "again"
     prompt = Prompt("p", (Message("user", ("w30",)),))
@@ -63,7 +61,7 @@ def test_a_thought_ends_from_outside_where_the_torch_engine_ends_it(
         assert found.think_tokens == expected.think_tokens
 
 
-def test_thought_and_answer_come_apart_whole_and_streamed(url: str) -> None:
+def test_thought_and_answer_are_separate_whole_and_streamed(url: str) -> None:
     client = openai.OpenAI(base_url=url, api_key="none")
     asked = {"model": "chain", "messages": [{"role": "user", "content": "w30"}], "temperature": 0}
     message = client.chat.completions.create(**asked).choices[0].message  # type: ignore[call-overload]
@@ -74,7 +72,7 @@ def test_thought_and_answer_come_apart_whole_and_streamed(url: str) -> None:
     assert "".join(piece.content or "" for piece in pieces).strip() == ANSWER
 
 
-def test_its_own_budget_counts_from_after_the_tag(url: str) -> None:
+def test_vllms_own_budget_counts_from_after_the_tag(url: str) -> None:
     client = openai.OpenAI(base_url=url, api_key="none")
     answer = client.chat.completions.create(
         model="chain",
@@ -86,7 +84,7 @@ def test_its_own_budget_counts_from_after_the_tag(url: str) -> None:
     assert answer.choices[0].message.content.strip() == ANSWER
 
 
-def test_its_thoughts_can_be_distilled(url: str, tmp_path: Path) -> None:
+def test_a_served_teacher_can_be_distilled(url: str, tmp_path: Path) -> None:
     table, columns = tmp_path / "words.jsonl", {"question": "q", "answer": "a"}
     table.write_text("".join(json.dumps({"q": word, "a": "w20 w21"}) + "\n" for word in ("w30", "w31")))
     data = [{"source": "table", "path": str(table), "columns": columns, "kind": "exact"}]

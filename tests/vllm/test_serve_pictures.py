@@ -1,4 +1,4 @@
-"""A vision-language model behind `xreasoner serve` on vLLM: pictures, forbidden marks, broken requests."""
+"""A VLM served by `xreasoner serve` on vLLM: images, banned tokens, invalid requests."""
 
 import base64
 import json
@@ -46,7 +46,7 @@ def tokens_of(choice: Any) -> list[int]:
     return choice.model_extra.get("token_ids") or []
 
 
-def test_a_picture_is_read_as_by_the_torch_engine(client: openai.OpenAI, vlm_torch: TorchEngine) -> None:
+def test_an_image_is_read_as_on_the_torch_engine(client: openai.OpenAI, vlm_torch: TorchEngine) -> None:
     greedy = Sampling(think_budget=0, answer_budget=LENGTH, forced_exit=False)
     (expected,) = vlm_torch.generate([Prompt("p", (Message("user", (PICTURE, "5 + 6")),))], greedy)
     asked = body(shown(PICTURE), temperature=0) | {"extra_body": {"return_token_ids": True}}
@@ -58,8 +58,8 @@ def test_a_picture_is_read_as_by_the_torch_engine(client: openai.OpenAI, vlm_tor
     assert tuple(streamed) == expected.token_ids
 
 
-def test_marks_of_pictures_are_never_sampled(client: openai.OpenAI, vlm_torch: TorchEngine) -> None:
-    """A random model would write one of them every few words."""
+def test_vision_tokens_are_never_sampled(client: openai.OpenAI, vlm_torch: TorchEngine) -> None:
+    """A random model would otherwise sample one every few tokens."""
     answers = client.chat.completions.create(
         **body(shown(PICTURE), n=64, temperature=2.0, seed=1), extra_body={"return_token_ids": True}
     )
@@ -71,7 +71,7 @@ def test_marks_of_pictures_are_never_sampled(client: openai.OpenAI, vlm_torch: T
 BROKEN = {
     "no JSON": b"{",
     "no messages": json.dumps({"model": NAME}).encode(),
-    "nobody's role": json.dumps({"model": NAME, "messages": [{"role": 7, "content": "x"}]}).encode(),
+    "an invalid role": json.dumps({"model": NAME, "messages": [{"role": 7, "content": "x"}]}).encode(),
     "another model": json.dumps(body(model="gpt-5")).encode(),
     "a negative limit": json.dumps(body(max_tokens=-1)).encode(),
     "an answer too long": json.dumps(body(max_tokens=5000)).encode(),
@@ -84,9 +84,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("encoded", BROKEN.values(), ids=BROKEN)
-def test_what_is_wrong_with_a_request_costs_only_that_request(
-    url: str, client: openai.OpenAI, encoded: bytes
-) -> None:
+def test_an_invalid_request_fails_alone(url: str, client: openai.OpenAI, encoded: bytes) -> None:
     request = Request(f"{url}/chat/completions", encoded, {"Content-Type": "application/json"})
     with pytest.raises(HTTPError) as refused:
         urlopen(request, timeout=60)
@@ -94,8 +92,8 @@ def test_what_is_wrong_with_a_request_costs_only_that_request(
     assert client.chat.completions.create(**body(shown(PICTURE))).choices
 
 
-def test_many_long_prompts_with_seeds_do_not_end_the_server(url: str) -> None:
-    """Read in parts, they would: on a CPU vLLM cannot take back a seeded draw."""
+def test_many_long_prompts_with_seeds_do_not_crash_the_server(url: str) -> None:
+    """With chunked prefill they would: on a CPU vLLM cannot undo a seeded draw."""
     client = openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120)
     prompts = [" + ".join(str((i * j) % 10) for j in range(150)) for i in range(3, 23)]
     answers = client.completions.create(model=NAME, prompt=prompts, max_tokens=3, temperature=1.0, seed=2)

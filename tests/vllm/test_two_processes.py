@@ -1,4 +1,4 @@
-"""Two processes: each has a vLLM of its own, or both ask one server."""
+"""Two processes: each has its own vLLM, or both use one server."""
 
 from pathlib import Path
 

@@ -198,7 +198,7 @@ def row(problem: Problem, key: AnswerId, answers: AnswerFile, several: bool) -> 
         "choices": list(problem.choices) or None,
         "answer": problem.answer,
         "reasoning": thought.thought,
-        "reply": thought.rest,
+        "reply": thought.answer,
         "hinted": key.round > 0,
         "tokens": answer.completion_tokens,
     }

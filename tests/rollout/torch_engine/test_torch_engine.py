@@ -178,7 +178,7 @@ def test_an_invalid_prompt_fails_alone(
     results = run(vlm_loaded, [*refused[:3], mixed_prompts[0], *refused[3:], mixed_prompts[1]], RANDOM)
     assert {prompt_id for (prompt_id, _), rollout in results.items() if rollout.trouble} == set(broken)
     assert results["too long", 2].trouble.endswith(f"the model's limit is {most:,}")
-    assert "a picture cannot be read" in results["cut off", 0].trouble
+    assert "an image cannot be read" in results["cut off", 0].trouble
     assert all(results[prompt.id, 1].text for prompt in mixed_prompts[:2])
     assert run(vlm_loaded, refused, GREEDY)["a line", 0].token_ids == ()
 
