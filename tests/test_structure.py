@@ -25,6 +25,7 @@ DOTTED = re.compile(r"\bxreasoner(?:\.\w+)+")
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
+    ("verl",),
     ("pipeline",),
     ("train", "evals", "report", "distill", "estimate", "serve"),
     ("rollout", "rewards", "data", "chat", "models", "miniworld"),

@@ -1,4 +1,4 @@
-"""A GRPO stage of the mini-world, exported for verl. Only `make test-verl` has verl; elsewhere these are skipped."""
+"""A GRPO stage on a tiny Qwen2.5-VL, exported for verl. Only `make test-verl` has verl."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The agent loop in verl's own worker on Ray: its client, its load balancer, its reward workers, its data set.
+"""The agent loop in verl's own worker on Ray, with its client, load balancer, reward workers and data set.
 
 Only the server is ours: verl's needs a GPU. The oracle writes the same answers token by token.
 """

@@ -23,7 +23,9 @@ def test_every_setting_is_one_that_verl_has(exported: Path, config: Any) -> None
         shipped = OmegaConf.to_container(compose("ppo_trainer"), resolve=False)
     ours = OmegaConf.to_container(OmegaConf.load(exported / "verl.yaml"), resolve=False)
     assert isinstance(ours, dict)
-    unknown = unknown_keys({k: v for k, v in ours.items() if k not in ("defaults", "hydra", "folder")}, shipped)
+    unknown = unknown_keys(
+        {k: v for k, v in ours.items() if k not in ("defaults", "hydra", "folder")}, shipped
+    )
     assert unknown == []
 
 

@@ -54,7 +54,9 @@ def test_scores(config: Any, problem: Problem, text: str, score: float, missing:
     tokenizer = Letters()
 
     async def run() -> dict[str, Any]:
-        return dict(await load_reward_manager(config, tokenizer).run_single(answered(problem, text, tokenizer)))
+        return dict(
+            await load_reward_manager(config, tokenizer).run_single(answered(problem, text, tokenizer))
+        )
 
     found = asyncio.run(run())
     assert found["reward_score"] == score
@@ -71,7 +73,9 @@ def test_many_threads_at_once(config: Any) -> None:
         return await asyncio.gather(*(manager.run_single(answered(HALF, t, tokenizer)) for t in texts))
 
     # k over 2k is one half; where k is odd the denominator is one too many.
-    assert [found["reward_score"] for found in asyncio.run(run())] == [float(k % 2 == 0) for k in range(1, 17)]
+    assert [found["reward_score"] for found in asyncio.run(run())] == [
+        float(k % 2 == 0) for k in range(1, 17)
+    ]
 
 
 def test_the_mini_worlds_tags_survive_decoding(config: Any) -> None:

@@ -45,7 +45,9 @@ def test_the_prompt_tokens_are_ours(config: Any, recipe: Recipe, exported: Path)
         ours, _ = encode_plainly(problem_prompt(training[i], recipe.instruction), tokenizer)
         assert list(builder.build_initial_tokens(rows[i]["raw_prompt"])) == ours
     everything = itertools.chain(*expected(recipe))
-    longest = max(len(encode_plainly(problem_prompt(p, recipe.instruction), tokenizer)[0]) for p in everything)
+    longest = max(
+        len(encode_plainly(problem_prompt(p, recipe.instruction), tokenizer)[0]) for p in everything
+    )
     # The template of these tests was opened after the export: "<think>" and a line break are two tokens more.
     assert longest == config.data.max_prompt_length + 2
 

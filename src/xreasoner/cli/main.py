@@ -11,7 +11,7 @@ from rich.text import Text
 
 from xreasoner.cli import benchmarks as benchmark_commands
 from xreasoner.cli import data as data_commands
-from xreasoner.cli import evaluation, serving
+from xreasoner.cli import evaluation, scale, serving
 from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import console, say
 
@@ -37,6 +37,8 @@ app.command()(benchmark_commands.judge)
 data.command("show")(data_commands.show)
 data.command("stats")(data_commands.stats)
 data.command("pass-rate")(data_commands.pass_rate)
+app.add_typer(scale.export, name="export")
+app.add_typer(scale.import_, name="import")
 app.add_typer(data, name="data")
 app.add_typer(miniworld, name="miniworld")
 

@@ -29,7 +29,13 @@ class ForcedExitLoop(AgentLoopBase):
     """One prompt, one answer, in as many requests as the budgets need: usually one or two."""
 
     def __init__(
-        self, *args: Any, think_budget: int, answer_budget: int, forced_exit: bool, overlong: str, **kwargs: Any
+        self,
+        *args: Any,
+        think_budget: int,
+        answer_budget: int,
+        forced_exit: bool,
+        overlong: str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._sampling = Sampling(
@@ -41,7 +47,9 @@ class ForcedExitLoop(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         messages = list(row["raw_prompt"])
         prompt_ids = await self.ct_build_initial_tokens(messages)
-        prompt = Prompt(str(row.get("index", "")), tuple(Message(m["role"], (m["content"],)) for m in messages))
+        prompt = Prompt(
+            str(row.get("index", "")), tuple(Message(m["role"], (m["content"],)) for m in messages)
+        )
         answer = Journey(prompt, tuple(prompt_ids), 0, self._sampling, self._tokens)
         request, metrics = uuid4().hex, dict[str, Any]()
         noted: dict[str, Any] = {}

@@ -11,10 +11,10 @@ from typing import Any
 from xreasoner.recipe.schema import GrpoStage, Recipe
 
 DIFFERENCES = (
-    "An answer that the grader fails on counts as wrong (and in `unscored`); here it takes no part in its group.",
-    "Groups without spread are computed; here they are skipped. The gradient is the same while kl is 0.",
-    "The last checkpoint is the result; here it is the best on the held-out problems.",
-    "Problems are drawn by verl's own sampler, so its order differs from ours.",
+    "An answer that the grader fails on counts as wrong (and in `unscored`); ours leaves it out.",
+    "Groups without spread are computed; ours skips them. The gradient is the same.",
+    "The last checkpoint is the result; ours is the best on the held-out problems.",
+    "verl draws the problems in an order of its own.",
 )
 
 NO_DUAL_CLIP = 1e9
@@ -57,13 +57,19 @@ def verl_settings(name: str, recipe: Recipe, sizes: Sizes, machines: Machines) -
             "rollout": rollout_settings(stage),
         },
         "algorithm": algorithm_settings(stage),
-        "reward": {"custom_reward_function": {"path": "pkg://xreasoner.verl.reward", "name": "compute_score"}},
+        "reward": {
+            "custom_reward_function": {"path": "pkg://xreasoner.verl.reward", "name": "compute_score"}
+        },
         "trainer": trainer_settings(name, recipe, stage, sizes, machines),
     }
 
 
 def data_settings(stage: GrpoStage, seed: int, sizes: Sizes) -> dict[str, Any]:
-    watched = {"val_files": "${folder}/held_out.parquet"} if sizes.held_out else {"val_files": "${folder}/train.parquet"}
+    watched = (
+        {"val_files": "${folder}/held_out.parquet"}
+        if sizes.held_out
+        else {"val_files": "${folder}/train.parquet"}
+    )
     return {
         "train_files": "${folder}/train.parquet",
         # verl insists on validation data; without held-out problems it gets one row and never asks it.

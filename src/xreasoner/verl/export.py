@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.chat.template import encode_plainly, problem_prompt
+from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.data.sources import split_held_out
 from xreasoner.models.side_files import new_folder
 from xreasoner.models.surgery import detach
@@ -129,8 +129,8 @@ def refuse_another_tokenizer(model: Path, ours: PreTrainedTokenizerBase) -> None
     for text in ("a b\n\nc", FORCED_EXIT, "<|im_start|>user\n1 + 1"):
         if theirs.encode(text, add_special_tokens=False) != ours.encode(text, add_special_tokens=False):
             raise ValueError(
-                f"{model}: transformers' AutoTokenizer, which verl uses, cuts {text!r} into other tokens than "
-                "the checkpoint's own tokenizer.json; verl cannot train this model"
+                f"{model}: verl opens tokenizers with transformers' AutoTokenizer, which cuts {text!r} into "
+                "other tokens than the checkpoint's tokenizer.json; verl cannot train this model"
             )
 
 
@@ -152,8 +152,9 @@ def write_settings(folder: Path, name: str, recipe: Recipe, sizes: Sizes, machin
     head = {"defaults": ["ppo_trainer", "_self_"], "hydra": hydra}
     settings = head | verl_settings(name, recipe, sizes, machines)
     notes = "".join(f"# - {line}\n" for line in differences(stage))
-    text = f"# Stage {name} of {recipe.name}, for verl {VERL}. Where verl differs from our own training:\n{notes}"
-    (folder / "verl.yaml").write_text(text + yaml.safe_dump(settings, sort_keys=False))
+    title = f"# Stage {name} of {recipe.name}, for verl {VERL}. Where verl differs from our own training:\n"
+    (folder / "verl.yaml").write_text(title + notes + yaml.safe_dump(settings, sort_keys=False))
     (folder / "agent_loop.yaml").write_text(yaml.safe_dump(agent_loop_settings(stage), sort_keys=False))
-    (folder / "recipe.yaml").write_text(write_recipe(recipe))
+    at_home = recipe.model_copy(update={"out": recipe.run_dir.resolve()})
+    (folder / "recipe.yaml").write_text(write_recipe(at_home))
     (folder / "train.sh").write_text(START.format(verl=VERL))

@@ -8,7 +8,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.verl.rows import problem_of
 
 GRADERS = 4
-"""At once in each of verl's reward workers; every grader starts one process for mathematics when it has to."""
+"""In each of verl's reward workers. A grader starts one process when it first meets mathematics."""
 
 _idle: SimpleQueue[Grader] = SimpleQueue()
 for _ in range(min(GRADERS, os.cpu_count() or 1)):

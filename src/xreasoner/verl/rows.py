@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.data.store import from_json, to_json
+from xreasoner.data.problem_store import from_json, to_json
 from xreasoner.records import Problem, Prompt
 
 ROWS_PER_GROUP = 1024
