@@ -12,17 +12,17 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutp
 from verl.utils.profiler import simple_timer
 
 from xreasoner.records import Message, Prompt, Rollout, Sampling
-from xreasoner.rollout.segments import Journey
-from xreasoner.rollout.token_decoder import Speech, read_speech
+from xreasoner.rollout.segments import SegmentedRollout
+from xreasoner.rollout.special_tokens import TokenDecoder, read_token_decoder
 
 FORBIDDEN = -100.0
 """The strongest bias that vLLM takes; a token so biased is never drawn."""
 
 
 @lru_cache(maxsize=4)
-def tokens_of(model: str) -> Speech:
+def decoder_of(model: str) -> TokenDecoder:
     """verl makes an agent loop for every answer; the vocabulary is read once."""
-    return read_speech(Path(model))
+    return read_token_decoder(Path(model))
 
 
 class ForcedExitLoop(AgentLoopBase):
@@ -42,7 +42,7 @@ class ForcedExitLoop(AgentLoopBase):
             think_budget=think_budget, answer_budget=answer_budget, forced_exit=forced_exit
         )
         self._overlong = overlong
-        self._tokens = tokens_of(str(self.config.actor_rollout_ref.model.path))
+        self._decoder = decoder_of(str(self.config.actor_rollout_ref.model.path))
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         messages = list(row["raw_prompt"])
@@ -50,7 +50,7 @@ class ForcedExitLoop(AgentLoopBase):
         prompt = Prompt(
             str(row.get("index", "")), tuple(Message(m["role"], (m["content"],)) for m in messages)
         )
-        answer = Journey(prompt, tuple(prompt_ids), 0, self._sampling, self._tokens)
+        answer = SegmentedRollout(prompt, tuple(prompt_ids), 0, self._sampling, self._decoder)
         request, metrics = uuid4().hex, dict[str, Any]()
         noted: dict[str, Any] = {}
         with simple_timer("generate_sequences", metrics):
@@ -59,18 +59,18 @@ class ForcedExitLoop(AgentLoopBase):
                 part = await self.server_manager.generate(
                     request_id=request,
                     prompt_ids=[*prompt_ids, *answer.token_ids],
-                    sampling_params=self._limited(sampling_params, answer.wanted),
+                    sampling_params=self._limited(sampling_params, answer.max_tokens),
                 )
-                answer.go(part.token_ids, part.log_probs or [0.0] * len(part.token_ids))
+                answer.add_segment(part.token_ids, part.log_probs or [0.0] * len(part.token_ids))
                 noted = _first_and_last(noted, part.extra_fields)
         return self._output(answer.rollout(), metrics, noted)
 
     def _limited(self, sampling_params: dict[str, Any], most: int) -> dict[str, Any]:
-        vocabulary = self._tokens.vocabulary
+        special = self._decoder.special_tokens
         return sampling_params | {
             "max_tokens": most,
-            "stop_token_ids": sorted(vocabulary.stops),
-            "logit_bias": dict.fromkeys(sorted(vocabulary.banned), FORBIDDEN),
+            "stop_token_ids": sorted(special.stops),
+            "logit_bias": dict.fromkeys(sorted(special.banned), FORBIDDEN),
         }
 
     def _output(self, rollout: Rollout, metrics: dict[str, Any], noted: dict[str, Any]) -> AgentLoopOutput:

@@ -18,8 +18,8 @@ from xreasoner.pipeline.stages import Plan, PlannedStage, make_plan
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe
 from xreasoner.records import Problem, Sampling
-from xreasoner.rollout.budget import most_tokens
-from xreasoner.rollout.token_decoder import read_speech
+from xreasoner.rollout.forced_exit import max_tokens
+from xreasoner.rollout.special_tokens import read_token_decoder
 from xreasoner.storage.files import write_json
 from xreasoner.verl.config import (
     Machines,
@@ -112,14 +112,14 @@ def measure_sizes(
     instruction: str | None,
     model: Path,
 ) -> Sizes:
-    tokens = read_speech(model)
-    refuse_another_tokenizer(model, tokens.tokenizer)
+    decoder = read_token_decoder(model)
+    refuse_another_tokenizer(model, decoder.tokenizer)
     sampling = Sampling(think_budget=stage.think_budget, answer_budget=stage.answer_budget)
     return Sizes(
         problems=len(problems),
         held_out=len(held_out),
-        longest_prompt=longest_prompt(chain(problems, held_out), instruction, tokens.tokenizer),
-        longest_answer=most_tokens(sampling, len(tokens.vocabulary.forced_exit)),
+        longest_prompt=longest_prompt(chain(problems, held_out), instruction, decoder.tokenizer),
+        longest_answer=max_tokens(sampling, len(decoder.special_tokens.forced_exit)),
     )
 
 
