@@ -156,7 +156,7 @@ def test_the_terminal_shows_every_benchmark_with_its_interval(results: Results) 
     shown = console.export_text()
     row = next(row for row in results.rows if (row.stage, row.benchmark) == ("rl", "shapes-image"))
     assert f"{100 * row.accuracy:.1f} [{100 * row.low:.0f}, {100 * row.high:.0f}]" in shown
-    for words in ("perception: is seeing kept?", "see-bars", "bars-image-without-image", "from base to rl"):
+    for words in ("perception probe, %", "see-bars", "bars-image-without-image", "from base to rl"):
         assert words in shown
 
 
@@ -165,17 +165,17 @@ def test_cards_show_the_first_items_and_then_what_tells_something() -> None:
     after = answers(*(sample(i, i in (4, 5)) for i in range(8)))
     cards = choose(Evaluated("sums", "image", "general", "skill", {"base": before, "sft": after}), 2, 9)
     assert [(card.asked.problem.item, card.why) for card in cards] == [
-        ("p000", "among the first"),
-        ("p001", "among the first"),
-        ("p005", "learned on the way"),
-        ("p003", "lost on the way"),
+        ("p000", "first items"),
+        ("p001", "first items"),
+        ("p005", "wrong before, right after"),
+        ("p003", "right before, wrong after"),
     ]
 
 
 def test_a_missing_picture_is_said_to_be_missing_and_a_large_one_made_small(tmp_path: Path) -> None:
     assert embedded(tmp_path / "gone.png") is None
     card = Card("sums", "skill", "", kept("p001", ("gone.png",)), {"base": sample(1, True)})
-    assert "picture not shown" in browser([card], ["base"], tmp_path)
+    assert "picture missing" in browser([card], ["base"], tmp_path)
     from PIL import Image
 
     noise = Image.effect_noise((1500, 900), 90)

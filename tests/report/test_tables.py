@@ -133,4 +133,4 @@ def test_a_cell_tells_votes_shares_and_what_stands_together(tmp_path: Path) -> N
     for words in ("majority 70.0", "pass@2 70.0", "forced 10%", "missing 20%"):
         assert words in shown
     assert counted(summary) == "10"
-    assert "4 that share no picture" in counted(replace(summary, clusters=4))
+    assert "4 independent groups" in counted(replace(summary, clusters=4))

@@ -27,7 +27,7 @@ class Summary:
     low: float
     high: float
     forced: float
-    """Shares of all answers: thoughts closed by force, answers not found, answers the grader failed on,
+    """Shares of all answers: forced exits, answers not found, answers the grader failed on,
     and questions that could not be asked."""
     missing: float
     unscored: float

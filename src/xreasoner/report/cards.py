@@ -36,7 +36,7 @@ def choose(evaluated: Evaluated, first: int = FIRST, telling: int = TELLING) -> 
         for sample in answers.samples:
             by_problem.setdefault(sample.problem_id, {}).setdefault(stage, sample)
     items = list(by_problem.values())
-    chosen = [(by_stage, "among the first") for by_stage in items[:first]]
+    chosen = [(by_stage, "first items") for by_stage in items[:first]]
     chosen += spread_out(items[first:], telling)
     return [Card(evaluated.name, evaluated.role, why, asked(problems, one), one) for one, why in chosen]
 
@@ -63,14 +63,14 @@ def tells(answers: Sequence[Sample]) -> str:
     """How the stages differ on this item; empty if they do not."""
     first, last = answers[0], answers[-1]
     if any(sample.score.correct is None for sample in answers):
-        return "the grader failed"
+        return "grader failed"
     if first.score.correct and not last.score.correct:
-        return "lost on the way"
+        return "right before, wrong after"
     if any(sample.score.missing for sample in answers[1:]):
-        return "an answer is missing"
+        return "answer missing"
     if any(sample.forced for sample in answers[1:]):
-        return "a thought was closed by force"
-    return "" if first.score.correct == last.score.correct else "learned on the way"
+        return "forced exit"
+    return "" if first.score.correct == last.score.correct else "wrong before, right after"
 
 
 def embedded(path: Path) -> str | None:

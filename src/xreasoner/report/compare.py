@@ -81,7 +81,7 @@ def question_of(problem: Problem) -> tuple[object, ...]:
 def comparison_table(rows: Sequence[Compared]) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="bold")
     table.add_column("benchmark", overflow="fold")
-    for head in ("n", "before", "after", "points [95%]", "p", "p, corrected", "n to see it"):
+    for head in ("n", "before", "after", "points [95%]", "p", "p, corrected", "n for 80% power"):
         table.add_column(head, justify="right")
     for row in rows:
         change = row.change

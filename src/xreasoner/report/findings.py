@@ -78,7 +78,7 @@ def _finding(
         points.append(Point(stage, summarise(together[stage]), before, change))
     overall = change_between(together[names[0]], together[names[-1]]) if len(names) > 1 else None
     about = _about(role, modality, subset, pooled(together.values()))
-    title = {"perception": "Seeing", "blind": "Without the image"}.get(
+    title = {"perception": "Perception", "blind": "Without images"}.get(
         role, {"image": "Images", "text": "Text"}[modality]
     )
     benchmarks = tuple(one.name for one, _ in members)
@@ -92,7 +92,7 @@ def _about(role: str, modality: str, subset: Subset, answers: Answers) -> str:
     if role == "perception":
         return f"perception probe ({modality})"
     if role == "blind":
-        return "image problems asked without their image"
+        return "image problems without their images"
     problems = "many-step problems" if many else "problems"
     return problems + (" that need the image" if subset == "image-needed" else "")
 
@@ -138,7 +138,7 @@ def verdict(finding: Finding) -> str:
     """The conclusion that the interval of the overall change supports."""
     change = finding.overall
     if change is None:
-        return "one stage only"
+        return "one stage"
     if finding.role == "perception" and change.low > -0.05:
         return "kept"
     if change.low > 0:

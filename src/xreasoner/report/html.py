@@ -19,16 +19,16 @@ from xreasoner.report.table import SECTIONS
 def page(results: Results, run_dir: Path) -> str:
     findings = find(results)
     sections = [
-        ("What happened", headline(findings)),
+        ("Findings", headline(findings)),
         ("Accuracy", "".join(table(results, *key, title) for key, title in SECTIONS.items())),
         ("Transfer", transfer(results)),
-        ("Along the stages", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
-        ("Thinking", figure(thinking(findings, results.stages))),
+        ("By stage", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
+        ("Length of thoughts", figure(thinking(findings, results.stages))),
         ("Thinking budgets", figure(budget_plot(results.budgets, results.stages)) + budgets(results)),
         ("Comparisons", comparisons(results)),
         ("Training", curves(run_dir)),
-        ("Thoughts to read", browser(cards_of(results), results.stages, run_dir / "evals" / PICTURES)),
-        ("How to read this", f'<div class="notes">{asset("notes.html")}</div>'),
+        ("Samples", browser(cards_of(results), results.stages, run_dir / "evals" / PICTURES)),
+        ("Notes", f'<div class="notes">{asset("notes.html")}</div>'),
     ]
     shown = [(title, content) for title, content in sections if content]
     links = "".join(f'<a href="#{anchor(title)}">{title}</a>' for title, _ in shown)

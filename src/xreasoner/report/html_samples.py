@@ -25,8 +25,8 @@ def browser(cards: Sequence[Card], stages: Sequence[str], pictures: Path) -> str
         '<div class="filters" role="search">'
         f"{select('stage', stages)}{select('benchmark', benchmarks)}{select('verdict', VERDICTS)}"
         f"{select('why', sorted({card.why for card in cards}))}"
-        '<label><input type="checkbox" data-filter="forced"> only forced</label>'
-        '<input type="search" data-filter="words" placeholder="words" aria-label="words">'
+        '<label><input type="checkbox" data-filter="forced"> forced exits only</label>'
+        '<input type="search" data-filter="words" placeholder="search" aria-label="words">'
         f'<output id="count">{len(cards)} items</output></div>'
         f'<div id="cards">{"".join(card_html(card, shown) for card in cards)}</div>'
     )
@@ -34,7 +34,7 @@ def browser(cards: Sequence[Card], stages: Sequence[str], pictures: Path) -> str
 
 def select(name: str, values: Sequence[str]) -> str:
     options = "".join(f'<option value="{escape(value)}">{escape(value)}</option>' for value in values)
-    first = {"why": "any reason to show it"}.get(name, f"any {name}")
+    first = {"why": "any reason shown"}.get(name, f"any {name}")
     options = f'<option value="">{first}</option>{options}'
     return f'<select data-filter="{name}" aria-label="{name}">{options}</select>'
 
@@ -42,9 +42,9 @@ def select(name: str, values: Sequence[str]) -> str:
 def card_html(card: Card, pictures: dict[str, str]) -> str:
     problem = card.asked.problem
     images = "".join(
-        f'<img src="{pictures[name]}" alt="the picture of this question" loading="lazy">'
+        f'<img src="{pictures[name]}" alt="picture of this question" loading="lazy">'
         if name in pictures
-        else '<p class="gone">picture not shown</p>'
+        else '<p class="gone">picture missing</p>'
         for name in card.asked.pictures
     )
     options = "".join(

@@ -53,7 +53,7 @@ def counted(row: Summary) -> str:
     """The number of items, with a star if some share pictures."""
     if row.clusters == row.n:
         return f"{row.n:,}"
-    return f'<span title="{row.clusters:,} that share no picture and no problem">{row.n:,}*</span>'
+    return f'<span title="{row.clusters:,} independent groups">{row.n:,}*</span>'
 
 
 def cell(row: Summary) -> str:
@@ -85,7 +85,7 @@ def transfer(results: Results) -> str:
     heads = ["benchmark", "n", base, *later, *(f"paper: {name}" for name in published)]
     lines = [transfer_line(row, len(published)) for row in rows]
     source = f'<p class="source">{escape(paper().source)}.</p>' if published else ""
-    return table_of(heads, lines, f"Points above {base}, on the same items", "transfer") + source
+    return table_of(heads, lines, f"Gain over {base} in points, on the same items", "transfer") + source
 
 
 def transfer_line(row: TransferRow, published: int) -> str:
@@ -121,12 +121,8 @@ def budgets(results: Results) -> str:
         f"<td>{row.think_budget:,}</td><td>{row.mean_think_tokens:,.0f}</td><td>{cell(row)}</td></tr>"
         for row in results.budgets
     ]
-    heads = ("benchmark", "stage", "thinking budget", "tokens of thought, mean", "accuracy")
-    return (
-        table_of(heads, lines, "One pass: shorter budgets are prefixes of the longest", "plain")
-        if lines
-        else ""
-    )
+    heads = ("benchmark", "stage", "thinking budget", "mean tokens of thought", "accuracy")
+    return table_of(heads, lines, "All budgets from one pass with the longest", "plain") if lines else ""
 
 
 def comparisons(results: Results) -> str:
@@ -140,7 +136,7 @@ def comparisons(results: Results) -> str:
         f"<td>{one.p_corrected:.2g}</td><td>{needed(one.change)}</td></tr>"
         for one in results.comparisons
     ]
-    heads = ("benchmark", "stages", "n", "points", "95% interval", "p", "p, corrected", "n to see it")
+    heads = ("benchmark", "stages", "n", "points", "95% interval", "p", "p, corrected", "n for 80% power")
     return (
         f'<details class="fold"><summary>{len(lines)} paired comparisons on the same items</summary>'
         f"{table_of(heads, lines, kind='plain')}</details>"

@@ -128,7 +128,7 @@ def thinking(findings: Sequence[Finding], stages: Sequence[str]) -> str:
         axes[0].set_title("Mean tokens of thought")
         longest = max(point.summary.mean_think_tokens for one in shown for point in one.points)
         axes[0].set_ylim(0, 1.15 * max(1.0, longest))
-        axes[1].set_title("Thoughts closed by force, %")
+        axes[1].set_title("Forced exits, %")
         axes[1].set_ylim(
             0, max(5.0, *(100 * point.summary.forced for one in shown for point in one.points)) * 1.1
         )

@@ -15,9 +15,9 @@ from xreasoner.report.results import Results, StageResult
 
 SECTIONS = {
     ("skill", "all"): "accuracy, % [95% interval]",
-    ("skill", "image-needed"): "only items not solved without the image",
-    ("perception", "all"): "perception: is seeing kept?",
-    ("blind", "all"): "image problems asked without their image",
+    ("skill", "image-needed"): "items that need the image, %",
+    ("perception", "all"): "perception probe, %",
+    ("blind", "all"): "image problems without their images, %",
 }
 
 
@@ -75,7 +75,7 @@ def transfer_table(results: Results) -> Table | None:
     if not published:
         return None
     base, *later = results.stages
-    table = Table(title=f"points above {base} [95%], and the paper's accuracies", box=SIMPLE_HEAD)
+    table = Table(title=f"gain over {base} in points [95%], and the paper's accuracies", box=SIMPLE_HEAD)
     table.title_justify, table.title_style, table.header_style = "left", "bold", "bold"
     table.add_column("benchmark", overflow="fold")
     for head in (base, *later, *(f"paper: {name}" for name in published)):
