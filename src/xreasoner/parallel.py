@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 T = TypeVar("T")
 
 TIMEOUT = timedelta(hours=6)
-"""How long a rank waits for another: one may graft or evaluate alone while the others have nothing to do."""
+"""How long a rank waits for another: the first may graft or evaluate alone while the others wait."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def backend_of(device: torch.device) -> str:
 
 @contextmanager
 def rejoining(world: World) -> Iterator[None]:
-    """Around what ends all process groups of this process: all ranks meet again, at a door nobody used."""
-    (door, *_) = gather_shares([free_port()], world)
+    """Around a call that ends all process groups of this process: afterwards the ranks meet on a new port."""
+    (port, *_) = gather_shares([free_port()], world)
     yield
     if world.size > 1:
         host = os.environ["MASTER_ADDR"]
-        store = dist.TCPStore(host, door, world.size, world.is_first, TIMEOUT)  # type: ignore[attr-defined]
+        store = dist.TCPStore(host, port, world.size, world.is_first, TIMEOUT)  # type: ignore[attr-defined]
         dist.init_process_group(backend_of(world.device), None, TIMEOUT, world.size, world.rank, store)
 
 
@@ -69,7 +69,7 @@ def free_port() -> int:
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Randomness follows from where we are, so a resumed run needs no saved generator."""
+    """Seeded by the step, so a resumed run needs no saved generator state."""
     torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
 
 
@@ -81,12 +81,12 @@ def sum_over_ranks(value: Tensor, world: World) -> Tensor:
 
 
 def own_share(items: Sequence[T], world: World) -> Sequence[T]:
-    """What of some work that all ranks know is this one's."""
+    """This rank's part of work that all ranks know."""
     return items[world.rank :: world.size]
 
 
 def gather_shares(own: Sequence[T], world: World) -> list[T]:
-    """What became of everybody's share, in the order of the whole, on each rank."""
+    """The results of all shares, in the order of the work, on every rank."""
     if world.size == 1:
         return list(own)
     shares: list[list[T]] = [[] for _ in range(world.size)]
@@ -98,7 +98,7 @@ def gather_shares(own: Sequence[T], world: World) -> list[T]:
 
 
 def full_weight(weight: Tensor) -> Tensor:
-    """A weight that is divided among the ranks, put together on each; all of them ask in the same order."""
+    """A sharded weight, gathered on every rank. All ranks call this in the same order."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 
@@ -108,9 +108,9 @@ def wait_for_all(world: World) -> None:
 
 
 def shard(model: nn.Module, layers: nn.ModuleList, compute_dtype: torch.dtype, world: World) -> None:
-    """FSDP2: weights, gradients and optimizer states divided among the ranks, gathered layer by layer.
+    """FSDP2: weights, gradients and optimizer states sharded over the ranks, gathered layer by layer.
 
-    It averages gradients over the ranks; whoever sums a loss over them multiplies it by the world's size.
+    It averages gradients over the ranks: for the gradient of a sum, multiply the loss by the world's size.
     """
     if world.size == 1:
         return

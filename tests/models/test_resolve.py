@@ -14,12 +14,12 @@ def test_a_folder_is_itself(tiny_base: Path) -> None:
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no config\.json in it"):
+    with pytest.raises(ValueError, match=r"it has no config\.json"):
         resolve_model(str(tmp_path))
 
 
 def test_what_is_neither_folder_nor_hub_id_is_refused() -> None:
-    with pytest.raises(ValueError, match="no such folder, and no hub id either"):
+    with pytest.raises(ValueError, match="no such folder, and no Hugging Face Hub id"):
         resolve_model("some model")
 
 

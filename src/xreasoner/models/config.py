@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself in its config.json, read without any model code."""
+"""A checkpoint's config.json, read without any model code."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The vision-language families whose text tower is a plain causal language model, and where it is kept."""
+"""The vision-language families whose text tower is a plain causal language model, and where it is."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Family:
     """Model types of the text towers it may hold."""
     layouts: tuple[Layout, ...]
     own_text_class: bool = False
-    """The family re-implements its tower (sectioned rope); on text it computes what `towers[0]` computes."""
+    """It has its own text class (sectioned rope), which computes on text what `towers[0]` computes."""
     ignored_by_vlm: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Text settings that the vision-language model never applies, and the value that switches them off."""
 
@@ -61,7 +61,7 @@ def find_family(model_type: str) -> Family:
 
 
 def find_layout(family: Family, names: Collection[str]) -> Layout:
-    """Releases and later saves of one model differ in their tensor names: what is there decides."""
+    """Releases and later saves of one model name their tensors differently, so the names found decide."""
     for layout in family.layouts:
         if layout.embeddings in names:
             return layout
@@ -74,7 +74,7 @@ def text_names(layout: Layout, names: Collection[str]) -> dict[str, str]:
     renamed = {name: _text_name(layout, name) for name in names if name.startswith(layout.body)}
     if layout.head in names:
         renamed[layout.head] = "lm_head.weight"
-    # Buffers that old transformers saved and every newer one recomputes: they stay where they are.
+    # Old versions of transformers saved these buffers, newer ones recompute them: left where they are.
     return {name: text for name, text in renamed.items() if not text.endswith("rotary_emb.inv_freq")}
 
 

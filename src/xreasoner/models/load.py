@@ -1,4 +1,4 @@
-"""Open a Hugging Face checkpoint, with or without a vision tower, the same way everywhere."""
+"""Load a Hugging Face checkpoint, with or without a vision tower."""
 
 import json
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from xreasoner.models.config import has_vision
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to be asked. `image_processor` is None for a text-only checkpoint."""
+    """A model with what it needs to read a prompt. `image_processor` is None for a text-only checkpoint."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -44,8 +44,8 @@ def load(
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    # AutoTokenizer picks the class by model type and would rebuild a custom vocabulary as Qwen's or Llama's:
-    # a detached model (another model type) must split text exactly as its VLM does, so the file decides.
+    # AutoTokenizer picks the class by model type and would rebuild a custom vocabulary as Qwen's or Llama's.
+    # A detached model has another model type but must split text as its VLM does, so the file decides.
     has_own_definition = (Path(path) / "tokenizer.json").is_file()
     opener = PreTrainedTokenizerFast if has_own_definition else AutoTokenizer
     tokenizer = opener.from_pretrained(path)
@@ -55,13 +55,13 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 
 def load_image_processor(path: Path) -> BaseImageProcessor | None:
-    """The Pillow one: torchvision is not needed, and pixels do not depend on its version."""
+    """The Pillow backend: it needs no torchvision, and pixels do not depend on torchvision's version."""
     if not has_vision(path):
         return None
     return AutoImageProcessor.from_pretrained(path, backend="pil")
 
 
 def _processor_chat_template(path: Path) -> str | None:
-    """Older VLM checkpoints keep the chat template with the processor, where tokenizers do not look."""
+    """Older VLM checkpoints store the chat template with the processor, where tokenizers do not look."""
     template_file = path / "chat_template.json"
     return json.loads(template_file.read_text())["chat_template"] if template_file.is_file() else None

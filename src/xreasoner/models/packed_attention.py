@@ -1,4 +1,8 @@
-"""Attention over packed sequences: each sequence attends to itself alone, and no mask is ever built."""
+"""Attention over packed sequences: each attends only to itself, or to its prompt and itself.
+
+Suffixes: 1 the batch of one row, H query heads, K key heads, T tokens of the row, L tokens of one sequence,
+S tokens it attends to (with its prompt), D head size.
+"""
 
 import inspect
 import itertools
@@ -22,7 +26,7 @@ _GROUPED_HEADS: dict[str, Any] = (
 
 @dataclass(frozen=True)
 class PackedSequences:
-    """Where the sequences of one packed row begin and end, and which of them continue an earlier one."""
+    """Where the sequences of a packed row begin and end, and which of them continue an earlier one."""
 
     lengths: tuple[int, ...]
     parents: tuple[int | None, ...]
@@ -30,11 +34,11 @@ class PackedSequences:
     query_bounds: Tensor
     """0 and the running sums of the lengths, int32, on the device of the tokens."""
     key_bounds: Tensor
-    """The same for what each sequence may look at: its parent's tokens and its own."""
+    """The same for what each sequence attends to: its parent's tokens and its own."""
     keys_at: Tensor | None
-    """Where those keys are in the row; None where no sequence has a parent."""
-    after_LK: Tensor | None
-    """May query i see key j, for the longest continuation of the longest parent; others are cut from it."""
+    """The places of those keys in the row; None where no sequence has a parent."""
+    after_LS: Tensor | None
+    """Whether query i attends to key j, for the longest continuation of the longest parent."""
 
     @classmethod
     def of(
@@ -53,7 +57,7 @@ class PackedSequences:
             query_bounds=_bounds([len(at) for at in own], device),
             key_bounds=_bounds([len(at) for at in seen], device),
             keys_at=torch.cat(seen).to(device) if continued else None,
-            after_LK=_after([lengths[i] for i in continued], [len(seen[i]) for i in continued], device),
+            after_LS=_after([lengths[i] for i in continued], [len(seen[i]) for i in continued], device),
         )
 
     def prefix(self, sequence: int) -> int:
@@ -74,7 +78,7 @@ def _after(lengths: Sequence[int], seen: Sequence[int], device: torch.device) ->
 
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model attends sequence by sequence; outside, as before (the rollout engine shares it)."""
+    """Inside, the model attends sequence by sequence; outside, as before: the rollout engine uses it too."""
     before = model.config._attn_implementation
     model.config._attn_implementation = PACKED
     try:
@@ -96,12 +100,12 @@ def packed_forward(
     **unused: Any,
 ) -> tuple[Tensor, None]:
     assert query_1HTD.shape[0] == 1 and sum(sequences.lengths) == query_1HTD.shape[2]
-    # Under autocast the rotary embedding lifts queries and keys to float32; values tell the true precision.
+    # Under autocast the rotary embedding turns queries and keys to float32; the values keep the precision.
     query_1HTD, key_1KTD = query_1HTD.to(value_1KTD.dtype), key_1KTD.to(value_1KTD.dtype)
     if value_1KTD.is_cuda and value_1KTD.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query_1HTD, key_1KTD, value_1KTD, sequences, scaling, sliding_window), None
     with torch.autocast(value_1KTD.device.type, enabled=False):
-        # A CPU differentiates attention several times slower in bfloat16 than in float32.
+        # On a CPU the backward pass of attention is several times slower in bfloat16 than in float32.
         out_1THD = _looped(
             query_1HTD.float(), key_1KTD.float(), value_1KTD.float(), sequences, scaling, sliding_window
         )
@@ -143,22 +147,22 @@ def _looped(
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
-    """One call a sequence. On a CPU this beat padding to common lengths, whatever the number of buckets."""
+    """One call per sequence. On a CPU this was faster than padding to common lengths."""
     queries, keys, values = (x.split(sequences.lengths, dim=2) for x in (query_1HTD, key_1KTD, value_1KTD))
     outputs = []
     for i, parent in enumerate(sequences.parents):
-        key, value, mask_LK = keys[i], values[i], None
+        key, value, mask_LS = keys[i], values[i], None
         if parent is not None:
             key, value = torch.cat([keys[parent], key], dim=2), torch.cat([values[parent], value], dim=2)
-            mask_LK = _cut(sequences, i)
-        outputs.append(_attend(queries[i], key, value, mask_LK, scaling, sliding_window))
+            mask_LS = _cut(sequences, i)
+        outputs.append(_attend(queries[i], key, value, mask_LS, scaling, sliding_window))
     return torch.cat(outputs, dim=2).transpose(1, 2)
 
 
 def _cut(sequences: PackedSequences, i: int) -> Tensor:
-    assert sequences.after_LK is not None
-    length, own_from = sequences.lengths[i], sequences.after_LK.shape[1] - sequences.after_LK.shape[0]
-    return sequences.after_LK[:length, own_from - sequences.prefix(i) : own_from + length]
+    assert sequences.after_LS is not None
+    length, own_from = sequences.lengths[i], sequences.after_LS.shape[1] - sequences.after_LS.shape[0]
+    return sequences.after_LS[:length, own_from - sequences.prefix(i) : own_from + length]
 
 
 def _attend(

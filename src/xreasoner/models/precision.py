@@ -1,4 +1,4 @@
-"""In what precision a device computes, where the recipe leaves it open."""
+"""The precision to compute in, where the recipe says `auto`."""
 
 import torch
 

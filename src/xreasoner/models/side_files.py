@@ -1,4 +1,4 @@
-"""What lies beside the weights: tokenizer, templates, generation settings, and folders that appear whole."""
+"""The files beside the weights (tokenizer, templates, settings), and folders written as a whole."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ WEIGHT_ENDINGS = (
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name only when it is complete."""
+    """A folder to fill, renamed to its final name only when it is complete."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder: choose another name or remove it")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def copy_text_files(vlm: Path, out: Path) -> None:
-    """What a text model needs to be asked: nothing that would make a reader look for images."""
+    """What a text model needs, and nothing that would make a loader expect images."""
     for name in TEXT_FILES:
         if (vlm / name).is_file():
             shutil.copyfile(vlm / name, out / name)
@@ -62,7 +62,7 @@ def copy_text_files(vlm: Path, out: Path) -> None:
 
 
 def copy_all_but_weights(vlm: Path, out: Path) -> None:
-    """Weights in other formats are left out too: they would be the old ones."""
+    """Weights in other formats are left out too: they would be the old weights."""
     for file in vlm.iterdir():
         if file.is_file() and not file.name.endswith(WEIGHT_ENDINGS):
             shutil.copyfile(file, out / file.name)
@@ -84,7 +84,7 @@ def _copy_tokenizer_config(vlm: Path, out: Path) -> None:
 
 
 def _give_template_to_tokenizer(out: Path) -> None:
-    """Older VLM releases keep the template with the processor only, where a text stack does not look."""
+    """Older VLM releases store the chat template with the processor only, where text loaders do not look."""
     processor_template, own_template = out / "chat_template.json", out / "chat_template.jinja"
     config = out / "tokenizer_config.json"
     has_own = own_template.is_file() or (

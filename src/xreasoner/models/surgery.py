@@ -87,7 +87,7 @@ def _open_tower(vlm: Path) -> TextTower:
 
 
 def _is_tied(stored: dict[str, StoredTensor], layout: Layout, says_tied: bool, vlm: Path) -> bool:
-    """Some configurations say tied beside a head of its own: then transformers believes the tensors."""
+    """Some configurations say tied although the checkpoint has a head: transformers then uses the tensors."""
     if layout.head in stored:
         return says_tied and same_values(stored[layout.head], stored[layout.embeddings])
     if not says_tied:
@@ -96,7 +96,7 @@ def _is_tied(stored: dict[str, StoredTensor], layout: Layout, says_tied: bool, v
 
 
 def _check_complete(tower: TextTower, vlm: Path) -> None:
-    """A tensor that `from_pretrained` misses is filled with noise, with no more than a warning."""
+    """`from_pretrained` only warns about a missing tensor and fills it with random numbers."""
     with torch.device("meta"):
         wanted = {
             k: tuple(v.shape) for k, v in AutoModelForCausalLM.from_config(tower.config).named_parameters()
@@ -123,7 +123,7 @@ def _write_text_model(tower: TextTower, folder: Path) -> None:
 
 
 def _match(tower: TextTower, lm: Path) -> dict[str, StoredTensor]:
-    """The trained tensor for each of the tower's, by name in the text model; refuses what does not fit."""
+    """The trained tensor for each of the tower's, by name in the text model. Refuses what does not fit."""
     wanted = {name: tensor for shard in tower.shards for name, tensor in tower.tensors(shard)}
     trained = {tensor.name: tensor for shard in read_shards(lm) for tensor in shard.tensors}
     if tower.config.tie_word_embeddings and EMBEDDINGS in trained:
@@ -140,7 +140,7 @@ def _match(tower: TextTower, lm: Path) -> dict[str, StoredTensor]:
 def _with_tied_head(
     trained: dict[str, StoredTensor], head_is_stored: bool, lm: Path
 ) -> dict[str, StoredTensor]:
-    """Some trainers save a tied head and some do not: the vision-language model decides where it goes."""
+    """Some trainers save a tied head and some do not: the VLM decides whether it is stored."""
     embeddings = trained[EMBEDDINGS]
     if HEAD in trained and not same_values(trained[HEAD], embeddings):
         raise ValueError(
@@ -162,7 +162,7 @@ def _check_fits(found: StoredTensor, wanted: StoredTensor, lm: Path) -> None:
 def _replaced(
     tower: TextTower, shard: Shard, trained: dict[str, StoredTensor]
 ) -> Iterator[tuple[StoredTensor, str]]:
-    """The shard's tensors in their order, each with the dtype it has there, the text ones replaced."""
+    """The shard's tensors in their order and dtype, those of the text tower replaced by the trained ones."""
     for tensor in shard.tensors:
         text_name = tower.names.get(tensor.name)
         yield (trained[text_name] if text_name else tensor), tensor.dtype

@@ -1,4 +1,4 @@
-"""Safetensors files read and written as streams: memory stays at one buffer, whatever a shard weighs."""
+"""Safetensors files read and written as streams, with one buffer of memory whatever the size of a shard."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where on the disk a tensor's bytes lie."""
+    """Where a tensor's bytes are on disk."""
 
     file: Path
     name: str
@@ -28,7 +28,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Shard:
-    """One safetensors file: its header as it stands on the disk, and its tensors, first byte first."""
+    """One safetensors file: its header as stored, and its tensors in the order of their bytes."""
 
     file: Path
     header: bytes
@@ -66,14 +66,12 @@ def _shard_files(checkpoint: Path) -> list[Path]:
             checkpoint / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))
         ]
     if not (checkpoint / SINGLE).is_file():
-        raise ValueError(
-            f"{checkpoint} holds neither {SINGLE} nor {INDEX}: save the full model as safetensors"
-        )
+        raise ValueError(f"{checkpoint} has neither {SINGLE} nor {INDEX}: save the full model as safetensors")
     return [checkpoint / SINGLE]
 
 
 def new_header(tensors: Iterable[tuple[str, StoredTensor]]) -> bytes:
-    """The header of a file that will hold these tensors, under these names, one after the other."""
+    """The header of a file that will hold these tensors under these names, in this order."""
     described: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in tensors:
@@ -85,7 +83,7 @@ def new_header(tensors: Iterable[tuple[str, StoredTensor]]) -> bytes:
 
 
 def write_shard(file: Path, header: bytes, tensors: Iterable[tuple[StoredTensor, str]]) -> None:
-    """Header, then each tensor's bytes in the dtype named beside it."""
+    """Writes the header, then the bytes of each tensor in the dtype beside it."""
     with file.open("wb") as out:
         out.write(header)
         for tensor, dtype in tensors:
@@ -94,7 +92,7 @@ def write_shard(file: Path, header: bytes, tensors: Iterable[tuple[StoredTensor,
 
 
 def read_blocks(tensor: StoredTensor, dtype: str) -> Iterator[memoryview]:
-    """A tensor's bytes, block by block; each block is only valid until the next is asked for."""
+    """A tensor's bytes in blocks. A block is only valid until the next one is read."""
     buffer = memoryview(bytearray(min(BUFFER, tensor.size)))
     left = tensor.size
     with tensor.file.open("rb") as stream:

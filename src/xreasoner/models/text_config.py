@@ -1,4 +1,4 @@
-"""The configuration of the text model that a vision-language model holds."""
+"""The configuration of a vision-language model's text tower, as a text model of its own."""
 
 import json
 from copy import deepcopy
@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from xreasoner.models.families import Family
 
 IMAGE_ROPE = ("mrope_section", "mrope_interleaved")
-"""How image positions share the rope's frequencies; three equal text positions are one plain position."""
+"""How image positions divide the rope's frequencies. On text all three positions are equal: plain rope."""
 
 SHAPES_THE_COMPUTATION = (
     "model_type",
@@ -34,7 +34,7 @@ SHAPES_THE_COMPUTATION = (
 def derive_text_config(
     vlm: PreTrainedConfig, family: Family, tied: bool, stored_dtype: torch.dtype
 ) -> PreTrainedConfig:
-    """What `AutoModelForCausalLM` needs to compute, on text, what the vision-language model computes."""
+    """The configuration with which `AutoModelForCausalLM` computes on text what the VLM computes."""
     tower = vlm.text_config
     config = _as_plain_text(tower, family.towers[0]) if family.own_text_class else deepcopy(tower)
     if config.model_type not in family.towers:
@@ -58,7 +58,7 @@ def _as_plain_text(tower: PreTrainedConfig, model_type: str) -> PreTrainedConfig
 
 
 def write_config(config: PreTrainedConfig, folder: Path) -> None:
-    """Every value in full, under today's names and yesterday's: a default must not depend on who reads it."""
+    """Every value in full, under old and new names, so that no reader falls back to its own default."""
     of_any_model = PreTrainedConfig().to_dict()
     values = {key: value for key, value in config.to_dict().items() if value != of_any_model.get(key, ...)}
     values["transformers_version"] = of_any_model["transformers_version"]
@@ -69,7 +69,7 @@ def write_config(config: PreTrainedConfig, folder: Path) -> None:
 
 
 def _rope_before_v5(rope: dict[str, Any]) -> dict[str, Any]:
-    # Readers that do not know `rope_parameters` would fall back to a theta of 10000 without a word.
+    # Readers that do not know `rope_parameters` would silently use a theta of 10000.
     everywhere = rope.get("full_attention", rope)
     scaling = {key: value for key, value in everywhere.items() if key != "rope_theta"}
     is_plain = scaling.get("rope_type") == "default"
@@ -80,7 +80,7 @@ def _rope_before_v5(rope: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_same_computation(trained: PreTrainedConfig, detached: PreTrainedConfig, path: Path) -> None:
-    """Weights are grafted, settings are not: a text model that needs other settings must not be taken."""
+    """Graft copies weights, not settings, so a text model with other settings is refused."""
     for key in SHAPES_THE_COMPUTATION:
         found, wanted = getattr(trained, key, None), getattr(detached, key, None)
         if found != wanted:

@@ -1,4 +1,4 @@
-"""AdamW, its schedule, and the guard that stops a broken step before it reaches the weights."""
+"""AdamW, its learning rate, and the check that stops a broken step before it changes the weights."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,18 +14,18 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
 def adamw(
     model: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.95), weight_decay: float = 0.0
 ) -> torch.optim.AdamW:
-    """Matrices decay; vectors (norms, biases) do not."""
+    """Weight decay applies to matrices, not to vectors (norms, biases)."""
     matrices = [parameter for parameter in trainable(model) if parameter.ndim >= 2]
     vectors = [parameter for parameter in trainable(model) if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     filled = [group for group in groups if group["params"]]
     if not filled:
-        raise ValueError("everything is frozen: there is no weight left to train")
+        raise ValueError("everything is frozen: no weights are left to train")
     return torch.optim.AdamW(filled, lr=lr, betas=betas, fused=True)
 
 
 def cosine(lr: float, steps: int, warmup: float, min_lr_ratio: float) -> Callable[[int], float]:
-    """Linear rise over the first `warmup` share of the steps, then half a cosine down to `min_lr_ratio`."""
+    """Linear warm-up over the first `warmup` share of the steps, then half a cosine to `min_lr_ratio`."""
     rising = round(steps * warmup)
 
     def lr_at(step: int) -> float:
@@ -43,7 +43,7 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def guarded_clip(parameters: Sequence[nn.Parameter], clip_norm: float, loss: float, step: int) -> float:
-    """Clip the gradient and return its norm; what is not finite ends the run, the weights still good."""
+    """Clip the gradient and return its norm. Stops the run, weights unharmed, if it is not finite."""
     norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
     norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
     assert isinstance(norm, Tensor)

@@ -44,12 +44,12 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
     if settings.lora and world.size > 1:
         raise ValueError("LoRA on several processes is not supported yet: train it on one")
     dtype = compute_dtype(settings.dtype, world.device)
-    # Weights that learn are kept in float32: a bfloat16 weight would swallow small updates.
+    # Trained weights are kept in float32: in bfloat16 small updates would be lost to rounding.
     frozen_dtype = dtype if settings.lora else torch.float32
     loaded = load(start, device=world.device, dtype=frozen_dtype)
     lm = loaded.model.train()
     if settings.lora:
-        seed_step(seed, 0)  # the same on every rank, and after a resume
+        seed_step(seed, 0)  # the same on every rank and after a resume
         _add_adapters(lm, settings.lora)
     if "embeddings" in settings.freeze:
         lm.get_input_embeddings().requires_grad_(False)

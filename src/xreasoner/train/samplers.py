@@ -1,4 +1,4 @@
-"""Who samples the answers GRPO learns from: the model under training itself, or an engine that follows it."""
+"""What samples GRPO's answers: the trained model itself, or an engine with a copy of its weights."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,11 +29,11 @@ class FollowingEngine(Engine, Protocol):
 
 
 class Sampler:
-    """The torch engine samples from the very model that is trained; others are sent the new weights first."""
+    """The torch engine samples from the trained model itself. Other engines get the new weights first."""
 
     def __init__(self, engine: Engine, policy: Policy, follower: FollowingEngine | None = None) -> None:
         self._engine, self._policy, self._follower = engine, policy, follower
-        # Adapters that learned nothing yet change nothing, but after a resume they have.
+        # At the start the engine has the base weights. After a resume the trained ones differ from them.
         self._is_behind = True
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
@@ -53,7 +53,7 @@ class Sampler:
 
 @contextmanager
 def open_sampler(settings: GrpoStage, start: Path, policy: Policy) -> Iterator[Sampler]:
-    """Each process samples its share of the answers."""
+    """Each rank samples its own share of the answers."""
     world = policy.world
     match choose_engine(settings.rollout, start, world.device):
         case "torch" if world.size > 1:
@@ -78,7 +78,7 @@ def open_sampler(settings: GrpoStage, start: Path, policy: Policy) -> Iterator[S
 
 
 class CopiedEngine(TorchEngine):
-    """On a whole model of its own, where the one under training is divided among the processes."""
+    """Has a full model of its own, because the trained one is sharded over the ranks."""
 
     @torch.no_grad()
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -91,7 +91,7 @@ class CopiedEngine(TorchEngine):
 
 
 class TrainedWeights:
-    """As a checkpoint would hold them now; can be gone through more than once."""
+    """The weights as a checkpoint would hold them now. Can be iterated more than once."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -101,7 +101,7 @@ class TrainedWeights:
 
 
 def trained_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Adapters merged one weight at a time; tied weights once; still divided among the processes."""
+    """Adapters merged one weight at a time, tied weights once, still sharded over the ranks."""
     tied = policy.lm.all_tied_weights_keys
     for name, weight in policy.lm.state_dict().items():
         if name in tied or ".lora_" in name:

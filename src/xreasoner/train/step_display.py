@@ -1,4 +1,4 @@
-"""How a stage tells that it lives: a bar where people watch, plain lines where they do not."""
+"""The progress of a training stage: a bar in a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ class StepDisplay(Protocol):
     def begin(self, title: str, steps: int, done: int = 0) -> None: ...
 
     def step(self, done: int, shown: Mapping[str, float]) -> None:
-        """`done` steps are behind us; `shown` are the numbers worth watching."""
+        """`done` steps are finished; `shown` are the numbers to print."""
         ...
 
     def note(self, line: str) -> None: ...
@@ -26,7 +26,7 @@ class StepDisplay(Protocol):
 
 @contextmanager
 def displaying(display: StepDisplay, title: str, steps: int, done: int) -> Iterator[None]:
-    """Ends the display also where the stage fails: a terminal must get its cursor back."""
+    """Ends the display even if the stage fails, so that the terminal gets its cursor back."""
     display.begin(title, steps, done)
     try:
         yield
