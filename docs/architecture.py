@@ -18,30 +18,31 @@ BEGIN, END = "<!-- made by docs/architecture.py -->\n", "<!-- end -->\n"
 
 Edges = set[tuple[str, str]]
 
-COLUMN, ROW, GAP = 184, 104, 12
+COLUMN, ROW, GAP = 184, 100, 12
 PLACES: dict[str, tuple[int, float, float]] = {
     "cli": (0, 0, 5),
-    "pipeline": (1, 2, 4),
-    "distill": (2, 0, 1),
-    "estimate": (2, 1, 2),
-    "train": (2, 2, 3),
-    "report": (2, 3, 4),
-    "serve": (2, 4, 5),
-    "evals": (3, 3, 4),
-    "data": (4, 0, 4),
-    "miniworld": (5, 0, 4),
-    "rewards": (6, 0, 2),
-    "rollout": (6, 2, 5),
-    "chat": (7, 0, 2.4),
-    "models": (7, 2.4, 5),
-    "recipe": (8, 2.4, 3.27),
-    "storage": (8, 3.27, 4.13),
-    "parallel": (8, 4.13, 5),
-    "records": (9, 0, 5),
+    "verl": (1, 2, 4),
+    "pipeline": (2, 2, 4),
+    "distill": (3, 0, 1),
+    "estimate": (3, 1, 2),
+    "train": (3, 2, 3),
+    "report": (3, 3, 4),
+    "serve": (3, 4, 5),
+    "evals": (4, 3, 4),
+    "data": (5, 0, 4),
+    "miniworld": (6, 0, 4),
+    "rewards": (7, 0, 2),
+    "rollout": (7, 2, 5),
+    "chat": (8, 0, 2.4),
+    "models": (8, 2.4, 5),
+    "recipe": (9, 2.4, 3.27),
+    "storage": (9, 3.27, 4.13),
+    "parallel": (9, 4.13, 5),
+    "records": (10, 0, 5),
 }
 """The row of each part, and the columns that it spans."""
 BLUE, GREEN, SAND, GREY = "#e8eefc", "#e6f4ec", "#fdf1e0", "#eeeeee"
-COLOURS = (BLUE, BLUE, GREEN, GREEN, SAND, SAND, SAND, SAND, GREY, GREY)
+COLOURS = (BLUE, BLUE, BLUE, GREEN, GREEN, SAND, SAND, SAND, SAND, GREY, GREY)
 """Of each row, by layer."""
 EDGE, INK, PALE = "#5b6472", "#1d2430", "#4b5563"
 
@@ -127,7 +128,7 @@ def draw_arrow(one: str, other: str) -> str:
 
 
 def drawing(package: Path = PACKAGE) -> str:
-    width, height = 2 * GAP + 5 * COLUMN, 2 * GAP + 9 * ROW + 66
+    width, height = 2 * GAP + 5 * COLUMN, 2 * GAP + 10 * ROW + 66
     arrows = [draw_arrow(one, other) for one, other in sorted(reduced(imports(package)))]
     return "\n".join(
         [

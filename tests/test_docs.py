@@ -24,7 +24,7 @@ CODE = [
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)?(#[^)\s]+)?\)")
 COMMAND = re.compile(r"\bxreasoner ((?:[a-z][a-z-]* ?)+)")
 FILE = re.compile(r"(?<![\w./-])[\w-]+(?:/[\w.-]+)+\.(?:py|md|tsv|yaml|svg|png|html|css|js|jinja)\b")
-OURS = ("src", "tests", "benchmarks", "docs", "recipes")
+OURS = ("src", "tests", "benchmarks", "docs", "recipes", "examples")
 """A path that begins with one of these is a file of this repository. So is one that ends in .py,
 unless it begins with a capital, as those of MMMU and MathVista do."""
 
