@@ -44,6 +44,14 @@ APART = {
 }
 
 
+SHARED_NAMES = {
+    "__init__.py": "a package",
+    "engine.py": "the protocol in rollout/, and one implementation in each engine's folder",
+    "settings.py": "the typed settings of its folder",
+}
+"""File names that stand in more than one folder, and what they mean in each."""
+
+
 def module_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -92,6 +100,29 @@ def test_the_top_level_holds_folders_and_two_modules() -> None:
         "records.py",
         "parallel.py",
     }
+
+
+def test_no_two_classes_share_a_name() -> None:
+    classes = [
+        (node.name, module_of(path))
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert shared(classes) == {}
+
+
+def test_no_two_files_share_a_name() -> None:
+    files = [(path.name, module_of(path)) for path in FILES]
+    assert set(shared(files)) == set(SHARED_NAMES)
+
+
+def shared(named: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """The names that stand in several modules, with these."""
+    places: dict[str, set[str]] = {}
+    for name, module in named:
+        places.setdefault(name, set()).add(module)
+    return {name: sorted(found) for name, found in places.items() if len(found) > 1}
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))

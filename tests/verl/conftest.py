@@ -12,8 +12,8 @@ from tests.verl.tiny_qwen import save_tiny_qwen
 
 from xreasoner.recipe.file import read_recipe
 from xreasoner.recipe.schema import Recipe
-from xreasoner.verl.config import Machines
 from xreasoner.verl.export import export_stage
+from xreasoner.verl.trainer_settings import Machines
 
 collect_ignore_glob = [] if find_spec("verl") else ["test_*.py"]
 

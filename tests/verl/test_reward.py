@@ -12,7 +12,7 @@ from verl import DataProto
 from verl.trainer.ppo.reward import load_reward_manager
 
 from xreasoner.records import Problem
-from xreasoner.verl.rows import to_row
+from xreasoner.verl.parquet import to_row
 
 SUM = Problem("s", ("How much is 3 + 4?",), "7", "math")
 HALF = Problem("h", ("One over two?",), r"\frac{1}{2}", "math")

@@ -23,8 +23,8 @@ def export_verl(
 ) -> None:
     """Write a GRPO stage of RECIPE for verl on Ray: text model, parquet files, settings, start script."""
     from xreasoner.recipe.file import read_recipe
-    from xreasoner.verl.config import Machines
     from xreasoner.verl.export import VERL, export_stage
+    from xreasoner.verl.trainer_settings import Machines
 
     done = export_stage(read_recipe(recipe, overrides or []), stage, out, Machines(nodes, gpus), say)
     say(f"{out}: {done.problems:,} problems to train on, {done.held_out:,} held out, for verl {VERL}")

@@ -21,7 +21,8 @@ from xreasoner.records import Problem, Sampling
 from xreasoner.rollout.forced_exit import max_tokens
 from xreasoner.rollout.special_tokens import read_token_decoder
 from xreasoner.storage.files import write_json
-from xreasoner.verl.config import (
+from xreasoner.verl.parquet import write_rows
+from xreasoner.verl.trainer_settings import (
     Machines,
     Sizes,
     agent_loop_settings,
@@ -29,7 +30,6 @@ from xreasoner.verl.config import (
     refuse_what_verl_cannot,
     verl_settings,
 )
-from xreasoner.verl.rows import write_rows
 
 VERL = "0.9.1"
 NOTE = "export.json"

@@ -5,7 +5,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from xreasoner.rewards.grade import Grader
-from xreasoner.verl.rows import problem_of
+from xreasoner.verl.parquet import problem_of
 
 GRADERS = 4
 """In each of verl's reward workers. A grader starts one process when it first meets mathematics."""

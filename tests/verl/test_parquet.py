@@ -12,7 +12,7 @@ from xreasoner.chat.template import encode_plainly, problem_prompt
 from xreasoner.data.sources import split_held_out, training_problems
 from xreasoner.recipe.schema import Recipe
 from xreasoner.records import Problem
-from xreasoner.verl.rows import problem_of
+from xreasoner.verl.parquet import problem_of
 
 
 def expected(recipe: Recipe) -> tuple[list[Problem], list[Problem]]:
