@@ -203,3 +203,35 @@ def test_files_and_functions_are_small(path: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= 80, f"{node.name} has {length} lines"
+
+
+SUFFIX = re.compile(r"_?[a-z][a-z0-9_]*_([A-Z0-9]*[A-Z][A-Z0-9]*)")
+
+
+def suffix_letters(tree: ast.Module) -> set[str]:
+    """The letters of `logits_BTV` and of all other names that end with their shape."""
+    names = [
+        node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Name, ast.arg, ast.Attribute))
+    ]
+    suffixes = [found.group(1) for name in names if (found := SUFFIX.fullmatch(name))]
+    return {letter for suffix in suffixes for letter in suffix if letter.isalpha()}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_with_many_suffixes_explains_them(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    letters = suffix_letters(tree)
+    if len(letters) > 2:
+        _, legend, explained = (ast.get_docstring(tree) or "").partition("Suffixes: ")
+        assert legend, f"add 'Suffixes: ...' for {', '.join(sorted(letters))} to the docstring"
+        assert letters <= set(re.findall(r"\b([A-Z]) [a-z]", explained))
+
+
+def test_contributing_lists_the_usual_suffixes() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    listed = set(re.findall(r"\| `([A-Z])` \|", page))
+    letters = [suffix_letters(ast.parse(path.read_text())) for path in FILES]
+    shared = {letter for one in letters for letter in one if sum(letter in other for other in letters) > 2}
+    assert shared <= listed

@@ -1,6 +1,8 @@
 """The base checkpoint: words first, then the alphabet of pictures, then both together.
 
 It stands for an instruct model: it reads pictures and answers one-step questions, and fails at longer ones.
+
+Suffixes: B lessons, T tokens, E hidden size, C cells of the alphabet, N target tokens.
 """
 
 import json
@@ -43,24 +45,24 @@ class BaseSettings:
     drawn: float = 0.65
 
 
-def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batch: LessonBatch) -> Tensor:
-    embeds_BTH = model.get_input_embeddings()(batch.ids_BT)
+def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CE: Tensor, batch: LessonBatch) -> Tensor:
+    embeds_BTE = model.get_input_embeddings()(batch.ids_BT)
     is_cell = batch.cells_BT >= 0
-    embeds_BTH = torch.where(is_cell[..., None], seen_CH[batch.cells_BT.clamp(min=0)], embeds_BTH)
-    hidden_BTH = model.model.language_model(
-        inputs_embeds=embeds_BTH, position_ids=batch.positions_3BT, use_cache=False
+    embeds_BTE = torch.where(is_cell[..., None], seen_CE[batch.cells_BT.clamp(min=0)], embeds_BTE)
+    hidden_BTE = model.model.language_model(
+        inputs_embeds=embeds_BTE, position_ids=batch.positions_3BT, use_cache=False
     ).last_hidden_state
     learned = batch.targets_BT != -100
-    loss_N = F.cross_entropy(model.lm_head(hidden_BTH[learned]), batch.targets_BT[learned], reduction="none")
+    loss_N = F.cross_entropy(model.lm_head(hidden_BTE[learned]), batch.targets_BT[learned], reduction="none")
     return loss_N @ batch.weights_BT[learned]
 
 
-def learn(model: Qwen2_5_VLForConditionalGeneration, seen_CH: Tensor, batches: list[LessonBatch]) -> float:
+def learn(model: Qwen2_5_VLForConditionalGeneration, seen_CE: Tensor, batches: list[LessonBatch]) -> float:
     """Adds the gradient of the mean loss of all lessons; returns that mean."""
     lessons = sum(len(batch.ids_BT) for batch in batches)
     total = 0.0
     for batch in batches:
-        loss = batch_loss(model, seen_CH, batch) / lessons
+        loss = batch_loss(model, seen_CE, batch) / lessons
         loss.backward()
         total += loss.item()
     return total
@@ -72,7 +74,7 @@ def teach(
     settings: BaseSettings,
     steps: int,
     drawn: float,
-    seen_CH: Tensor,
+    seen_CE: Tensor,
     say: Say,
 ) -> None:
     """`steps` batches of lessons for whatever parameters of the language model are trainable."""
@@ -84,7 +86,7 @@ def teach(
     for step in range(steps):
         lessons = [next_lesson(rng, settings.syllabus, drawn, step / steps) for _ in range(settings.rows)]
         optimizer.zero_grad()
-        loss = learn(model, seen_CH, classroom.batches(lessons, rng, parts=2))
+        loss = learn(model, seen_CE, classroom.batches(lessons, rng, parts=2))
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
@@ -110,8 +112,8 @@ def make_base(
     say("pictures: words and pictures together, vision tower and embeddings frozen")
     model.get_input_embeddings().weight.requires_grad_(False)
     with torch.no_grad():
-        seen_CH = look(model, pixels)
-    teach(model, classroom, settings, settings.steps, settings.drawn, seen_CH, say)
+        seen_CE = look(model, pixels)
+    teach(model, classroom, settings, settings.steps, settings.drawn, seen_CE, say)
     model.requires_grad_(True)
     return model, tokenizer
 

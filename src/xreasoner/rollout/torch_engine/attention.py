@@ -1,7 +1,7 @@
 """The engine's attention: causal for prefill; for decoding, one query a row over rows of unequal length.
 
-A: active rows, B: rows of a block, H: query heads, K: key heads, G: query heads per key head, T: queries,
-S: cache columns, D: head size.
+Suffixes: A active rows, B rows of a block, H query heads, K key heads, G query heads per key head, T queries,
+S cache columns, D head size.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
 """The key-value cache: one fixed row a slot, so that slots open and close without rebuilding it.
 
-A: active rows, R: rows that are filled, N: entries counted over rows, heads and columns, K: key heads.
+Suffixes: A active rows, R rows that are filled, N entries over rows, heads and columns, K key heads.
 """
 
 from dataclasses import dataclass

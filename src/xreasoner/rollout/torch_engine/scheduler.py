@@ -1,6 +1,7 @@
 """Continuous batching: requests wait, get slots, take decoding steps together, and leave one by one.
 
-A: active rows, V: vocabulary, S: cache columns, E: tokens of the forced exit, M: rows that move, X: banned.
+Suffixes: A active rows, R all rows, V vocabulary, S cache columns, E tokens of the forced exit, M rows that
+move, X banned tokens.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """The slots' state on the device: one row a slot, active slots first.
 
-A: active rows, R: all rows, S: generated tokens, E: tokens of the forced exit, V: vocabulary, N: some rows,
-K: last tokens.
+Suffixes: A active rows, R all rows, S generated tokens, E tokens of the forced exit, V vocabulary, N some
+rows, K last tokens.
 """
 
 import torch
