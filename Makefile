@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+VERL_VENV ?= .venv-verl
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test test-vllm check clean
+.PHONY: setup quickstart test test-vllm test-verl check clean
 
 setup: $(VENV)/.installed
 
@@ -30,10 +31,20 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 		-r constraints-vllm.txt -e .
 	touch $@
 
+# verl too: it needs an older transformers. Ray's processes inherit the environment they are started from.
+test-verl: $(VERL_VENV)/.installed
+	OMP_NUM_THREADS=1 $(VERL_VENV)/bin/python -m pytest tests/verl
+
+$(VERL_VENV)/.installed: pyproject.toml constraints-verl.txt
+	test -x $(VERL_VENV)/bin/python || $(PYTHON) -m venv $(VERL_VENV)
+	$(VERL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+		-r constraints-verl.txt -e .
+	touch $@
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) runs
+	rm -rf $(VENV) $(VLLM_VENV) $(VERL_VENV) runs
