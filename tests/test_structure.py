@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("train", "evals", "report", "distill", "estimate", "serve"),
     ("rollout", "rewards", "data", "chat", "models", "miniworld"),
     ("parallel",),
+    ("launch",),
     ("recipe", "storage"),
     ("records",),
 )
