@@ -33,14 +33,14 @@ class Problem:
     kind: Kind
     choices: tuple[str, ...] = ()
     choices_in_picture: bool = False
-    """The picture shows the options: the prompt does not write them once more."""
+    """The image shows the options, so the prompt does not repeat them."""
     domain: str = "general"
     source: str = ""
     item: str = ""
     reasoning: str = ""
-    """The teacher's thought, without tags; empty where there is none."""
+    """The teacher's thought, without tags; empty if there is none."""
     tags: Mapping[str, str | int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    """Whatever a report may want to group by: family, steps, subject."""
+    """Keys that a report may group by: family, steps, subject."""
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -55,7 +55,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an engine is asked: a conversation that ends with the user's turn."""
+    """The input of an engine: a conversation that ends with the user's turn."""
 
     id: str
     messages: tuple[Message, ...]
@@ -68,9 +68,9 @@ class Sampling:
     n: int = 1
     temperature: float = 0.0
     think_budget: int = 4096
-    """When this many tokens were generated and the thought is still open, `</think>` is injected."""
+    """If the thought is still open after this many generated tokens, `</think>` is injected."""
     answer_budget: int = 512
-    """Tokens allowed after the thought was closed."""
+    """Tokens allowed after the thought."""
     forced_exit: bool = True
     """False: the two budgets are one plain limit, and an unfinished thought stays unfinished."""
     seed: int = 0
@@ -91,9 +91,9 @@ class Rollout:
     stop: Stop
     forced_exit: bool
     think_tokens: int
-    """Tokens before the thought closed; 0 where no thought was opened."""
+    """Tokens before the thought closed; 0 if no thought was opened."""
     trouble: str = ""
-    """Why the engine could not answer this one prompt; empty where it did."""
+    """Why the engine could not answer this prompt; empty if it did."""
 
 
 @dataclass(frozen=True)
