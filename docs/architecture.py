@@ -38,7 +38,8 @@ PLACES: dict[str, tuple[int, float, float]] = {
     "recipe": (9, 2.4, 3.27),
     "storage": (9, 3.27, 4.13),
     "parallel": (9, 4.13, 5),
-    "records": (10, 0, 5),
+    "launch": (10, 3.27, 5),
+    "records": (10, 0, 3.27),
 }
 """The row of each part, and the columns that it spans."""
 BLUE, GREEN, SAND, GREY = "#e8eefc", "#e6f4ec", "#fdf1e0", "#eeeeee"
