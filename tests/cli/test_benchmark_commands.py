@@ -23,7 +23,7 @@ def test_a_copy_is_read_and_shown(tmp_path: Path) -> None:
         "omnimedvqa: 2 items, image, medicine",
         "chance level 37.5%",
         "1 items are broken and count as unscored:",
-        "  omnimedvqa-Chest_0002: the answer is no option ('a photograph')",
+        "  omnimedvqa-Chest_0002: the answer is not an option ('a photograph')",
         "",
         "omnimedvqa-Chest_0000, key B:",
         "[image]",

@@ -38,7 +38,7 @@ def test_statistics_of_one_stage_prepare_that_stage_alone(
     stats(recipe, [], stage="rl")
     said = capsys.readouterr().out
     assert said.startswith("rl: 4 of 6 rows kept")
-    for line in ("in a benchmark: exact  1", "question is empty      1", "bench                   1"):
+    for line in ("in a benchmark: exact  1", "question is empty      1", "bench            1"):
         assert line in said
     prepared = recipe.parent / "run" / "data"
     assert {folder.name for folder in prepared.iterdir() if folder.is_dir()} == {"rl"}
@@ -51,7 +51,7 @@ def test_pass_rates_are_asked_for_once(recipe: Path, capsys: pytest.CaptureFixtu
     out = recipe.parent / "rates.jsonl"
     for done in (0, 4):
         pass_rate(recipe, out, "rl", [], samples=2)
-        assert f"{done} of 4 problems have their pass rate already" in capsys.readouterr().out
+        assert f"{done} of 4 problems already have a pass rate" in capsys.readouterr().out
     rates = [json.loads(line) for line in out.read_text().splitlines()]
     assert sorted(rate["id"] for rate in rates) == [f"mine-{n:06}" for n in (1, 2, 4, 5)]
     assert {rate["samples"] for rate in rates} == {2}

@@ -83,7 +83,7 @@ UGLY: list[tuple[Any, str]] = [
     (schemas.chain("q", "a <|begin_of_thought|> b", "s"), "unbalanced marks"),
     (schemas.chain("q", "a <|end_of_thought|> b", "s"), "unbalanced marks"),
     (schemas.chain("q", "a", "s <|begin_of_solution|>"), "unbalanced marks"),
-    (schemas.chain("q", "a </think> b", "s"), "a tag within the thought"),
+    (schemas.chain("q", "a </think> b", "s"), "tag in the thought"),
     (schemas.chain("q", "broken \ud83d half", "s"), "value is not valid Unicode"),
     (["q", "a"], "not an object"),
     (b'{"conversations": [', "not JSON"),
@@ -111,7 +111,7 @@ def test_a_solution_within_the_thought_is_unbalanced(tmp_path: Path) -> None:
     assert isinstance(left_out, LeftOut)
     assert (left_out.reason, left_out.detail) == (
         "unbalanced marks",
-        "the solution begins within the thought",
+        "the solution starts inside the thought",
     )
 
 
@@ -186,7 +186,7 @@ def test_medqa_with_four_and_five_options_and_its_original_release(tmp_path: Pat
         ("B", 2, "choice"),
     ]
     assert list(reasons(entry).values()) == [
-        "the answer is no option",
+        "the answer is not an option",
         "answer and answer_idx disagree",
         "an option is empty",
         "options are neither a list nor a mapping",
@@ -260,9 +260,9 @@ def test_a_folder_is_read_by_split_and_configuration(tmp_path: Path) -> None:
     schemas.write_parquet(tmp_path / "data" / "test-00000-of-00001.parquet", rows[3:])
     assert len(problems(thoughts(tmp_path))) == 3
     assert len(problems(thoughts(tmp_path, split="test"))) == 1
-    with pytest.raises(ValueError, match="no table of the split 'validation'"):
+    with pytest.raises(ValueError, match="no table of split 'validation'"):
         problems(thoughts(tmp_path, split="validation"))
-    with pytest.raises(ValueError, match="there are no tables in this folder"):
+    with pytest.raises(ValueError, match="no tables in this folder"):
         (tmp_path / "empty").mkdir()
         problems(thoughts(tmp_path / "empty"))
 
@@ -278,7 +278,7 @@ def test_what_save_to_disk_leaves_is_read(tmp_path: Path) -> None:
 def test_another_form_says_what_was_wanted_and_what_was_found(tmp_path: Path) -> None:
     path = schemas.write_jsonl(tmp_path / "x.jsonl", [{"prompt": "q", "response": "a"}] * 3)
     with pytest.raises(
-        ValueError, match=r"not in the form of openthoughts: .*no column 'conversations' .*prompt"
+        ValueError, match=r"not in the format of openthoughts: .*no column 'conversations' .*prompt"
     ):
         list(read_corpus(thoughts(path)))
 
@@ -310,10 +310,10 @@ def test_limit_reads_no_further(tmp_path: Path) -> None:
 
 def test_places_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.xlsx").write_text("a,b\n")
-    with pytest.raises(ValueError, match=r"cannot read \.xlsx; it can be \.jsonl, \.json"):
+    with pytest.raises(ValueError, match=r"cannot read \.xlsx; supported: \.jsonl, \.json"):
         problems(thoughts(tmp_path / "x.xlsx"))
-    with pytest.raises(ValueError, match="there is no such file or folder"):
+    with pytest.raises(ValueError, match="no such file or folder"):
         problems(thoughts(tmp_path / "nowhere"))
     (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(ValueError, match="there are no rows in it"):
+    with pytest.raises(ValueError, match="no rows"):
         problems(thoughts(tmp_path / "empty.jsonl"))

@@ -101,7 +101,7 @@ def test_near_duplicates_go_but_other_numbers_stay(tiny_base: Path, tmp_path: Pa
         assert "".join(problem.id[-1] for problem in store) == kept
     assert left_out(store) == {
         "duplicate question": ["4"],
-        "nearly a duplicate question": ["openthoughts-000002"],
+        "near duplicate question": ["openthoughts-000002"],
     }
     assert read_report(store.folder).kept == 3
 
@@ -130,7 +130,7 @@ def test_wrong_final_answers_are_left_out(tiny_base: Path, tmp_path: Path) -> No
     assert [problem.question[0] for problem in store] == ["a?", "d?"]
     assert left_out(store) == {"wrong final answer": ["2", "3"]}
     details = (store.folder / "left_out.jsonl").read_text()
-    assert "'3', known is '4'" in details
+    assert "'3', expected '4'" in details
 
 
 def test_length_and_thought(tiny_base: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_columns_and_kind_can_be_named(tmp_path: Path) -> None:
         ({"question": "?", "answer": " "}, "mine.jsonl:1: answer is empty"),
         (
             {"question": "?", "answer": "z", "choices": ["a", "b"]},
-            "mine.jsonl:1: the answer is no option: 'z'",
+            "mine.jsonl:1: the answer is not an option: 'z'",
         ),
         ({"question": "?", "answer": "a", "choices": "ab"}, "options are neither a list nor a mapping"),
         ({"question": "?", "answer": "a", "image": "gone.png"}, "image file not found: "),
@@ -114,7 +114,7 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: object, said: str) 
 def test_a_question_that_is_also_a_test_is_refused(tmp_path: Path) -> None:
     problems = read(table(tmp_path, {"question": "a", "answer": "1"}, {"question": "b", "answer": "2"}))
     refuse_leaks(problems[:1], {"test": problems[1:]})
-    with pytest.raises(ValueError, match="training problem mine-2 is also asked in the benchmark test"):
+    with pytest.raises(ValueError, match="training problem mine-2 is also a question of the benchmark test"):
         refuse_leaks(problems, {"test": problems[1:]})
 
 
@@ -125,5 +125,5 @@ def test_held_out_problems_are_not_trained_on() -> None:
     assert sorted(problem.id for problem in trained + held_out) == sorted(problem.id for problem in problems)
     assert split_held_out(problems, 10, seed=1)[1] != held_out
     assert split_held_out(problems, 0, seed=0) == (problems, [])
-    with pytest.raises(ValueError, match="held_out: 60 of 60 problems leave nothing to train on"):
+    with pytest.raises(ValueError, match="held_out: 60 of 60 problems leaves none to train on"):
         split_held_out(problems, 60, seed=0)

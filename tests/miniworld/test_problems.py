@@ -147,7 +147,7 @@ def test_reading_asks_for_what_is_written() -> None:
 
 
 def test_an_unknown_family_and_too_many_items_are_said_plainly() -> None:
-    with pytest.raises(ValueError, match="no family 'sudoku'; there are sums, bars, shapes, labs"):
+    with pytest.raises(ValueError, match="no family 'sudoku'; families: sums, bars, shapes, labs"):
         make_items("sudoku", (1, 1), 1, "train", 0)
     with pytest.raises(ValueError, match="different test items of 1-1 steps exist, 5000 were asked for"):
         make_items("sums", (1, 1), 5000, "test", 0)

@@ -1,4 +1,4 @@
-"""What a row becomes: a candidate for training, or something left out with its reason."""
+"""From the columns of a row to a training candidate; a bad row raises BadRowError with the reason."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ class Candidate:
     problem: Problem
     position: str
     truth: str = ""
-    """The known answer, where the one that is trained on was written by a teacher."""
+    """The known answer, if the answer to train on was written by a teacher."""
 
 
 class BadRowError(ValueError):
-    """Raised while a row is read; the run goes on without it."""
+    """Raised for a row that cannot be used; the reader skips and counts it."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -46,25 +46,25 @@ def text_column(row: Any, name: str) -> str:
 
 
 def sound(text: str, name: str) -> str:
-    """Without the lone surrogates that JSON can spell and no tokenizer takes."""
+    """Stripped text; raises for lone surrogates, which JSON can contain and no tokenizer accepts."""
     if not text.isascii() and _SURROGATES.search(text):
         raise BadRowError(f"{name} is not valid Unicode")
     return text.strip()
 
 
 def sound_thought(thought: str) -> str:
-    """A thought that our tags can hold."""
+    """A thought without any of our tags inside."""
     thought = sound(thought, "thought")
     if not thought:
         raise BadRowError("empty thought")
     for tag in (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE):
         if tag in thought:
-            raise BadRowError("a tag within the thought", f"{tag} at character {thought.index(tag)}")
+            raise BadRowError("tag in the thought", f"{tag} at character {thought.index(tag)}")
     return thought
 
 
 def options_of(value: Any) -> dict[str, str]:
-    """By letter, from a mapping, a list of texts, or a list of {key, value}."""
+    """Options by letter, from a mapping, a list of texts, or a list of {key, value}."""
     if isinstance(value, Mapping):
         pairs = [(str(letter), option) for letter, option in value.items() if option is not None]
     elif isinstance(value, Sequence) and not isinstance(value, str):
@@ -78,25 +78,25 @@ def options_of(value: Any) -> dict[str, str]:
         raise BadRowError("options are neither a list nor a mapping")
     options = {letter.strip().upper(): str(option).strip() for letter, option in pairs}
     if not 2 <= len(options) <= len(OPTION_LETTERS) or len(options) != len(pairs):
-        raise BadRowError("options are not 2 to 26 different ones", f"there are {len(options)}")
+        raise BadRowError("options must be 2 to 26 different ones", f"there are {len(options)}")
     if not all(options.values()):
         raise BadRowError("an option is empty")
     return options
 
 
 def letter_of(answer: str, options: Mapping[str, str]) -> str:
-    """Among A, B, ... in order, whether the row names the letter or the option's text."""
+    """The letter of the right option; the row may give a letter or the text of an option."""
     letters = dict(zip(options, OPTION_LETTERS, strict=False))
     if answer.strip().upper() in letters:
         return letters[answer.strip().upper()]
     meant = [letters[letter] for letter, option in options.items() if option == answer.strip()]
     if len(meant) != 1:
-        raise BadRowError("the answer is no option", f"{answer[:80]!r}")
+        raise BadRowError("the answer is not an option", f"{answer[:80]!r}")
     return meant[0]
 
 
 def keyed(row: Any, columns: Columns, kind: Kind | None) -> tuple[Kind, str, tuple[str, ...]]:
-    """How answers to a row of one's own are compared, the right one, and the options."""
+    """Kind, answer and options of a row of a user's table."""
     options = options_of(row[columns.choices]) if row.get(columns.choices) else {}
     answer = text_column(row, columns.answer)
     kind = kind or ("choice" if options else "math")
@@ -108,5 +108,5 @@ def keyed(row: Any, columns: Columns, kind: Kind | None) -> tuple[Kind, str, tup
 
 
 def flattened(parts: Iterable[object]) -> str:
-    """The text of a question or of a list of options."""
+    """The text parts of a question or of options, joined."""
     return " ".join(part for part in parts if isinstance(part, str))

@@ -1,4 +1,4 @@
-"""Filters that look at a handful of problems at a time: thought, length, verified answer, pass rate."""
+"""Filters by thought, length, verified answer and pass rate; each checks a batch of candidates."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FilterResult = tuple[str, str]
-"""Reason and detail; the empty reason keeps the problem."""
+"""Reason and detail; an empty reason keeps the candidate."""
 Check = Callable[[Sequence[Candidate]], Sequence[FilterResult]]
 KEPT: FilterResult = ("", "")
 COUNTED_FIRST = 512
-"""So many rows are counted before any is estimated."""
+"""Rows whose tokens are counted before any length is estimated."""
 MARGIN = 1.15
-"""An estimate is trusted if even a row so much denser than all counted ones would be within the limits."""
+"""A length is estimated only if a row denser by this factor than all counted ones would pass too."""
 
 
 def has_thought(candidates: Sequence[Candidate]) -> list[FilterResult]:
@@ -30,7 +30,7 @@ def has_thought(candidates: Sequence[Candidate]) -> list[FilterResult]:
 
 
 def is_verified(grader: Grader) -> Check:
-    """The answer that is trained on against the known one, where there is one."""
+    """Compares the answer to train on with the known answer, where there is one."""
 
     def check(candidates: Sequence[Candidate]) -> list[FilterResult]:
         known = [place for place, one in enumerate(candidates) if one.truth]
@@ -44,7 +44,7 @@ def is_verified(grader: Grader) -> Check:
                 reason = "could not be verified" if score.correct is None else "wrong final answer"
                 verdicts[place] = (
                     reason,
-                    f"{score.extracted!r}, known is {candidates[place].truth!r}: {score.why}",
+                    f"{score.extracted!r}, expected {candidates[place].truth!r}: {score.why}",
                 )
         return verdicts
 
@@ -56,10 +56,10 @@ def written(candidate: Candidate) -> str:
 
 
 class Lengths:
-    """Tokens of question, thought and answer; what chat marks add is measured once.
+    """Tokens of question, thought and answer, plus a constant for the chat template.
 
-    Counting tokens costs more than all other filters together. So what is far from a limit is estimated
-    from its characters, by the rows counted before; whatever is near one, or would be left out, is counted.
+    Counting tokens costs more than all other filters together. So a length far from both limits is estimated
+    from the characters; a row near a limit is counted, and so is every row that would be left out.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Lengths:
         self._tokenizer, self._fewest, self._most, self._marks = tokenizer, fewest, most, marks
         self._characters = self._tokens = self._counted = 0
         self._densest = self._sparsest = 0.0
-        """Tokens a character, of the rows counted so far."""
+        """Most and fewest tokens per character of the rows counted so far."""
         self.measured: dict[str, int] = {}
-        """By id, of the last problems that were checked."""
+        """Lengths by id, of the last batch."""
         self.estimated = 0
 
     def check(self, candidates: Sequence[Candidate]) -> list[FilterResult]:
@@ -121,7 +121,7 @@ class Lengths:
 
 
 def _texts(candidate: Candidate) -> tuple[str, str]:
-    """What is asked, and what is answered."""
+    """The text of the prompt, and of the reply."""
     problem = candidate.problem
     return asked_text(problem), write_thought(problem.reasoning, problem.answer)
 
@@ -148,6 +148,6 @@ def _rate_verdict(rates: Mapping[str, float], key: str, settings: PassRates) -> 
 
 def read_rates(path: Path) -> dict[str, float]:
     if not path.is_file():
-        raise ValueError(f"{path}: there are no pass rates; make them with: xreasoner data pass-rate")
+        raise ValueError(f"{path}: no such file of pass rates; create it with: xreasoner data pass-rate")
     with path.open(encoding="utf-8") as lines:
         return {row["id"]: row["rate"] for row in map(json.loads, lines) if row["rate"] is not None}

@@ -1,4 +1,4 @@
-"""Does a training problem show what a benchmark asks? The question itself, 13 words of it, or nearly it."""
+"""Decontamination: find training problems that contain a test question, 13 words of it, or a near copy."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +15,9 @@ from xreasoner.records import Problem
 
 GRAM = 13
 BOILERPLATE = 3
-"""13 words that so many different questions share ("... the most appropriate next step ...") tell nothing."""
+"""13-grams shared by this many questions are ignored: "... the most appropriate next step ..."."""
 DISTINCTIVE = 8
-"""A question of fewer words is compared together with its options, and never nearly: too many are alike."""
+"""Shorter questions, in words, are compared with their options, and only exactly: too many are similar."""
 
 LeakKind = Literal["exact", "near", "13-gram"]
 
@@ -28,27 +28,27 @@ class Leak:
     benchmark: str
     test_id: str
     shared: str
-    """What the two have in common, in plain words."""
+    """The words they have in common."""
 
 
 @dataclass(frozen=True)
 class BenchmarkItem:
-    """One item of a benchmark, however many benchmarks have it."""
+    """A test question; questions that several benchmarks share occur once."""
 
     benchmark: str
     id: str
     question: Words
     text: str
-    """Question and options in plain words."""
+    """Question and options, normalised."""
     shingles_S: Hashes
 
 
 class Contamination:
-    """All questions of the benchmarks, indexed."""
+    """An index of all test questions."""
 
     def __init__(self, benchmarks: Mapping[str, Sequence[Problem]]) -> None:
         self.found: Counter[str] = Counter()
-        """Leaks among what was checked so far, by benchmark."""
+        """Leaks found so far, by benchmark."""
         self._asked: list[BenchmarkItem] = []
         self._exact: dict[int, int] = {}
         self._near: dict[int, list[int]] = defaultdict(list)
@@ -75,7 +75,7 @@ class Contamination:
         rare = counts < BOILERPLATE
         self._grams, self._owners = self._grams[rare], owners[first[rare]]
         self.boilerplate = int((~rare).sum())
-        # Nearly all of a corpus's grams are in no benchmark: one look into a table of bits tells.
+        # A bit table rejects most 13-grams of a corpus with one lookup.
         self._bits = max(16, (32 * len(self._grams)).bit_length())
         self._maybe = np.zeros(1 << self._bits, bool)
         self._maybe[self._slots(self._grams)] = True
@@ -115,7 +115,7 @@ class Contamination:
         return self._leak("near", likest, asked.text(0, len(asked)))
 
     def _find_gram(self, problem: Problem, question: Words, options: str) -> Leak | None:
-        """Anywhere: a thought may quote a test question too."""
+        """In question, options, thought and answer: a thought may quote a test question too."""
         texts = [question, *(words_of(text) for text in (options, problem.reasoning, problem.answer) if text)]
         for words in texts:
             hashes = grams(words.hashes, GRAM)
@@ -133,7 +133,7 @@ class Contamination:
 
 
 def _items(benchmarks: Mapping[str, Sequence[Problem]]) -> Iterator[tuple[BenchmarkItem, Hashes, list[int]]]:
-    """Each question once: several benchmarks have the same items, and that makes no boilerplate of them."""
+    """Each question once: a question in several benchmarks must not count as boilerplate."""
     seen: set[int] = set()
     for name, problems in benchmarks.items():
         for problem in problems:

@@ -1,4 +1,4 @@
-"""Questions asked twice in a corpus: the first one is kept."""
+"""Duplicate questions in a corpus: the first one is kept."""
 
 import re
 from array import array
@@ -14,10 +14,10 @@ from xreasoner.records import Problem
 
 _SIXTY_FOUR_BITS = (1 << 64) - 1
 COMPARED = 8
-"""In a crowd of lookalikes each is compared with so many before it."""
+"""In a large group of similar questions, each is compared with this many earlier ones."""
 
 _SIGNS = re.compile(r"[+*/^=<>×÷·±≤≥≠]|[-−](?=\s*(?:[\d\\({$]|[a-z]\b))")
-"""Of sums, not of sentences: 5 + 3 and 5 - 3 are two questions, whatever else is the same."""
+"""Arithmetic signs, not hyphens: 5 + 3 and 5 - 3 are different questions."""
 
 
 def signs(text: str) -> int:
@@ -29,7 +29,7 @@ def asked_text(problem: Problem) -> str:
 
 
 class ExactDuplicates:
-    """The same words in the same order; case, punctuation and layout do not count."""
+    """The same words in the same order, regardless of case, punctuation and layout."""
 
     def __init__(self) -> None:
         self._first: dict[int, str] = {}
@@ -40,16 +40,16 @@ class ExactDuplicates:
     def _check(self, problem: Problem) -> tuple[str, str]:
         text = asked_text(problem)
         words = words_of(text)
-        # Without any words ("2 + 2 = ?" has some, "∫" too) there is nothing to go by.
+        # A text may have no words at all.
         key = whole(words.hashes) ^ signs(text) if len(words) else hash(text)
         first = self._first.setdefault(key, problem.id)
         return ("", "") if first == problem.id else ("duplicate question", f"as {first}")
 
 
 class NearDuplicates:
-    """Most of three words in a row in common, and the same numbers and signs in the same order.
+    """Most word 3-grams in common, and the same numbers and signs in the same order.
 
-    Questions are noted while the corpus streams past, 17 numbers each, and compared at its end.
+    Each question is stored as 17 numbers while the corpus streams by; they are compared at the end.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class NearDuplicates:
         self._figures.append(numbers(words) ^ signs(text))
 
     def find(self, read: Callable[[int], Problem]) -> dict[int, int]:
-        """By place of a problem, the place of the earlier one that it nearly repeats."""
+        """Maps the index of each near copy to the index of the earlier question."""
         copies: dict[int, int] = {}
         figures_N = np.array(self._figures, np.uint64)
         bands_NB = np.array(self._bands, np.uint64).reshape(-1, BANDS)
@@ -87,7 +87,7 @@ class NearDuplicates:
 
 
 def crowds(keys: NDArray[np.uint64]) -> Iterator[list[int]]:
-    """Places with equal keys, each group in order."""
+    """Groups of indices with equal keys, each in order."""
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
     ends = np.append(starts[1:], len(keys))

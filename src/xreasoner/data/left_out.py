@@ -11,15 +11,15 @@ from typing import IO
 class LeftOut:
     position: str
     reason: str
-    """One of a few, to count by."""
+    """One of a few fixed reasons, to count by."""
     detail: str = ""
     id: str = ""
     is_bad: bool = False
-    """The row itself is broken; what filters leave out is not."""
+    """The row could not be read; False for rows that a filter left out."""
 
 
 class LeftOutFile:
-    """`left_out.jsonl`: position, reason, detail, one line each; and their counts."""
+    """`left_out.jsonl` with position, id, reason and detail per line, and the counts by reason."""
 
     def __init__(self, path: Path) -> None:
         self._file: IO[str] = path.open("w", encoding="utf-8")

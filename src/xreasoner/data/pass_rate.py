@@ -1,7 +1,7 @@
-"""How often a model solves each problem: what it always or never solves teaches reinforcement nothing."""
+"""How often a model solves each problem: GRPO learns nothing from those it always or never solves."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 from xreasoner.storage.files import drop_torn_line
+from xreasoner.storage.journal import Say
 
 PROBLEMS_AT_ONCE = 512
-
-Say = Callable[[str], None]
 
 
 def measure_pass_rates(
@@ -26,24 +25,24 @@ def measure_pass_rates(
     out: Path,
     say: Say,
 ) -> None:
-    """One line a problem in `out`, once all its samples are there; a killed run goes on after them."""
+    """Appends one line per problem to `out` once all its samples are graded; an interrupted run resumes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     done = rated_so_far(out)
     wanted = [number for number, problem in enumerate(problems) if problem.id not in done]
-    say(f"{len(done):,} of {len(problems):,} problems have their pass rate already")
+    say(f"{len(done):,} of {len(problems):,} problems already have a pass rate")
     with out.open("a", encoding="utf-8") as lines:
         for start in range(0, len(wanted), PROBLEMS_AT_ONCE):
             some = {str(number): problems[number] for number in wanted[start : start + PROBLEMS_AT_ONCE]}
             for number, rollouts in asked(some, engine, instruction, sampling):
                 lines.write(json.dumps(rate(some[number], rollouts, grader)) + "\n")
                 lines.flush()
-            say(f"{len(done) + start + len(some):,} of {len(problems):,} problems asked")
+            say(f"{len(done) + start + len(some):,} of {len(problems):,} problems done")
 
 
 def asked(
     problems: dict[str, Problem], engine: Engine, instruction: str | None, sampling: Sampling
 ) -> Iterator[tuple[str, list[Rollout]]]:
-    """Problems as their last sample comes in."""
+    """Yields each problem with its samples when the last one arrives."""
     prompts = [replace(problem_prompt(problem, instruction), id=key) for key, problem in problems.items()]
     waiting: dict[str, list[Rollout]] = {key: [] for key in problems}
     for rollout in engine.generate(prompts, sampling):
@@ -53,7 +52,7 @@ def asked(
 
 
 def rate(problem: Problem, rollouts: Sequence[Rollout], grader: Grader) -> dict[str, Any]:
-    """What was not answered or not judged counts neither way; where that is all, there is no rate."""
+    """Failed and ungraded samples do not count; if there are no others, the rate is null."""
     scores = grader.score_many([(problem, rollout.text) for rollout in rollouts if not rollout.trouble])
     judged = [score.correct for score in scores if score.correct is not None]
     share = sum(judged) / len(judged) if judged else None

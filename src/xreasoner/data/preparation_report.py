@@ -13,29 +13,29 @@ QUANTILES = (0, 5, 25, 50, 75, 95, 99, 100)
 BARS = 16
 BAR_WIDTH = 40
 COLUMNS = 60
-"""Bars of the picture, at most."""
+"""Most bars of the plot."""
 
 
 @dataclass(frozen=True)
 class PreparationReport:
-    """Of the preparation of one stage's data."""
+    """The preparation of one stage's data in numbers."""
 
     rows: int
     kept: int
     left_out: dict[str, int]
-    """By reason, the most frequent first."""
+    """By reason, most frequent first."""
     sources: dict[str, int]
     """Kept problems by source."""
     quantiles: dict[str, int]
-    """Of the lengths in tokens, by percentage."""
+    """Percentiles of the lengths in tokens."""
     tokens: int
     with_thought: int
     benchmarks: dict[str, int] = field(default_factory=dict)
-    """What was left out because a benchmark asks it, by benchmark."""
+    """Problems left out as contaminated, by benchmark."""
     boilerplate: int = 0
-    """Stretches of 13 words that many test questions share, and that were not held against a problem."""
+    """13-grams that were ignored because many test questions share them."""
     estimated: int = 0
-    """Rows far from any limit, whose tokens were not counted but estimated from their characters."""
+    """Rows whose length was estimated from characters because it is far from any limit."""
     seconds: float = 0.0
 
 
@@ -58,14 +58,14 @@ def print_report(stage: str, report: PreparationReport, tokens: Sequence[int], c
         highlight=False,
         soft_wrap=True,
     )
-    console.print(_counts("kept from", report.sources))
+    console.print(_counts("source", report.sources))
     if report.left_out:
-        console.print(_counts("left out for", report.left_out))
+        console.print(_counts("left out", report.left_out))
     if report.benchmarks:
-        console.print(_counts("asked in the benchmark", report.benchmarks))
+        console.print(_counts("contaminated by", report.benchmarks))
     console.print(_lengths(report))
     if report.estimated:
-        console.print(f"{report.estimated:,} rows far from any limit have estimated lengths", style="dim")
+        console.print(f"{report.estimated:,} rows have estimated lengths, far from any limit", style="dim")
     for line in bars(tokens):
         console.print(line, highlight=False, markup=False)
 
@@ -84,7 +84,7 @@ def _lengths(report: PreparationReport) -> Table:
 
 
 def bars(tokens: Sequence[int]) -> list[str]:
-    """The histogram in characters."""
+    """A text histogram."""
     if not len(tokens):
         return []
     starts, counts = histogram(tokens, BARS)
@@ -95,7 +95,7 @@ def bars(tokens: Sequence[int]) -> list[str]:
 
 
 def histogram(tokens: Sequence[int], most: int) -> tuple[list[int], list[int]]:
-    """Where bars begin and how high they are; each stands for equally many whole lengths."""
+    """Starts and counts of equally wide bins."""
     shortest = min(tokens)
     width = -(-(max(tokens) - shortest + 1) // most)
     counts = np.bincount((np.asarray(tokens) - shortest) // width).tolist()

@@ -1,9 +1,9 @@
-"""From the entries of a stage to the problems it trains on: read, filtered, kept on disk, reported."""
+"""Prepare the data of a stage: read its sources, filter, store the problems on disk, and report."""
 
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -30,20 +30,19 @@ from xreasoner.recipe.training_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.storage.files import folder_written_atomically, sweep, write_json
+from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import fingerprint, waiting_lock
 
 FORM = 1
-"""Of prepared data; another number makes everything again."""
+"""Version of the format of prepared data; a change prepares everything again."""
 TOGETHER = 64
-"""Rows that pass through the filters at once."""
+"""Rows per batch of the filters."""
 ROWS_BETWEEN_LINES = 10_000
-
-Say = Callable[[str], None]
 Tests = Mapping[str, Sequence[Problem]]
 
 
 def is_prepared(settings: Stage) -> bool:
-    """Corpora and filtered data are kept on disk; what the mini-world draws is drawn when needed."""
+    """Corpora and filtered data are stored on disk; unfiltered mini-world data is generated when needed."""
     return settings.filters is not None or any(isinstance(entry, Corpus) for entry in settings.data)
 
 
@@ -59,7 +58,7 @@ def stage_problems(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Sa
 
 
 def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> ProblemStore:
-    """Once for the same files, settings, tokenizer and benchmarks; several processes wait for the first."""
+    """Prepare once for the same files, settings, tokenizer and benchmarks; other processes wait."""
     settings = recipe.stages[stage]
     filters = settings.filters or Filters(duplicates="keep", decontaminate=False)
     made_from = {
@@ -110,7 +109,7 @@ def _stamp(file: Path) -> list[Any]:
 
 
 class _Preparation:
-    """One pass over the data; afterwards near duplicates, which only the end of a corpus can tell."""
+    """One pass over the data; near duplicates are removed at the end."""
 
     def __init__(
         self, recipe: Recipe, stage: str, filters: Filters, base: Path, tests: Tests, folder: Path, say: Say
@@ -139,7 +138,7 @@ class _Preparation:
         return self._report(copies)
 
     def _checks(self, grader: Grader) -> list[Check]:
-        """The cheap ones first: what one leaves out, the next need not look at."""
+        """Cheap ones first."""
         filters = self._filters
         checks: list[Check] = []
         if filters.thoughts == "required":
@@ -191,9 +190,7 @@ class _Preparation:
     def _drop_copies(self, copies: Mapping[int, int]) -> None:
         for place in sorted(copies):
             problem, first = self._writer.read(place), self._writer.read(copies[place])
-            self._left_out.add(
-                LeftOut(problem.id, "nearly a duplicate question", f"of {first.id}", problem.id)
-            )
+            self._left_out.add(LeftOut(problem.id, "near duplicate question", f"of {first.id}", problem.id))
             self._sources[problem.source] -= 1
             self._with_thought -= bool(problem.reasoning)
 

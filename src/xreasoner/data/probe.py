@@ -1,6 +1,6 @@
-"""A perception probe for real models: pictures made on the spot, questions that need only looking.
+"""A perception probe for real models: generated images with questions that need no reasoning.
 
-Before and after post-training the same seed gives the same pictures, so what a model loses of its eyes shows.
+The same seed gives the same images before and after post-training, so a loss of perception shows.
 """
 
 import io
@@ -19,14 +19,14 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle")
 CODE_CHARACTERS = "ABCDEFGHJKLMNPRSTUVWXYZ23456789"
-"""Without those that look like another one."""
+"""Without characters that are easily confused."""
 ANSWER_ONLY = "Answer with {} only."
 
 Box = tuple[float, float, float, float]
 
 
 def make_probe(count: int, seed: int) -> Iterator[Problem]:
-    """The three kinds in turn."""
+    """Problems of the three kinds in turn."""
     kinds: tuple[tuple[str, Callable[[random.Random], tuple[Image.Image, str, str]]], ...] = (
         ("transcription", transcription),
         ("counting", counting),
@@ -41,7 +41,7 @@ def make_probe(count: int, seed: int) -> Iterator[Problem]:
 
 
 def transcription(rng: random.Random) -> tuple[Image.Image, str, str]:
-    """A code that no language model can guess, anywhere on the picture, in any size."""
+    """Read a random code at a random position and size."""
     code = "".join(rng.choices(CODE_CHARACTERS, k=rng.randint(3, 6)))
     picture = Image.new("RGB", (SIDE, SIDE), shade(rng))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=rng.randint(32, 72))
@@ -52,7 +52,7 @@ def transcription(rng: random.Random) -> tuple[Image.Image, str, str]:
 
 
 def counting(rng: random.Random) -> tuple[Image.Image, str, str]:
-    """Of one colour and shape among others that share one of the two."""
+    """Count the shapes of one colour among distractors that share either colour or shape."""
     colour, shape = rng.choice(list(COLOURS)), rng.choice(SHAPES)
     others = [
         (c, s) for c in COLOURS for s in SHAPES if (c, s) != (colour, shape) and (c == colour or s == shape)
@@ -64,7 +64,7 @@ def counting(rng: random.Random) -> tuple[Image.Image, str, str]:
 
 
 def presence(rng: random.Random) -> tuple[Image.Image, str, str]:
-    """Half of them there; the others have the colour and the shape, but not together."""
+    """Is a coloured shape present? In half of the images colour and shape occur, but not together."""
     colour, shape = rng.choice(list(COLOURS)), rng.choice(SHAPES)
     is_there = rng.random() < 0.5
     other_colour = rng.choice([c for c in COLOURS if c != colour])
@@ -76,7 +76,7 @@ def presence(rng: random.Random) -> tuple[Image.Image, str, str]:
 
 
 def scatter(things: list[tuple[str, str]], rng: random.Random) -> Image.Image:
-    """One thing a cell of a grid, so that none hides another."""
+    """Draw at most one shape per grid cell, so that none overlap."""
     picture, cells = Image.new("RGB", (SIDE, SIDE), shade(rng)), 4
     draw, cell = ImageDraw.Draw(picture), SIDE / cells
     for (colour, shape), place in zip(things, rng.sample(range(cells**2), len(things)), strict=True):
@@ -98,7 +98,7 @@ def draw_shape(draw: ImageDraw.ImageDraw, shape: str, box: Box, colour: tuple[in
 
 
 def shade(rng: random.Random) -> tuple[int, int, int]:
-    """A light background, never the same one."""
+    """A random light background."""
     return (rng.randint(232, 255), rng.randint(232, 255), rng.randint(232, 255))
 
 

@@ -1,4 +1,4 @@
-"""Prepared problems on disk, read one at a time: a corpus is never held in memory."""
+"""Prepared problems on disk, read one at a time, so that a corpus need not fit in memory."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from xreasoner.records import Problem
 
 
 class ProblemStore(Sequence[Problem]):
-    """`problems.jsonl`, and in `index.npy` where each problem begins and how many tokens it has."""
+    """`problems.jsonl`, with the offset and the tokens of each problem in `index.npy`."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder, self.fingerprint = folder, fingerprint
@@ -50,12 +50,12 @@ class ProblemWriter:
         self._file.write(to_json(problem))
 
     def read(self, number: int) -> Problem:
-        """Of what was added so far."""
+        """Read a problem that was added before."""
         self._file.flush()
         return read_at(self._path, self._rows[number][0])
 
     def close(self, without: frozenset[int]) -> None:
-        """Problems left out at the end stay in the file; only the index tells who belongs to the data."""
+        """Problems dropped at the end stay in the file, but not in the index."""
         self._file.close()
         kept = [row for number, row in enumerate(self._rows) if number not in without]
         np.save(self._path.with_name("index.npy"), np.array(kept, np.int64).reshape(-1, 2))

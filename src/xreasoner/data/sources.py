@@ -1,4 +1,4 @@
-"""From a recipe's data entries to problems."""
+"""From the data entries of a recipe to problems, for sources that need no preparation."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from xreasoner.recipe.training_data import DataSource, JsonlData, MiniworldData
 from xreasoner.records import Problem
 
 SEEDS_APART = 1000
-"""Two entries of a stage draw different items, as long as it has fewer entries than this."""
+"""Distance of the seeds of two entries: a stage with fewer entries than this draws different items."""
 
 
 def training_problems(entries: Sequence[DataSource], seed: int) -> list[Problem]:
-    """All entries in order, text views of the training split; the same problem is taken once."""
+    """The problems of all entries in order, without repeats."""
     found: dict[str, Problem] = {}
     for number, entry in enumerate(entries):
         for problem in TRAINING[entry.source](entry, seed * SEEDS_APART + number):
@@ -55,20 +55,20 @@ TRAINING: dict[str, Callable[[Any, int], Iterator[Problem]]] = {
 
 
 def refuse_leaks(training: Iterable[Problem], tests: Mapping[str, Sequence[Problem]]) -> None:
-    """A question that is trained on measures memory. Only the same text is found here, not a paraphrase."""
+    """Raises if a training question is a test question, word for word. Filters find paraphrases too."""
     asked = {(p.question, p.choices): name for name, problems in tests.items() for p in problems}
     for problem in training:
         name = asked.get((problem.question, problem.choices))
         if name:
             raise ValueError(
-                f"training problem {problem.id} is also asked in the benchmark {name}; remove it"
+                f"training problem {problem.id} is also a question of the benchmark {name}; remove it"
             )
 
 
 def split_held_out(problems: Sequence[Problem], count: int, seed: int) -> tuple[list[Problem], list[Problem]]:
-    """What is trained on, and `count` problems that are only watched."""
+    """The training problems, and `count` held-out ones."""
     if count >= len(problems) > 0:
-        raise ValueError(f"held_out: {count} of {len(problems)} problems leave nothing to train on")
+        raise ValueError(f"held_out: {count} of {len(problems)} problems leaves none to train on")
     held = set(random.Random(f"held out {seed}").sample(range(len(problems)), count))
     parts: tuple[list[Problem], list[Problem]] = ([], [])
     for index, problem in enumerate(problems):
@@ -77,7 +77,7 @@ def split_held_out(problems: Sequence[Problem], count: int, seed: int) -> tuple[
 
 
 def problems_fingerprint(problems: Iterable[Problem]) -> str:
-    """Of everything training reads from them, in order."""
+    """Hash of everything that training reads of the problems, in order."""
     if isinstance(problems, ProblemStore):
         return problems.fingerprint
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Rows of any table, one at a time: JSONL, JSON, CSV, parquet or Arrow; a file, a folder, or the hub."""
+"""Read rows one at a time: JSONL, JSON, CSV, parquet or Arrow, from a file, a folder or the hub."""
 
 import csv
 import itertools
@@ -12,7 +12,7 @@ from typing import IO, Any
 
 CHUNK = 1 << 20
 LONGEST_ROW = 16 << 20
-"""Bytes. What is longer is no question and no thought; it is skipped without being held in memory."""
+"""Bytes. A longer row is bad; it is skipped without being loaded."""
 BATCH_ROWS = 64
 
 _BETWEEN = re.compile(r"[\s,]*")
@@ -20,16 +20,16 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row as it stands in the file; where it cannot be read, the trouble with it."""
+    """A raw row, or the reason why it cannot be read."""
 
     position: str
-    """File and row number, counted from 1."""
+    """File and row number, from 1."""
     value: Any
     trouble: str = ""
 
 
 def read_rows(place: str, config: str | None, split: str) -> Iterator[TableRow]:
-    """`place` is a file, a folder, or else the id of a data set on the hub."""
+    """`place` is a file, a folder, or the id of a dataset on the hub."""
     path = Path(place)
     if path.exists():
         for file in table_files(path, config, split):
@@ -37,31 +37,31 @@ def read_rows(place: str, config: str | None, split: str) -> Iterator[TableRow]:
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not place.startswith("."):
         yield from _hub_rows(place, config, split)
     else:
-        raise ValueError(f"{place}: there is no such file or folder, and no data set on the hub is called so")
+        raise ValueError(f"{place}: no such file or folder, and not the id of a dataset on the hub")
 
 
 def table_files(path: Path, config: str | None, split: str) -> list[Path]:
-    """The tables of a split, in order. A folder may hold one for each configuration or split."""
+    """The files of a split, in order. A folder may hold several configurations and splits."""
     if path.is_file():
         if path.suffix not in READERS:
-            raise ValueError(f"{path}: cannot read {path.suffix or 'this'}; it can be {', '.join(READERS)}")
+            raise ValueError(
+                f"{path}: cannot read {path.suffix or 'this file'}; supported: {', '.join(READERS)}"
+            )
         return [path]
     if config is not None:
         path = next((path / name for name in (config, "data") if (path / name).is_dir()), path)
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in READERS)
-    # What `save_to_disk` and git leave beside the tables holds no rows.
+    # Metadata files that `save_to_disk` writes beside the tables.
     files = [
         file for file in files if file.name not in ("dataset_info.json", "state.json", "dataset_dict.json")
     ]
     of_split = [file for file in files if _names_split(file.relative_to(path), split)]
     if not files:
-        raise ValueError(f"{path}: there are no tables in this folder; it can hold {', '.join(READERS)}")
+        raise ValueError(f"{path}: no tables in this folder; supported: {', '.join(READERS)}")
     if not of_split and any(
         _names_split(file.relative_to(path), other) for file in files for other in SPLITS
     ):
-        raise ValueError(
-            f"{path}: no table of the split {split!r}; there are {', '.join(map(str, files[:3]))}"
-        )
+        raise ValueError(f"{path}: no table of split {split!r}; found {', '.join(map(str, files[:3]))}")
     return of_split or files
 
 
@@ -69,7 +69,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def _names_split(file: Path, split: str) -> bool:
-    """As `train-00000-of-00006.parquet`, `no_exclude_train.jsonl` and `train/data-00000.arrow` do."""
+    """For example `train-00000-of-00006.parquet`, `no_exclude_train.jsonl`, `train/data-00000.arrow`."""
     return any(re.fullmatch(rf"(.*[-_.])?{re.escape(split)}([-_.].*)?", part) for part in file.parts)
 
 
@@ -101,14 +101,14 @@ def _parsed(line: bytes, where: str) -> TableRow:
 
 
 def _json_rows(path: Path) -> Iterator[TableRow]:
-    """A list, read element by element; or lines, which some also call JSON."""
+    """A JSON list, parsed element by element, or JSON lines in a .json file."""
     with path.open("rb") as file:
         is_list = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
     yield from _listed_rows(path) if is_list and not _is_lines(path) else _jsonl_rows(path)
 
 
 def _is_lines(path: Path) -> bool:
-    """Lines that are lists themselves: the first line alone is whole JSON, and there is a second."""
+    """Whether each line is a list of its own: the first line is complete JSON, and there is a second."""
     with path.open("rb") as file:
         first, second = file.readline(LONGEST_ROW), file.readline(CHUNK)
     return bool(second.strip()) and not _parsed(first, "").trouble
@@ -116,12 +116,12 @@ def _is_lines(path: Path) -> bool:
 
 def _listed_rows(path: Path) -> Iterator[TableRow]:
     decoder, number = json.JSONDecoder(), 0
-    # Bytes that are no UTF-8 come through as lone surrogates, so that the row they spoil can be named.
+    # Invalid UTF-8 becomes lone surrogates, so that the bad row can be named.
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         buffer = file.read(CHUNK)
         start = buffer.index("[") + 1
         while True:
-            start = _BETWEEN.match(buffer, start).end()  # type: ignore[union-attr]  # it matches nothing too
+            start = _BETWEEN.match(buffer, start).end()  # type: ignore[union-attr]  # it also matches the empty string
             if buffer.startswith("]", start):
                 return
             try:
@@ -134,8 +134,8 @@ def _listed_rows(path: Path) -> Iterator[TableRow]:
                 buffer, start = buffer[start:] + more, 0
                 continue
             number += 1
-            spoilt = not _is_unicode(buffer[start:end])
-            yield TableRow(f"{path}[{number}]", None if spoilt else value, "not UTF-8" if spoilt else "")
+            invalid = not _is_unicode(buffer[start:end])
+            yield TableRow(f"{path}[{number}]", None if invalid else value, "not UTF-8" if invalid else "")
             start = end
 
 
@@ -159,16 +159,16 @@ def _csv_rows(path: Path) -> Iterator[TableRow]:
             except csv.Error as error:
                 yield TableRow(f"{path}:{number}", None, f"not CSV: {error}")
                 continue
-            spoilt = not _is_unicode("".join(map(str, row.values())))
-            yield TableRow(f"{path}:{number}", None if spoilt else row, "not UTF-8" if spoilt else "")
+            invalid = not _is_unicode("".join(map(str, row.values())))
+            yield TableRow(f"{path}:{number}", None if invalid else row, "not UTF-8" if invalid else "")
 
 
 def _parquet_rows(path: Path) -> Iterator[TableRow]:
     import pyarrow.parquet
 
-    # Some write all rows as one group: it is read piece by piece, not whole.
+    # Some files have one large row group, which is read in pieces.
     with _named(path), pyarrow.parquet.ParquetFile(path, buffer_size=CHUNK, pre_buffer=False) as file:
-        # One group after the other: a reader of all keeps what it read until the end of the file.
+        # One group at a time: a reader of several keeps all of them in memory.
         groups = (
             file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], use_threads=False)
             for group in range(file.num_row_groups)
@@ -177,7 +177,7 @@ def _parquet_rows(path: Path) -> Iterator[TableRow]:
 
 
 def _arrow_rows(path: Path) -> Iterator[TableRow]:
-    """Both forms of Arrow's files: the streams that `datasets` writes, and files with an index."""
+    """Both Arrow formats: streams, which `datasets` writes, and files with an index."""
     import pyarrow
 
     with _named(path), pyarrow.memory_map(str(path)) as source:
@@ -192,14 +192,14 @@ def _arrow_rows(path: Path) -> Iterator[TableRow]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Arrow does not say which file it could not read."""
+    """Adds the file name to errors of Arrow."""
     import pyarrow
 
     try:
         yield
     except (pyarrow.ArrowException, OSError) as error:
         said = str(error).splitlines()[0]
-        raise ValueError(f"{path}: the file is broken, or no {path.suffix} file: {said}") from None
+        raise ValueError(f"{path}: not a valid {path.suffix} file: {said}") from None
 
 
 def _batch_rows(batches: Iterator[Any], path: Path) -> Iterator[TableRow]:
@@ -215,7 +215,7 @@ def _as_dicts(batch: Any) -> list[dict[str, Any] | None]:
     try:
         rows: list[dict[str, Any] | None] = batch.to_pylist()
     except UnicodeDecodeError:
-        # One row with broken text spoils its batch: take the rows one by one.
+        # One row with invalid text fails its batch: convert the rows one by one.
         if batch.num_rows == 1:
             return [None]
         return [row for i in range(batch.num_rows) for row in _as_dicts(batch.slice(i, 1))]
@@ -235,10 +235,10 @@ def _hub_rows(name: str, config: str | None, split: str) -> Iterator[TableRow]:
     ) as error:
         said = str(error).splitlines()[0]
         raise ValueError(
-            f"{name}: the hub did not give this data set: {said}; a local folder works too"
+            f"could not load {name} from the Hugging Face Hub: {said}; a local folder works too"
         ) from None
     if rows.features:
-        rows = rows.decode(False)  # an image stays the bytes it was stored as
+        rows = rows.decode(False)  # keep images as encoded bytes
     for number, row in enumerate(rows, start=1):
         yield TableRow(f"{name}:{number}", row)
 

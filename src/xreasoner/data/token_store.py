@@ -1,8 +1,8 @@
-"""A stage's examples as token ids on disk, written once: training holds no more of them than one step."""
+"""The examples of a stage as token ids on disk: training loads only those of a step."""
 
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -15,16 +15,17 @@ from xreasoner.data.sources import problems_fingerprint
 from xreasoner.data.steps import shuffled
 from xreasoner.records import Problem
 from xreasoner.storage.files import folder_written_atomically, sweep
+from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import Manifest, fingerprint, read_manifest
 
 TOGETHER = 64
-"""Problems that are tokenised at once."""
+"""Problems per tokenizer call."""
 PROBLEMS_BETWEEN_LINES = 20_000
 IDS = "ids.int32"
 SPANS = "spans.npy"
 
 Spans = NDArray[np.int64]
-"""N4: for each example where in the file its prompt begins and how long it is, and the same of its reply."""
+"""N4: offset and length of the prompt, offset and length of the reply, for each example."""
 
 
 class TokenStore(Sequence[Example]):
@@ -36,20 +37,20 @@ class TokenStore(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.spans_N4)
 
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices of what is on disk
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices
         prompt_at, prompt, reply_at, reply = self.spans_N4[index].tolist()
         ids = (*self._read(prompt_at, prompt), *self._read(reply_at, reply))
         return Example(ids, (False,) * prompt + (True,) * reply)
 
     def _read(self, at: int, count: int) -> list[int]:
-        # A map kept open would let the whole file pile up in this process' memory.
+        # A memory map that stays open would keep the whole file resident.
         return np.memmap(self.file, np.int32, "r", offset=at * 4, shape=count).tolist()
 
     def up_to(self, length: int) -> "TokenStore":
         return TokenStore(self.file, self.spans_N4[np.array(self.lengths) <= length])
 
     def with_swapped_replies(self, seed: int) -> "TokenStore":
-        """Each prompt gets the reply of the next one in a random circle, so nobody keeps its own."""
+        """Each prompt gets the reply of the next one in a random cycle, so none keeps its own."""
         circle = np.array(shuffled(len(self), seed, epoch=0), np.int64)
         spans_N4 = self.spans_N4.copy()
         spans_N4[circle, 2:] = self.spans_N4[np.roll(circle, -1), 2:]
@@ -61,9 +62,9 @@ def token_store(
     instruction: str | None,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
-    say: Callable[[str], None],
+    say: Say,
 ) -> TokenStore:
-    """What stands in `folder` is used again if it was made from the same problems in the same way."""
+    """Reuses the tokens in `folder` if problems, instruction and tokenizer are the same."""
     wanted = Manifest(
         {
             "problems": problems_fingerprint(problems),
@@ -95,7 +96,7 @@ def _write(
     instruction: str | None,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     spans, end, stream, began = array("q"), 0, iter(problems), time.monotonic()
     with (folder / IDS).open("wb") as file:

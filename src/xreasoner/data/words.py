@@ -1,7 +1,7 @@
-"""Texts as arrays of word hashes: fast enough to compare every 13 words of a corpus with every benchmark.
+"""Texts as arrays of word hashes, fast enough to compare every 13-gram of a corpus with all benchmarks.
 
-A hash of a stretch is a difference of prefix sums of `value * base^place`, divided by the base at its
-start; all of it modulo 2^64, where an odd base has an inverse. No Python loop runs over words.
+The hash of a span is a difference of prefix sums of `value * base^position`, divided by base^start, modulo
+2^64, where an odd base has an inverse. No Python loop runs over words.
 """
 
 import re
@@ -18,10 +18,10 @@ Places = NDArray[np.int64]
 _CHARACTER_BASE, _WORD_BASE = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
 _MASK = (1 << 64) - 1
 NUMBER = np.uint64(0x5851F42D4C957F2D)
-"""Stands for every number where numbers are masked."""
+"""The hash of any number where numbers are masked."""
 
 _FOREIGN_MARKS = re.compile(r"[^\w\x00-\x7f]+")
-"""Quotation marks, dashes and the like beyond ASCII; those within are told apart byte by byte."""
+"""Punctuation beyond ASCII; ASCII is classified byte by byte."""
 
 
 def _letters() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -36,7 +36,7 @@ _IS_WORD, _IS_DIGIT = _letters()
 
 @dataclass(frozen=True)
 class Words:
-    """A text without case, punctuation and layout."""
+    """A text as words, without case, punctuation and layout."""
 
     plain: bytes
     starts: Places
@@ -63,8 +63,10 @@ def words_of(text: str) -> Words:
     inside[1:-1] = _IS_WORD[codes]
     borders = np.flatnonzero(np.diff(inside))
     starts, ends = borders[::2], borders[1::2]
-    # One more than the code: no character may count for nothing.
-    return Words(plain, starts, ends, _stretches(codes.astype(np.uint64) + np.uint64(1), starts, ends, True))
+    # Plus one, so that no character has the value 0.
+    return Words(
+        plain, starts, ends, _span_hashes(codes.astype(np.uint64) + np.uint64(1), starts, ends, True)
+    )
 
 
 def _plain(text: str) -> bytes:
@@ -75,18 +77,18 @@ def _plain(text: str) -> bytes:
 
 
 def grams(hashes: Hashes, size: int) -> Hashes:
-    """The hash of every stretch of `size` words, by its first word."""
+    """The hashes of all n-grams of `size` words."""
     starts = np.arange(max(0, len(hashes) - size + 1))
-    return _stretches(hashes, starts, starts + size, False)
+    return _span_hashes(hashes, starts, starts + size, False)
 
 
 def whole(hashes: Hashes) -> int:
-    """One hash of all words in order."""
-    return int(_stretches(hashes, np.zeros(1, np.int64), np.full(1, len(hashes)), False)[0])
+    """One hash of all words."""
+    return int(_span_hashes(hashes, np.zeros(1, np.int64), np.full(1, len(hashes)), False)[0])
 
 
 def masked(words: Words) -> Hashes:
-    """Every number the same, neighbouring ones one: 3.5 and 12 look alike."""
+    """Word hashes with runs of numbers replaced by NUMBER, so that 3.5 and 12 are equal."""
     is_number = words.is_number
     hashes = np.where(is_number, NUMBER, words.hashes)
     follows = np.zeros(len(hashes), bool)
@@ -95,11 +97,11 @@ def masked(words: Words) -> Hashes:
 
 
 def numbers(words: Words) -> int:
-    """One hash of the numbers of a text, in order."""
+    """One hash of the numbers of a text."""
     return whole(words.hashes[words.is_number])
 
 
-def _stretches(values: Hashes, starts: Places, ends: Places, by_character: bool) -> Hashes:
+def _span_hashes(values: Hashes, starts: Places, ends: Places, by_character: bool) -> Hashes:
     base = _CHARACTER_BASE if by_character else _WORD_BASE
     powers, inverses = _powers(base, _room(len(values)))
     sums = np.zeros(len(values) + 1, np.uint64)
@@ -108,7 +110,7 @@ def _stretches(values: Hashes, starts: Places, ends: Places, by_character: bool)
 
 
 def _room(count: int) -> int:
-    """A round size, so that few tables are made."""
+    """A round size, so that few tables are needed."""
     return max(1 << 16, 1 << count.bit_length())
 
 
@@ -124,6 +126,6 @@ def _power_table(base: int, count: int) -> Hashes:
 
 
 def _mixed(hashes: Hashes) -> Hashes:
-    """Spread what is similar: polynomials of short words differ in few bits."""
+    """Finalizer: polynomials of short words differ in few bits."""
     hashes = (hashes ^ (hashes >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     return hashes ^ (hashes >> np.uint64(32))

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,14 +19,13 @@ from xreasoner.records import Message, Problem, Prompt, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 from xreasoner.storage.files import write_json, written_atomically
+from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import first_difference, locked
 
 QUESTIONS_AT_ONCE = 512
 SECONDS_BETWEEN_LINES = 10.0
 CHANGEABLE = {"keep", "samples", "hint", "out", "name"}
 """Settings that may change while earlier answers stay valid."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

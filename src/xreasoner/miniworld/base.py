@@ -1,13 +1,12 @@
-"""The base checkpoint: words first, then the alphabet of pictures, then both together.
+"""Train the base checkpoint: first text, then the vision tower, then both together.
 
-It stands for an instruct model: it reads pictures and answers one-step questions, and fails at longer ones.
+It stands for an instruct model: it reads images and answers one-step questions, but fails at longer ones.
 
 Suffixes: B lessons, T tokens, E hidden size, C cells of the alphabet, N target tokens.
 """
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,11 +22,11 @@ from xreasoner.miniworld.model import Size, new_model, save_base
 from xreasoner.miniworld.scene import alphabet
 from xreasoner.miniworld.seeing import cell_pixels, learn_to_see, look, meanings
 from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.storage.journal import Say
 
-Say = Callable[[str], None]
 MEASURED = "measured.json"
 PROBLEMS = 200
-"""Test problems a probe of the finished checkpoint."""
+"""Test problems per probe of the finished checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class BaseSettings:
     text_steps: int = 700
     seeing_steps: int = 1000
     steps: int = 4500
-    """Of words and pictures together."""
+    """Steps on text and images together."""
     rows: int = 32
     lr: float = 2e-3
     seeing_lr: float = 1e-3
@@ -58,7 +57,7 @@ def batch_loss(model: Qwen2_5_VLForConditionalGeneration, seen_CE: Tensor, batch
 
 
 def learn(model: Qwen2_5_VLForConditionalGeneration, seen_CE: Tensor, batches: list[LessonBatch]) -> float:
-    """Adds the gradient of the mean loss of all lessons; returns that mean."""
+    """Accumulates the gradient of the mean loss over all lessons; returns the mean."""
     lessons = sum(len(batch.ids_BT) for batch in batches)
     total = 0.0
     for batch in batches:
@@ -77,8 +76,8 @@ def teach(
     seen_CE: Tensor,
     say: Say,
 ) -> None:
-    """`steps` batches of lessons for whatever parameters of the language model are trainable."""
-    # The last number changes nothing but the draw: the shipped base was made with it.
+    """Train the trainable parameters of the language model for `steps` batches of lessons."""
+    # The 0 at the end is kept because the shipped base was trained with this seed.
     rng = random.Random(f"lessons {settings.seed} {drawn} 0")
     trained = [p for p in model.model.language_model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
@@ -101,15 +100,15 @@ def make_base(
     cells = alphabet()
     classroom = Classroom(tokenizer, cells)
     nothing = torch.zeros(1, settings.size.hidden)
-    say("words: the language model learns to read, to add and to answer")
+    say("text: the language model learns to read, add and answer")
     teach(model, classroom, settings, settings.text_steps, 0.0, nothing, say)
-    say("alphabet: the vision tower learns what each cell says")
+    say("vision: the vision tower learns the meaning of each cell")
     pixels = cell_pixels(cells)
     known = learn_to_see(
         model, pixels, meanings(model, tokenizer, cells), settings.seeing_steps, settings.seeing_lr
     )
     say(f"  {known:.1%} of the cells are recognised")
-    say("pictures: words and pictures together, vision tower and embeddings frozen")
+    say("text and images together, with vision tower and embeddings frozen")
     model.get_input_embeddings().weight.requires_grad_(False)
     with torch.no_grad():
         seen_CE = look(model, pixels)
@@ -121,7 +120,7 @@ def make_base(
 def build_base(settings: BaseSettings, out: Path, say: Say) -> None:
     """What `xreasoner miniworld base OUT` does: train, save, base_accuracies."""
     if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty: name a new folder for the base checkpoint")
+        raise ValueError(f"{out} is not empty; choose a new folder for the base checkpoint")
     model, _ = make_base(settings, say)
     save_base(model, out)
     say("measured on the test split:")

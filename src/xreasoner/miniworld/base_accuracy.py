@@ -1,6 +1,5 @@
-"""What a base checkpoint can do, in a few numbers: kept beside it, and compared by a test."""
+"""The accuracy of a base checkpoint on each probe; stored with it and compared by a test."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from xreasoner.chat.template import problem_prompt
@@ -10,14 +9,15 @@ from xreasoner.models.load import load
 from xreasoner.records import Modality, Problem, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.storage.journal import Say
 
 SAMPLING = Sampling(think_budget=128, answer_budget=64)
 ONE_STEP_SUMS = 60
-"""There are not many different ones."""
+"""Few different ones exist."""
 
 
 def probes(count: int) -> dict[str, tuple[list[Problem], str | None]]:
-    """Name to problems and instruction: reading, one step (asked plainly) and many (asked to think)."""
+    """Problems and instruction by name: reading and one step without instruction, many steps with it."""
     found: dict[str, tuple[list[Problem], str | None]] = {}
     views: tuple[Modality, ...] = ("text", "image")
     for family in FAMILIES:
@@ -32,8 +32,8 @@ def probes(count: int) -> dict[str, tuple[list[Problem], str | None]]:
     return found
 
 
-def base_accuracies(checkpoint: Path, count: int, say: Callable[[str], None]) -> dict[str, float]:
-    """Accuracy of each probe, greedy."""
+def base_accuracies(checkpoint: Path, count: int, say: Say) -> dict[str, float]:
+    """Greedy accuracy of each probe."""
     engine, accuracies = TorchEngine(load(checkpoint)), dict[str, float]()
     with Grader() as grader:
         for name, (problems, instruction) in probes(count).items():

@@ -1,4 +1,4 @@
-"""Lessons as tensors: ids, rope positions, targets, and which cell is seen at which place."""
+"""Lessons as tensors: ids, rope positions, targets, and which cell is shown at which position."""
 
 import random
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from xreasoner.miniworld.scene import Cell, Scene
 from xreasoner.miniworld.seeing import OFFSETS
 
 JITTERS = len(OFFSETS)
-"""At so many places is each cell seen, a pixel or so apart."""
+"""Shifted copies of each cell in the table of visual tokens."""
 
 
 @dataclass(frozen=True)
 class LessonBatch:
     ids_BT: Tensor
     cells_BT: Tensor
-    """Row of the table of seen cells, -1 where there is text."""
+    """Row in the table of visual tokens, -1 for text."""
     positions_3BT: Tensor
     targets_BT: Tensor
-    """The next token where it is learned, -100 elsewhere."""
+    """The next token where it is a target, else -100."""
     weights_BT: Tensor
-    """Each lesson weighs the same: a short answer is not drowned by a long reading."""
+    """Each lesson has the same weight, so that long transcriptions do not outweigh short answers."""
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Classroom:
         return row
 
     def batches(self, lessons: list[Lesson], rng: random.Random, parts: int) -> list[LessonBatch]:
-        """Lessons of like length together: half of one padded batch would be padding."""
+        """Batches of lessons of similar length, to reduce padding."""
         rows = sorted((self.row(lesson, rng) for lesson in lessons), key=lambda row: len(row.ids))
         size = -(-len(rows) // parts)
         return [self._batch(rows[i : i + size]) for i in range(0, len(rows), size)]

@@ -1,4 +1,4 @@
-"""Pictures of scenes. One cell is 28 x 28 pixels: exactly one visual token of Qwen2.5-VL."""
+"""Images of scenes. A cell has 28 x 28 pixels: exactly one visual token of Qwen2.5-VL."""
 
 import io
 import math
@@ -28,7 +28,7 @@ def _glyph(draw: ImageDraw.ImageDraw, text: str, dx: int, dy: int) -> None:
 
 
 def _bar(draw: ImageDraw.ImageDraw, label: str, height: int, dx: int, dy: int) -> None:
-    """Bars lie on their side; their length is read against the cell, so only their name moves sideways."""
+    """A horizontal bar. Its length is relative to the cell, so only the label moves sideways."""
     draw.rectangle((1, 2 + dy, 1 + 2.7 * height, 10 + dy), fill=PALETTE["blue"])
     draw.text((14 + dx, 19 + dy), label, fill=INK, font=_font(14), anchor="mm")
 
@@ -47,7 +47,7 @@ def _shape(draw: ImageDraw.ImageDraw, colour: str, shape: str, dx: int, dy: int)
 
 
 def _dial(draw: ImageDraw.ImageDraw, analyte: str, level: int, dx: int, dy: int) -> None:
-    """A needle over a half circle, the lowest level to the left, the highest to the right."""
+    """A needle over a semicircle, from the lowest level on the left to the highest on the right."""
     x, y, angle = 14 + dx, 14 + dy, math.pi * (1 - level / (len(LEVELS) - 1))
     draw.arc((x - 12, y - 12, x + 12, y + 12), 180, 360, fill=PALETTE["green"], width=2)
     draw.line((x, y, x + 11 * math.cos(angle), y - 11 * math.sin(angle)), fill=PALETTE["red"], width=3)
@@ -71,7 +71,7 @@ def draw_cell(cell: Cell, dx: int, dy: int) -> Image.Image:
 
 
 def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
-    """Each cell a pixel or so off its place, as hands and printers do."""
+    """Each cell is shifted by up to a pixel."""
     image = Image.new("RGB", (CELL * len(scene.cells), CELL), PAPER)
     for x, cell in enumerate(scene.cells):
         image.paste(draw_cell(cell, rng.randint(-1, 1), rng.randint(-1, 1)), (x * CELL, 0))

@@ -1,4 +1,4 @@
-"""A problem before it is phrased: the scene, the question about it, and the steps that solve it."""
+"""A problem independent of its modality: a scene, a question and the steps of the solution."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from xreasoner.miniworld.scene import Scene
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a thought: what is written before its result, and the result."""
+    """One step of a thought: the words before the result, and the result."""
 
     words: tuple[str, ...]
     result: str
@@ -18,7 +18,7 @@ class Item:
     family: str
     domain: str
     difficulty: int
-    """The number of steps asked for; the thought may write more."""
+    """The requested number of steps; the thought may have more."""
     scene: Scene
     question: str
     steps: tuple[Step, ...]

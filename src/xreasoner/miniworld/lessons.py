@@ -1,4 +1,4 @@
-"""What the base model is taught: to read, to know its sums, to answer one-step questions directly."""
+"""The lessons of the base model: reading, arithmetic facts, and direct answers to one-step questions."""
 
 import random
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from xreasoner.miniworld.scene import Cell, Scene, alphabet
 from xreasoner.miniworld.thoughts import write_thought as teach
 
 PromptPart = str | Scene
-"""A scene in a prompt is a drawn one; what is written is a string."""
+"""A Scene is drawn; text is a string."""
 
 THINK_INSTRUCTION = "think then answer"
 FACTS_PER_LESSON = 10
 CELLS = alphabet()
 MOST_DRILLED = 4
-"""Steps of a drill: with more, a name would stand twice among the readings."""
+"""Most steps of a drill; with more, a name would occur twice among the readings."""
 LOOKED_UP = ("bars", "shapes", "labs")
 
 
@@ -30,12 +30,12 @@ class Lesson:
     prompt: tuple[PromptPart, ...]
     reply: str
     results_only: bool = False
-    """Only the word after each `=` is learned: the operands of a fact are drawn at random."""
+    """Only the word after each `=` is a target: the operands of a fact are random."""
 
 
 @dataclass(frozen=True)
 class Syllabus:
-    """How often each kind of lesson comes."""
+    """The probabilities of the kinds of lessons."""
 
     facts: float = 0.10
     read: float = 0.20
@@ -43,9 +43,9 @@ class Syllabus:
     options: float = 0.10
     many_steps: float = 0.05
     think: float = 0.4
-    """Share of the one-step questions answered after a one-step thought, under the instruction."""
+    """Fraction of the one-step questions that are answered with a one-step thought."""
     largest_read: int = 6
-    """Scenes to be read have up to so many steps."""
+    """Most steps of a scene to read."""
 
 
 def facts_lesson(rng: random.Random) -> Lesson:
@@ -58,7 +58,7 @@ def facts_lesson(rng: random.Random) -> Lesson:
 
 
 def show(scene: Scene, rng: random.Random, drawn: float) -> tuple[PromptPart, ...]:
-    """The scene written, drawn, or its beginning written and its end drawn."""
+    """The scene as text, as an image, or its first part as text and the rest as an image."""
     if rng.random() >= drawn:
         return (write_scene(scene),)
     if rng.random() < 0.6 or len(scene.cells) < 2:
@@ -76,7 +76,7 @@ def draw_item(rng: random.Random, difficulty: int, families: tuple[str, ...] = t
 
 
 def read_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
-    """Half of what is to be read makes no sense: it can only be read place by place."""
+    """Half of the scenes are random cells, which can only be read one by one."""
     sense = rng.random() < 0.5
     scene = (
         draw_item(rng, rng.randint(1, largest)).scene if sense else jumble(rng, rng.randint(2, 2 * largest))
@@ -90,16 +90,16 @@ def jumble(rng: random.Random, size: int) -> Scene:
 
 
 def drill_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
-    """Several one-step questions in a breath: far more to learn from than one answer at a time."""
+    """Several one-step questions in one lesson, which gives more targets per lesson."""
     item = draw_item(rng, rng.randint(2, min(largest, MOST_DRILLED)), LOOKED_UP)
     cells = list(item.scene.cells)
-    if item.family == "shapes":  # judged one after the other
+    if item.family == "shapes":  # each cell in order
         names = [item.question.split()[-1]]
-    else:  # asked by name, in any order
+    else:  # by name, in any order
         rng.shuffle(cells)
         names = [cell.parts[0] for cell in cells]
     said = [f"{cell.word} {judged(item, cell)}" for cell in cells]
-    if item.family == "bars" and rng.random() < 0.5:  # as they enter a sum
+    if item.family == "bars" and rng.random() < 0.5:  # with a sign
         signs = rng.choices(OPERATORS, k=len(cells))
         names = [f"{sign} {name}" for sign, name in zip(signs, names, strict=True)]
         said = [f"{sign} {cell.word} {sign}{cell.parts[1]}" for sign, cell in zip(signs, cells, strict=True)]
@@ -108,7 +108,7 @@ def drill_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
 
 
 def judged(item: Item, cell: Cell) -> str:
-    """What there is to say of one cell."""
+    """The answer about one cell."""
     match item.family:
         case "bars":
             return cell.parts[1]
@@ -119,7 +119,7 @@ def judged(item: Item, cell: Cell) -> str:
 
 
 def options_lesson(rng: random.Random) -> Lesson:
-    """Which letter stands for a number: several times in a breath, as a drill."""
+    """Which letter is a number's option: several times in one lesson, like a drill."""
     numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(ANSWER_LETTERS))]
     named = list(zip(ANSWER_LETTERS, numbers, strict=True))
     asked = rng.sample(named, len(named))
@@ -140,7 +140,7 @@ def question_lesson(rng: random.Random, drawn: float, difficulty: int, think: fl
 
 
 def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: float) -> Lesson:
-    """`progress` runs from 0 to 1: reading and drills start with small scenes."""
+    """`progress` goes from 0 to 1; reading and drills start with small scenes."""
     largest = 2 + round((syllabus.largest_read - 2) * min(1.0, 3 * progress))
     kinds = ("facts", "read", "drill", "options", "many", "one")
     shares = (syllabus.facts, syllabus.read, syllabus.drill, syllabus.options, syllabus.many_steps)

@@ -1,10 +1,10 @@
-"""Every word of the mini-world. A word is one token; what can be drawn is a cell of 28 x 28 pixels."""
+"""All words of the mini-world. A word is one token; a word that can be drawn is one cell."""
 
 from xreasoner.records import OPTION_LETTERS
 
 NUMBERS = tuple(str(n) for n in range(60))
 LARGEST = 39
-"""Sums stay within it."""
+"""The largest result of a sum."""
 OPERATORS = ("+", "-")
 LABELS = tuple("abcdefgh")
 HEIGHTS = tuple(range(1, 10))

@@ -1,4 +1,4 @@
-"""The mini-world's model: Qwen2.5-VL's own classes, a thousand times smaller."""
+"""The model of the mini-world: the classes of Qwen2.5-VL, a thousand times smaller."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +28,11 @@ class Size:
     vision_hidden: int = 64
     vision_layers: int = 2
     rope_sections: tuple[int, int, int] = (0, 1, 15)
-    """Time, height, width. Width keeps nearly all frequencies: a drawn row is placed as a written one."""
+    """Time, height, width. Width gets nearly all frequencies, so an image row has positions like text."""
     rope_theta: float = 100.0
-    """Neighbours differ at most frequencies; a problem is never longer than a few hundred words."""
+    """Neighbours differ at most frequencies; problems have at most a few hundred words."""
     initial_spread: float = 0.08
-    """About one over the root of the width. The customary 0.02 is for widths of thousands: it learns late."""
+    """About 1/sqrt(width). The usual 0.02 suits widths of thousands; here it slows learning."""
 
 
 def build_config(size: Size) -> Qwen2_5_VLConfig:
@@ -67,7 +67,7 @@ def build_config(size: Size) -> Qwen2_5_VLConfig:
             "intermediate_size": 2 * size.vision_hidden,
             "num_heads": 2,
             "out_hidden_size": size.hidden,
-            # A window is one cell: what a cell looks like does not depend on its neighbours.
+            # One cell per window: the features of a cell do not depend on its neighbours.
             "window_size": CELL,
             "fullatt_block_indexes": [],
         },
@@ -96,7 +96,7 @@ def new_base(
 
 
 def save_base(model: Qwen2_5_VLForConditionalGeneration, out: Path) -> None:
-    """A complete Hugging Face checkpoint: weights, configs, tokenizer, template, image processor."""
+    """Save a complete Hugging Face checkpoint: weights, configs, tokenizer, template, image processor."""
     tokenizer = build_tokenizer()
     model.generation_config.update(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id

@@ -1,4 +1,4 @@
-"""Problems of the mini-world, by family, view, difficulty and split. The same seed, the same problems."""
+"""Problems of the mini-world by family, modality, difficulty and split; deterministic in the seed."""
 
 import hashlib
 import random
@@ -28,11 +28,11 @@ GENERAL = ("sums", "bars", "shapes")
 CLINICAL = ("labs",)
 CHOICE_SHARE = 0.2
 TEST_SHARE = 10
-"""One item in so many belongs to the test split, whatever the seed it was drawn with."""
+"""One item in this many belongs to the test split, whatever the seed."""
 
 
 def item_key(item: Item) -> str:
-    """What makes two items the same problem, however they are shown."""
+    """Two items with the same key are the same problem."""
     return f"{item.family} | {' '.join(item.scene.words())} | {item.question}"
 
 
@@ -42,9 +42,9 @@ def split_of(item: Item) -> Split:
 
 
 def make_items(family: str, steps: tuple[int, int], count: int, split: Split, seed: int) -> list[Item]:
-    """`count` different items of a split, their difficulty spread evenly over `steps`, both ends included."""
+    """`count` different items of a split, with difficulties spread evenly over `steps`, ends included."""
     if family not in FAMILIES:
-        raise ValueError(f"mini-world: no family {family!r}; there are {', '.join(FAMILIES)}")
+        raise ValueError(f"mini-world: no family {family!r}; families: {', '.join(FAMILIES)}")
     rng = random.Random(f"{family} {split} {seed}")
     return list(_distinct(FAMILIES[family], steps, count, split, rng))
 
@@ -72,7 +72,7 @@ def _distinct(
 
 
 def wrong_answers(item: Item, rng: random.Random) -> list[str]:
-    """Three plausible other answers."""
+    """Three plausible wrong answers."""
     if item.answer in VERDICTS:
         return [verdict for verdict in VERDICTS if verdict != item.answer]
     near = {abs(int(item.answer) + shift) for shift in (-3, -2, -1, 1, 2, 3, 4)} - {int(item.answer)}
@@ -93,12 +93,12 @@ def question_parts(item: Item, view: Modality, rng: random.Random) -> tuple[Part
 
 
 def write_scene(scene: Scene) -> str:
-    """A written scene has an end and a beginning, as a drawn one has its vision marks."""
+    """The scene between brackets, as an image is between vision tokens."""
     return f"[ {' '.join(scene.words())} ]"
 
 
 def phrase(item: Item, view: Modality, seed: int, choice_share: float = CHOICE_SHARE) -> Problem:
-    """The problem as it is asked. Two views differ in nothing else: options and thought are the same."""
+    """The problem as text or image; options and thought are the same for both."""
     rng = random.Random(f"{item_key(item)} {seed}")
     as_choice = rng.random() < choice_share
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
@@ -125,7 +125,7 @@ def make_problems(
 
 
 def read_problem(item: Item, view: Modality, seed: int) -> Problem:
-    """The perception probe: write down what is there."""
+    """A perception problem: write down what is shown."""
     rng = random.Random(f"read {item_key(item)} {seed}")
     words = " ".join(item.scene.words())
     shown: Part = encode_picture(draw_scene(item.scene, rng)) if view == "image" else write_scene(item.scene)

@@ -1,4 +1,4 @@
-"""What a problem is about: a strip of cells that can be written as words or drawn as a picture."""
+"""A scene: a strip of cells that can be written as words or drawn as an image."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,10 +20,10 @@ Look = Literal["glyph", "bar", "shape", "dial"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One drawn symbol, which fills one visual token, and the one word that says the same."""
+    """A symbol that fills one visual token when drawn, and is one word when written."""
 
     parts: tuple[str, ...]
-    """What is seen in it: a number; a colour and a shape; a name and a value."""
+    """Its content: a number, a colour and a shape, or a name and a value."""
     look: Look = "glyph"
 
     @property
@@ -40,7 +40,7 @@ class Scene:
 
 
 def alphabet() -> list[Cell]:
-    """Everything that can be drawn."""
+    """All cells."""
     glyphs = [Cell((word,)) for word in (*NUMBERS[: LARGEST + 1], *OPERANDS)]
     bars = [Cell((label, str(height)), "bar") for label in LABELS for height in HEIGHTS]
     shapes = [Cell((colour, shape), "shape") for colour in COLOURS for shape in SHAPES]

@@ -1,4 +1,4 @@
-"""Teaching the vision tower its alphabet: each cell's visual token is pulled to the words it shows."""
+"""Align the vision tower: the visual token of each cell is trained towards the embedding of its word."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def cell_pixels(cells: list[Cell]) -> Tensor:
 
 
 def look(model: Qwen2_5_VLForConditionalGeneration, pixels_NP: Tensor) -> Tensor:
-    """One visual token a cell. A cell is a window of its own, so all can be looked at together."""
+    """One visual token per cell. Each cell is a window of its own, so all can be encoded together."""
     count = len(pixels_NP) // 4
     grid_thw = torch.tensor([[1, 2, 2]] * count, device=pixels_NP.device)
     features: Any = model.get_image_features(pixels_NP, grid_thw)
@@ -30,8 +30,8 @@ def look(model: Qwen2_5_VLForConditionalGeneration, pixels_NP: Tensor) -> Tensor
 def meanings(
     model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, cells: list[Cell]
 ) -> Tensor:
-    """What each visual token is pulled to: the embedding of the cell's word."""
-    embeddings = model.lm_head.weight.detach()  # tied: the words as they are read are the words as written
+    """The target of each visual token: the embedding of the word of its cell."""
+    embeddings = model.lm_head.weight.detach()  # tied embeddings
     ids = tokenizer.convert_tokens_to_ids([cell.word for cell in cells])
     return embeddings[ids].repeat_interleave(len(OFFSETS), 0)
 
@@ -43,7 +43,7 @@ def learn_to_see(
     steps: int,
     lr: float,
 ) -> float:
-    """Pull what is seen to what is wanted; the share of cells that end nearest to their own meaning."""
+    """Train the vision tower; returns the fraction of cells that end nearest to their own target."""
     patches = pixels.view(len(wanted), 4, -1)
     scale = wanted.std()
     optimizer = torch.optim.AdamW(model.model.visual.parameters(), lr=lr, weight_decay=0.0)

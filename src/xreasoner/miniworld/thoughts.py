@@ -1,6 +1,6 @@
-"""The programmatic teacher: restates the problem, works step by step, goes through the options if any.
+"""Written thoughts: restate the problem, work step by step, then go through the options if there are any.
 
-Now and then it checks a step, or slips and mends it.
+A few thoughts check their last step; a few steps contain a slip that is corrected.
 """
 
 import random
@@ -17,14 +17,14 @@ def _write(step: Step) -> list[str]:
 
 
 def _slip(step: Step, rng: random.Random) -> list[str]:
-    """The step with a wrong number, noticed and done again."""
+    """The step with a wrong result, noticed and corrected."""
     right = int(step.result)
     wrong = right + rng.choice((-1, 1)) if right else 1
     return [*step.words, str(wrong), ";", "wait", *_write(step)]
 
 
 def go_through(answer: str, choices: Sequence[str]) -> list[str]:
-    """The options one after the other, until the answer is among them."""
+    """The options in order, up to the right one."""
     words: list[str] = []
     for letter, choice in zip(ANSWER_LETTERS, choices, strict=False):
         words += [letter, ":", choice, "yes" if choice == answer else "no", ";"]

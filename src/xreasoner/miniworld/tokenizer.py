@@ -1,4 +1,4 @@
-"""A word-level tokenizer with Qwen's chat form, so that templates and tags are those of the real models."""
+"""A word-level tokenizer with the chat template and special tokens of Qwen."""
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -15,7 +15,7 @@ SPECIAL = (END_OF_TEXT, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PA
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 
 WORD = r"[+-]?\w+|[^\w\s]"
-"""A sign that touches a number belongs to it."""
+"""A sign directly before a number belongs to it."""
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -35,7 +35,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     words = (UNKNOWN, *WORDS)
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
-    # The tags are ordinary text to a decoder that skips special tokens: graders must see them.
+    # The tags are not special tokens, because graders must see them in decoded text.
     backend.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
     backend.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in SPECIAL])
     tokenizer = PreTrainedTokenizerFast(

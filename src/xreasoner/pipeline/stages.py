@@ -1,6 +1,6 @@
 """The plan of a run: the stages of a recipe with their data, compared with what the run directory holds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from xreasoner.models.config import has_vision
 from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe.schema import BASE, Recipe, Stage
 from xreasoner.records import Problem
+from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import Manifest, first_difference, folder_fingerprint, read_manifest
 
 Standing = Literal["new", "done", "resumed", "changed"]
@@ -77,7 +78,7 @@ class Plan:
         return after is None or stage in after
 
 
-def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Plan:
+def make_plan(recipe: Recipe, say: Say = lambda line: None) -> Plan:
     """`say` gets progress messages of data preparation."""
     base = resolve_model(recipe.model)
     sees = has_vision(base)
@@ -96,9 +97,7 @@ def make_plan(recipe: Recipe, say: Callable[[str], None] = lambda line: None) ->
     return Plan(recipe, base, prints[BASE], sees, tuple(stages), benchmarks)
 
 
-def stage_data(
-    recipe: Recipe, names: Sequence[str], say: Callable[[str], None]
-) -> Iterator[tuple[str, Sequence[Problem]]]:
+def stage_data(recipe: Recipe, names: Sequence[str], say: Say) -> Iterator[tuple[str, Sequence[Problem]]]:
     """The training problems of these stages; data of other stages is not prepared."""
     for name in names:
         recipe.stage(name)  # raises if there is no such stage

@@ -1,10 +1,14 @@
 """The messages of a run: printed, and appended with a time stamp to its `log`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+
+Say = Callable[[str], None]
+"""Where progress messages go."""
 
 
 @dataclass(frozen=True)

@@ -16,5 +16,5 @@ def test_exactly_or_but_for_case_and_full_stop(answer: str, letter: str) -> None
 
 
 def test_a_key_that_is_no_option_is_a_bad_row() -> None:
-    with pytest.raises(BadRowError, match="the answer is no option"):
+    with pytest.raises(BadRowError, match="the answer is not an option"):
         letter_of_text("CT", OPTIONS)

@@ -1,4 +1,4 @@
-"""OpenThoughts-114k: chains of thought of DeepSeek-R1, in two forms of the same rows."""
+"""OpenThoughts-114k: chains of thought of DeepSeek-R1, in its two configs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from xreasoner.rewards.answers import boxes
 THOUGHT = ("<|begin_of_thought|>", "<|end_of_thought|>")
 SOLUTION = ("<|begin_of_solution|>", "<|end_of_solution|>")
 LONGEST_TRUTH = 200
-"""A reference without a box is an answer if it is no longer than this, else a worked solution."""
+"""A reference without a box counts as an answer up to this many characters, else as a solution."""
 
 
 def read_row(row: Any, position: str, key: str, entry: OpenThoughtsData) -> Candidate:
@@ -19,12 +19,12 @@ def read_row(row: Any, position: str, key: str, entry: OpenThoughtsData) -> Cand
     question, reply = _turns(column(row, "conversations"))
     thought, solution = between(reply, *THOUGHT), between(reply, *SOLUTION)
     if reply.index(SOLUTION[0]) < reply.index(THOUGHT[1]):
-        raise BadRowError("unbalanced marks", "the solution begins within the thought")
+        raise BadRowError("unbalanced marks", "the solution starts inside the thought")
     return Candidate(_problem(key, question, thought, solution, "", entry), position)
 
 
 def _turns(conversation: Any) -> tuple[str, str]:
-    """The question and the reply of a conversation of one turn each."""
+    """Question and reply of a single-turn conversation."""
     if not isinstance(conversation, list) or [
         turn.get("from") if isinstance(turn, dict) else None for turn in conversation
     ] != ["user", "assistant"]:
@@ -33,7 +33,7 @@ def _turns(conversation: Any) -> tuple[str, str]:
 
 
 def between(text: str, opening: str, closing: str) -> str:
-    """What stands between two marks that must occur once each, in this order."""
+    """The text between two marks that must each occur once, in this order."""
     if (text.count(opening), text.count(closing)) != (1, 1) or text.index(closing) < text.index(opening):
         found = f"{text.count(opening)} of {opening}, {text.count(closing)} of {closing}"
         raise BadRowError("unbalanced marks", found)
@@ -71,7 +71,7 @@ def _problem(
 
 
 def known_answer(reference: str) -> str:
-    """The answer of a reference solution: its last box, or all of it where it is short; else none."""
+    """The answer of a reference solution: its last box, or the whole text if short, or nothing."""
     held = [box for box in boxes(reference) if box]
     if held:
         return held[-1]

@@ -12,7 +12,7 @@ _CALCULATIONS = re.compile(r"<<[^<>]*>>")
 
 def read_orz(row: Any, position: str, key: str, entry: OrzMathData) -> Candidate:
     """A pair of turns, `[{from: human, value}, {from: assistant, ground_truth: {value}}]`."""
-    # The hub's viewer turns the list into an object with the keys 0 and 1.
+    # The hub's viewer exports the list as an object with keys 0 and 1.
     pair = [row[place] for place in ("0", "1")] if isinstance(row, dict) and {"0", "1"} <= row.keys() else row
     if not isinstance(pair, list) or len(pair) != 2:
         raise BadRowError("not a pair of turns")
@@ -33,7 +33,7 @@ def read_orz(row: Any, position: str, key: str, entry: OrzMathData) -> Candidate
 
 
 def read_medqa(row: Any, position: str, key: str, entry: MedqaData) -> Candidate:
-    """4 or 5 options; the letter in `answer_idx`, or the option's text in `answer`."""
+    """4 or 5 options, with the letter in `answer_idx` or the text of the option in `answer`."""
     question, options = text_column(row, "question"), options_of(column(row, "options"))
     named = row.get("answer_idx") or text_column(row, "answer")
     letter = letter_of(str(named), options)
@@ -57,7 +57,7 @@ def read_medqa(row: Any, position: str, key: str, entry: MedqaData) -> Candidate
 
 
 def read_gsm8k(row: Any, position: str, key: str, entry: Gsm8kData) -> Candidate:
-    """The worked solution, then `#### 72`."""
+    """The solution, then `#### 72`."""
     question, solution = text_column(row, "question"), text_column(row, "answer")
     worked, mark, answer = solution.rpartition("####")
     if not mark or not answer.strip():

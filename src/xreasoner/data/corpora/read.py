@@ -1,4 +1,4 @@
-"""A corpus as a stream of candidates; broken rows come through as left out, with position and reason."""
+"""A corpus as a stream of candidates; bad rows come as LeftOut with position and reason."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,11 +22,11 @@ ADAPTERS: dict[str, Callable[[Any, str, str, Any], Candidate]] = {
     "table": user_table.read_row,
 }
 PATIENCE = 1000
-"""The share of bad rows is first judged after so many rows, and again at the end."""
+"""Rows before the fraction of bad ones is checked; it is checked again at the end."""
 
 
 def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
-    """`name` is what ids begin with, where the corpus' own will not do."""
+    """`name` replaces the default prefix of ids."""
     name = name or name_of(entry)
     config = getattr(entry, "config", None)
     rows = islice(read_rows(entry.path, config, entry.split), entry.limit)
@@ -43,9 +43,9 @@ def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
         if seen >= PATIENCE and bad.total() > entry.max_bad_rows * seen:
             raise ValueError(too_many(entry, bad, seen, last_bad))
     if seen == 0:
-        raise ValueError(f"{entry.path}: there are no rows in it")
+        raise ValueError(f"{entry.path}: no rows")
     if bad.total() == seen and first_missing:
-        raise ValueError(f"{entry.path}: not in the form of {entry.source}: {said(first_missing)}")
+        raise ValueError(f"{entry.path}: not in the format of {entry.source}: {said(first_missing)}")
     if bad.total() > entry.max_bad_rows * seen:
         raise ValueError(too_many(entry, bad, seen, last_bad))
 
@@ -71,8 +71,8 @@ def too_many(entry: CorpusData, bad: Counter[str], seen: int, last: LeftOut | No
     assert last is not None
     reasons = ", ".join(f"{count} {reason}" for reason, count in bad.most_common(5))
     return (
-        f"{entry.path}: {bad.total()} of {seen} rows are bad, more than max_bad_rows {entry.max_bad_rows:g} "
-        f"allows ({reasons}); the last one is {said(last)}"
+        f"{entry.path}: {bad.total()} of {seen} rows are bad, above max_bad_rows {entry.max_bad_rows:g} "
+        f"({reasons}); the last one: {said(last)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A bar chart: every bar has a name and a length. The question adds and subtracts some bars."""
+"""A bar chart with names and lengths; the question adds and subtracts some bars."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Laboratory readings on dials, to be judged by reference ranges one has to know: the clinical family."""
+"""The clinical family: laboratory readings on dials, to be judged by reference ranges the model must know."""
 
 import random
 
@@ -29,7 +29,7 @@ def pick_level(rng: random.Random, analyte: str, normal: bool) -> int:
 
 
 def make_labs(rng: random.Random, difficulty: int) -> Item:
-    """One step: the verdict on one reading of a few. More: how many readings are abnormal."""
+    """One step: judge one of a few readings. More steps: count the abnormal readings."""
     if difficulty == 1:
         return _one_reading(rng)
     size = READINGS_PER_STEP * difficulty
