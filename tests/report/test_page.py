@@ -167,8 +167,8 @@ def test_cards_show_the_first_items_and_then_what_tells_something() -> None:
     assert [(card.asked.problem.item, card.why) for card in cards] == [
         ("p000", "first items"),
         ("p001", "first items"),
-        ("p005", "wrong before, right after"),
         ("p003", "right before, wrong after"),
+        ("p005", "wrong before, right after"),
     ]
 
 
