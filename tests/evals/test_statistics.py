@@ -221,11 +221,15 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_a_summary_says_how_many_items_stand_for_themselves() -> None:
-    asked = answers(*(sample(i, i % 2 == 0) for i in range(12)))
+    """Four pictures of three items each, on which a picture's items are all right or all wrong."""
+    asked = answers(*(sample(i, i // 3 % 2 == 0) for i in range(12)))
     pictured = {one: kept(one, (f"{i // 3}.png",)) for i, one in enumerate(asked.problems)}
     found = summarise(replace(asked, problems=pictured))
     assert (found.n, found.clusters, found.accuracy) == (12, 4, 0.5)
-    assert (found.low, found.high) <= wilson_interval(6, 12)
+    # CR1: 4 sums of residuals of 1.5; 9 / 144 * 4 / 3 is 4 times the variance 0.25 / 12 of independent items.
+    assert (found.low, found.high) == pytest.approx(wilson_interval(1.5, 3))
+    low, high = wilson_interval(6, 12)
+    assert found.low < low and found.high > high
 
 
 # --- several answers to one item ---------------------------------------------------------------------

@@ -18,9 +18,9 @@ from xreasoner.evals.summary import summarise
 from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture, Sampling
 from xreasoner.report.compare import answers_folder, compare_runs
-from xreasoner.report.html_tables import budgets, cell, counted, transfer
+from xreasoner.report.html_tables import budgets, cell, counted, needs_image, transfer
 from xreasoner.report.paper import paper, published_columns, transfer_rows
-from xreasoner.report.results import collect
+from xreasoner.report.results import Results, collect
 from xreasoner.report.table import print_table
 from xreasoner.rewards.grade import Grader
 
@@ -59,7 +59,9 @@ def run_dir(tmp_path: Path) -> Path:
 def test_points_above_the_base_on_all_and_on_image_needed_items(run_dir: Path) -> None:
     evaluated(run_dir, BLIND, {"base": range(2), "sft": range(1, 3)})
     results = collect(run_dir)
-    assert results.solvable == {"mmmu-pro": {"p000", "p001", "p002"}}
+    (row,) = results.needs_image
+    assert (row.judges, row.samples, row.least_right, row.n) == ("stages", 1, None, 7)
+    assert row.accuracy == {"base": 0.0, "sft": pytest.approx(4 / 7)}
     every, needed = transfer_rows(results)
     assert (every.subset, every.n, every.base, every.changes[0].difference) == ("all", 10, 0.3, 0.4)  # type: ignore[union-attr]
     assert (needed.subset, needed.n, needed.base) == ("image-needed", 7, 0.0)
@@ -83,13 +85,35 @@ def test_one_stage_alone_has_nothing_to_transfer(tmp_path: Path) -> None:
     assert transfer(collect(evaluated(tmp_path, SHOWN, {"base": range(3)}))) == ""
 
 
+def left_out(results: Results) -> set[str]:
+    """Of the comparison of base and sft."""
+    (shown,) = (one for one in results.evaluated if one.role == "skill")
+    kept = shown.answers("image-needed", ("base", "sft"))["base"]
+    every = shown.by_stage["base"].problems.values()
+    return {one.problem.item for one in every} - {one.problem.item for one in kept.problems.values()}
+
+
+def test_several_samples_judge_by_halves_and_the_page_shows_several_thresholds(tmp_path: Path) -> None:
+    for stage, right in {"base": range(2), "sft": range(5)}.items():
+        for benchmark, numbers in ((SHOWN, range(5)), (BLIND, right)):
+            asked = task(tmp_path / "evals" / stage, Sampling(n=4), benchmark)
+            with Grader() as grader:
+                evaluate(asked, right_in(numbers), grader, lambda _: None)
+    rows = collect(tmp_path).needs_image
+    # Two samples judge; items without options are never guessed, so one right sample of them is enough.
+    assert [(row.least_right, row.samples, row.n) for row in rows] == [(None, 2, 5), (1, 2, 5), (2, 2, 5)]
+    page = needs_image(collect(tmp_path))
+    assert "at least 2 times in 2 by a stage compared" in page and "<td>5</td>" in page
+
+
 def test_references_are_stages_or_other_runs(run_dir: Path, tmp_path: Path) -> None:
     evaluated(run_dir, BLIND, {"base": range(2), "sft": range(1, 3)})
     other = evaluated(tmp_path / "other", BLIND, {"large": range(8, 10)})
-    assert collect(run_dir, ["sft"]).solvable == {"mmmu-pro": {"p001", "p002"}}
-    assert collect(run_dir, ["base", str(other)]).solvable == {"mmmu-pro": {"p000", "p001", "p008", "p009"}}
+    both = {"p000", "p001", "p002"}  # what base or sft solve; each of them judges, whichever is named
+    assert left_out(collect(run_dir)) == left_out(collect(run_dir, ["sft"])) == both
+    assert left_out(collect(run_dir, ["base", str(other)])) == {"p008", "p009"}
     (run_dir / "recipe.yaml").write_text(f"evaluation: {{references: ['{other}']}}")
-    assert collect(run_dir).solvable == {"mmmu-pro": {"p008", "p009"}}
+    assert left_out(collect(run_dir)) == {"p008", "p009"}
     with pytest.raises(ValueError, match="neither a stage of this run nor"):
         collect(run_dir, [str(tmp_path / "nowhere")])
 

@@ -1,11 +1,13 @@
 """What changes from stage to stage on the same items, and from image benchmarks to their words alone."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from xreasoner.evals.samples import Answers
-from xreasoner.evals.statistics import Difference, clusters_of, holm, paired_difference
+from xreasoner.evals.statistics import SIGNIFICANCE, Difference, clusters_of, holm, paired_difference
 from xreasoner.evals.summary import item_scores
 from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture, Problem
@@ -59,20 +61,24 @@ def stage_before(stage: str, parents: Mapping[str, str], known: Container[str]) 
 
 def compare_stages(
     benchmark: str,
-    by_stage: Mapping[str, Answers],
+    stages: Sequence[str],
     parents: Mapping[str, str],
+    answers_of: Callable[[Sequence[str]], Mapping[str, Answers]],
     subset: Subset = "all",
 ) -> list[Comparison]:
-    """Each stage against its parent and against the base. `by_stage` is in the order of the run."""
-    stages = list(by_stage)
-    steps = [(before, stage) for stage in stages if (before := stage_before(stage, parents, by_stage))]
+    """Each stage against its parent and against the base. `stages` are in the order of the run.
+
+    `answers_of` gives the answers to compare for a pair of stages: which items need the image depends on it.
+    """
+    steps = [(before, stage) for stage in stages if (before := stage_before(stage, parents, stages))]
     pairs = steps + [(stages[0], stage) for stage in stages[1:] if (stages[0], stage) not in steps]
-    changes = [(before, after, change_between(by_stage[before], by_stage[after])) for before, after in pairs]
-    return [
-        Comparison(before, after, benchmark, subset, change, change.p)
-        for before, after, change in changes
-        if change is not None
-    ]
+    found = []
+    for before, after in pairs:
+        answers = answers_of((before, after))
+        change = change_between(answers[before], answers[after]) if len(answers) == 2 else None
+        if change is not None:
+            found.append(Comparison(before, after, benchmark, subset, change, change.p))
+    return found
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -101,15 +107,87 @@ def blind(benchmark: Benchmark) -> Benchmark:
     return replace(benchmark, name=benchmark.name + BLIND, modality="text", problems=problems, role="blind")
 
 
-def text_solvable(without_images: Iterable[Answers]) -> frozenset[str]:
-    """The items that a reference model got right, in any sample, without the image."""
-    return frozenset(
-        answers.problems[sample.problem_id].problem.item
-        for answers in without_images
-        for sample in answers.samples
-        if sample.score.correct
-    )
+def has_words(benchmark: Benchmark) -> bool:
+    """Without its images something is left to ask: not so where the image shows question and options."""
+    return not all(problem.choices_in_picture for problem in benchmark.problems)
 
 
-def image_needed(answers: Answers, solvable: frozenset[str]) -> Answers:
-    return answers.where(lambda problem: problem.item not in solvable)
+@dataclass(frozen=True)
+class References:
+    """A benchmark's answers without images: they decide which items the text alone solves.
+
+    A compared model must not choose the items alone: its lucky guesses without the image are often the
+    same with it, so its accuracy on the items left falls, and any other model seems to gain.
+    """
+
+    by_stage: Mapping[str, Answers]
+    named: Container[str] = ()
+    """Stages that the user chose as references."""
+    outside: tuple[Answers, ...] = ()
+    """From other runs."""
+
+    def judges_for(self, stages: Sequence[str]) -> "Judges | None":
+        """References that are not among `stages`; without such, all of `stages`, each in the same role."""
+        others = [
+            answers for name, answers in self.by_stage.items() if name in self.named and name not in stages
+        ]
+        if self.outside or others:
+            return Judges((*self.outside, *others), are_compared=False)
+        if not all(stage in self.by_stage for stage in stages):
+            return None
+        return Judges(tuple(self.by_stage[stage] for stage in stages), are_compared=True)
+
+
+@dataclass(frozen=True)
+class Judges:
+    answers: tuple[Answers, ...]
+    """Without images."""
+    are_compared: bool
+    """Then half of their samples choose the items, on which the other half is measured."""
+
+    @property
+    def samples_drawn(self) -> int:
+        return min(max(sample.epoch + 1 for sample in one.samples) for one in self.answers)
+
+    @property
+    def samples(self) -> int:
+        """How many samples of an item one judge has for its decision."""
+        drawn = self.samples_drawn
+        return drawn // 2 if self.are_compared and drawn > 1 else drawn
+
+    def needing_image(self, answers: Answers, least_right: int | None = None) -> Answers:
+        """Without the items that any judge solves; `least_right` is as in `text_solvable`."""
+        judges, measured = self.answers, answers
+        if self.are_compared and self.samples_drawn > 1:
+            judges, measured = tuple(one.half(1) for one in judges), answers.half(0)
+        solvable = text_solvable(judges, least_right)
+        return measured.where(lambda problem: problem.item not in solvable)
+
+
+def text_solvable(without_images: Iterable[Answers], least_right: int | None = None) -> frozenset[str]:
+    """Items that a model answers right without the image in at least `least_right` samples.
+
+    By default in more samples than guessing explains.
+    """
+    found = set[str]()
+    for answers in without_images:
+        grades = defaultdict[str, list[bool]](list)
+        for sample in answers.samples:
+            if sample.score.correct is not None:
+                grades[sample.problem_id].append(sample.score.correct)
+        for name, known in grades.items():
+            problem = answers.problems[name].problem
+            chance = 1 / len(problem.choices) if problem.choices else 0.0
+            if sum(known) >= (least_right or least_above_chance(len(known), chance)):
+                found.add(problem.item)
+    return frozenset(found)
+
+
+def least_above_chance(n: int, chance: float) -> int:
+    """The smallest number right of n that guessing reaches in at most 5% of items; n if none is so rare."""
+    tail = 1.0
+    for right in range(n):
+        tail -= math.comb(n, right) * chance**right * (1 - chance) ** (n - right)
+        if tail <= SIGNIFICANCE:
+            return right + 1
+    return n

@@ -7,7 +7,7 @@ from typing import Any
 from xreasoner.data.corpora.user_table import read_jsonl
 from xreasoner.data.probe import make_probe
 from xreasoner.evals.benchmarks.published import load_benchmark
-from xreasoner.evals.comparisons import blind
+from xreasoner.evals.comparisons import blind, has_words
 from xreasoner.evals.task import Benchmark
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
 from xreasoner.recipe.schema import (
@@ -28,7 +28,8 @@ def recipe_benchmarks(evaluation: Evaluation, instruction: str | None) -> tuple[
         for benchmark in BENCHMARKS_OF[entry.source](entry, evaluation.seed)
     ]
     if evaluation.blind:
-        benchmarks += [blind(one) for one in benchmarks if (one.modality, one.role) == ("image", "skill")]
+        seen = [one for one in benchmarks if (one.modality, one.role) == ("image", "skill")]
+        benchmarks += [blind(one) for one in seen if has_words(one)]
     names = [benchmark.name for benchmark in benchmarks]
     for name in names:
         if names.count(name) > 1:

@@ -71,6 +71,15 @@ class Answers:
         problems = {name: kept for name, kept in self.problems.items() if wanted(kept.problem)}
         return Answers(problems, tuple(one for one in self.samples if one.problem_id in problems))
 
+    def of(self, samples: Iterable[Sample]) -> "Answers":
+        kept = tuple(samples)
+        ids = {sample.problem_id for sample in kept}
+        return Answers({name: one for name, one in self.problems.items() if name in ids}, kept)
+
+    def half(self, remainder: int) -> "Answers":
+        """The samples of even or odd epochs."""
+        return self.of(sample for sample in self.samples if sample.epoch % 2 == remainder)
+
     def renamed(self, prefix: str) -> "Answers":
         """For pooling: ids and items of several benchmarks stay apart."""
         problems = {

@@ -8,7 +8,10 @@ from xreasoner.evals.comparisons import Subset, change_between, stage_before
 from xreasoner.evals.samples import Answers, pooled
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.report.results import Evaluated, Results, subsets_of
+from xreasoner.report.results import Evaluated, Results
+
+MARGIN = 0.05
+"""Perception counts as kept if its loss is smaller than this, with 97.5% confidence."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,10 @@ class Finding:
 
 def find(results: Results) -> list[Finding]:
     """Images first, since training never saw any."""
-    kinds: dict[tuple[str, str, str, Subset], list[tuple[Evaluated, Mapping[str, Answers]]]] = {}
+    kinds: dict[tuple[str, str, str, Subset], list[Evaluated]] = {}
     for one in results.evaluated:
-        for subset, by_stage in subsets_of(one, results.solvable):
-            kind = (one.role, one.domain, one.modality, subset)
-            kinds.setdefault(kind, []).append((one, by_stage))
+        for subset in one.subsets:
+            kinds.setdefault((one.role, one.domain, one.modality, subset), []).append(one)
     order = sorted(kinds, key=lambda kind: (_ROLES.index(kind[0]), kind[1] != "general", kind[1], kind[2:]))
     found = [_finding(kind, kinds[kind], results.stages, results.parents) for kind in order]
     return [finding for finding in found if finding.points]
@@ -59,29 +61,40 @@ def find(results: Results) -> list[Finding]:
 _ROLES = ("skill", "perception", "blind")
 
 
+def _together(members: Sequence[Evaluated], subset: Subset, stages: Sequence[str]) -> dict[str, Answers]:
+    """The answers of each stage to all members, for stages that answered all of them."""
+    named = [(one.name, one.answers(subset, stages)) for one in members]
+    return {
+        stage: pooled(answers[stage].renamed(name) for name, answers in named)
+        for stage in stages
+        if all(stage in answers for _, answers in named)
+    }
+
+
+def _change(members: Sequence[Evaluated], subset: Subset, before: str, after: str) -> Difference | None:
+    answers = _together(members, subset, (before, after))
+    return change_between(answers[before], answers[after]) if len(answers) == 2 else None
+
+
 def _finding(
     kind: tuple[str, str, str, Subset],
-    members: Sequence[tuple[Evaluated, Mapping[str, Answers]]],
+    members: Sequence[Evaluated],
     stages: Sequence[str],
     parents: Mapping[str, str],
 ) -> Finding:
     role, domain, modality, subset = kind
-    together = {
-        stage: pooled(by_stage[stage].renamed(one.name) for one, by_stage in members)
-        for stage in stages
-        if all(stage in by_stage for _, by_stage in members)
-    }
+    together = _together(members, subset, stages)
     names, points = list(together), list[Point]()
     for stage in names:
         before = stage_before(stage, parents, together)
-        change = change_between(together[before], together[stage]) if before else None
+        change = _change(members, subset, before, stage) if before else None
         points.append(Point(stage, summarise(together[stage]), before, change))
-    overall = change_between(together[names[0]], together[names[-1]]) if len(names) > 1 else None
+    overall = _change(members, subset, names[0], names[-1]) if len(names) > 1 else None
     about = _about(role, modality, subset, pooled(together.values()))
     title = {"perception": "Perception", "blind": "Without images"}.get(
         role, {"image": "Images", "text": "Text"}[modality]
     )
-    benchmarks = tuple(one.name for one, _ in members)
+    benchmarks = tuple(one.name for one in members)
     return Finding(title, about, modality, domain, role, subset, benchmarks, tuple(points), overall)
 
 
@@ -92,7 +105,7 @@ def _about(role: str, modality: str, subset: Subset, answers: Answers) -> str:
     if role == "perception":
         return f"perception probe ({modality})"
     if role == "blind":
-        return "image problems without their images"
+        return "image problems asked without their images"
     problems = "many-step problems" if many else "problems"
     return problems + (" that need the image" if subset == "image-needed" else "")
 
@@ -135,12 +148,16 @@ def chance(p: float) -> str:
 
 
 def verdict(finding: Finding) -> str:
-    """The conclusion that the interval of the overall change supports."""
+    """The conclusion that the interval of the overall change supports.
+
+    For the perception probe this is a test of non-inferiority: kept means that the interval excludes a loss
+    of `MARGIN` or more.
+    """
     change = finding.overall
     if change is None:
         return "one stage"
-    if finding.role == "perception" and change.low > -0.05:
-        return "kept"
+    if finding.role == "perception" and change.low > -MARGIN:
+        return "worse, within the margin" if change.high < 0 else "kept"
     if change.low > 0:
         return "better"
     return "worse" if change.high < 0 else "unclear"

@@ -8,9 +8,9 @@ from pathlib import Path
 from xreasoner.report.budget_curves import budget_plot
 from xreasoner.report.cards import Card, choose
 from xreasoner.report.curves import training_curves
-from xreasoner.report.findings import Finding, find, interval, percent, signed, verdict
+from xreasoner.report.findings import MARGIN, Finding, find, interval, percent, signed, verdict
 from xreasoner.report.html_samples import browser
-from xreasoner.report.html_tables import budgets, colour_of, comparisons, table, transfer
+from xreasoner.report.html_tables import budgets, colour_of, comparisons, needs_image, table, transfer
 from xreasoner.report.plots import by_stage, by_steps, thinking
 from xreasoner.report.results import PICTURES, Results
 from xreasoner.report.table import SECTIONS
@@ -21,14 +21,14 @@ def page(results: Results, run_dir: Path) -> str:
     sections = [
         ("Findings", headline(findings)),
         ("Accuracy", "".join(table(results, *key, title) for key, title in SECTIONS.items())),
-        ("Transfer", transfer(results)),
+        ("Transfer", transfer(results) + needs_image(results)),
         ("By stage", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
         ("Length of thoughts", figure(thinking(findings, results.stages))),
         ("Thinking budgets", figure(budget_plot(results.budgets, results.stages)) + budgets(results)),
         ("Comparisons", comparisons(results)),
         ("Training", curves(run_dir)),
         ("Samples", browser(cards_of(results), results.stages, run_dir / "evals" / PICTURES)),
-        ("Notes", f'<div class="notes">{asset("notes.html")}</div>'),
+        ("Notes", f'<div class="notes">{asset("notes.html").replace("MARGIN", f"{100 * MARGIN:.0f}")}</div>'),
     ]
     shown = [(title, content) for title, content in sections if content]
     links = "".join(f'<a href="#{anchor(title)}">{title}</a>' for title, _ in shown)
@@ -93,7 +93,8 @@ def tile(finding: Finding) -> str:
     )
     change = finding.overall
     kind = colour_of(finding)
-    chip = f'<span class="chip {verdict(finding)}">{verdict(finding)}</span>' if change else ""
+    word = verdict(finding)
+    chip = f'<span class="chip {word.split(",")[0]}">{word}</span>' if change else ""
     big = signed(change.difference) if change else percent(finding.last.summary.accuracy)
     unit = "points" if change else ""
     detail = f"<p>{escape(interval(change))}</p>" if change else ""

@@ -7,7 +7,7 @@ from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES, Summary
 from xreasoner.report.findings import Finding, percent
 from xreasoner.report.paper import TransferRow, paper, published_columns, transfer_rows
-from xreasoner.report.results import Results, StageResult
+from xreasoner.report.results import NeedsImage, Results, StageResult
 
 NOTHING = "<td>–</td>"
 
@@ -110,6 +110,32 @@ def paper_cell(value: float | None, base: float | None) -> str:
         return '<td class="paper">–</td>'
     gain = f"<small>{points(value - base)}</small>" if base is not None and value != base else ""
     return f'<td class="paper">{100 * value:.1f}{gain}</td>'
+
+
+def needs_image(results: Results) -> str:
+    """How the result depends on the number of right samples that make an item text-solvable."""
+    lines = [
+        f'<tr><th scope="row">{escape(row.benchmark)}</th><td>{threshold(row)}</td><td>{row.n:,}</td>'
+        + "".join(
+            f"<td>{100 * row.accuracy[stage]:.1f}</td>" if stage in row.accuracy else NOTHING
+            for stage in results.stages
+        )
+        + "</tr>"
+        for row in results.needs_image
+    ]
+    if not lines:
+        return ""
+    heads = ["benchmark", "text-solvable if right without the image", "n left", *results.stages]
+    return (
+        '<details class="fold"><summary>Items that need the image, at several thresholds</summary>'
+        f"{table_of(heads, lines, kind='plain')}</details>"
+    )
+
+
+def threshold(row: NeedsImage) -> str:
+    count = "more often than by guessing" if row.least_right is None else f"at least {row.least_right} times"
+    by = "a stage compared" if row.judges == "stages" else "a reference"
+    return f"{count} in {row.samples} by {by}"
 
 
 # --- budgets and comparisons ----------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,10 @@ import yaml
 from xreasoner.evals.comparisons import (
     BLIND,
     Comparison,
+    References,
     Subset,
     compare_stages,
     corrected,
-    image_needed,
-    text_solvable,
 )
 from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.summary import Summary, summarise
@@ -54,6 +54,44 @@ class Evaluated:
     domain: str
     role: ResultRole
     by_stage: Mapping[str, Answers] = field(repr=False)
+    references: References | None = field(default=None, repr=False)
+    """Answers without images; None if there are none."""
+
+    @property
+    def subsets(self) -> tuple[Subset, ...]:
+        return ("all", "image-needed") if self.references else ("all",)
+
+    def answers(
+        self, subset: Subset, stages: Sequence[str], least_right: int | None = None
+    ) -> dict[str, Answers]:
+        """Of these stages, on all items or on those that need the image; empty if that is not known.
+
+        Which items need the image depends on the stages to be compared.
+        """
+        chosen = {stage: self.by_stage[stage] for stage in stages if stage in self.by_stage}
+        if subset == "all" or self.references is None:
+            return chosen
+        judges = self.references.judges_for(list(chosen))
+        if judges is None:
+            return {}
+        kept = {stage: judges.needing_image(one, least_right) for stage, one in chosen.items()}
+        return {stage: one for stage, one in kept.items() if one.samples}
+
+
+@dataclass(frozen=True)
+class NeedsImage:
+    """How many items need the image if `least_right` samples without it make one text-solvable."""
+
+    benchmark: str
+    judges: str
+    """`references`, or `stages` if the compared stages judge."""
+    samples: int
+    """Of an item without its image, per judge."""
+    least_right: int | None
+    """None: more than guessing explains, which depends on the number of options."""
+    n: int
+    accuracy: Mapping[str, float]
+    """Of each stage on the items kept."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +107,8 @@ class Results:
     comparisons: tuple[Comparison, ...]
     budgets: tuple[BudgetResult, ...]
     """Of benchmarks with shorter thinking budgets."""
-    solvable: Mapping[str, frozenset[str]] = field(repr=False)
-    """Per benchmark the text-solvable items, if it was also asked without images."""
+    needs_image: tuple[NeedsImage, ...]
+    """Of benchmarks that were also asked without images."""
     evaluated: tuple[Evaluated, ...] = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -82,7 +120,7 @@ class Results:
             "results": [asdict(row) for row in self.rows],
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "budgets": [asdict(row) for row in self.budgets],
-            "text_solvable": {name: len(items) for name, items in self.solvable.items()},
+            "needs_image": [asdict(row) for row in self.needs_image],
         }
 
 
@@ -95,8 +133,7 @@ def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
             f"{run_dir}: no finished evaluation under evals/; run `xreasoner run` or `eval` first"
         )
     named = read_recipe(run_dir).get("evaluation", {}).get("references", ())
-    solvable = solvable_items(evaluated, references or named)
-    subsets = [(one, subset, by_stage) for one in evaluated for subset, by_stage in subsets_of(one, solvable)]
+    evaluated = with_references(evaluated, references or named)
     parents = stage_parents(run_dir, stages)
     seen = {stage for one in evaluated for stage in one.by_stage}
     return Results(
@@ -108,22 +145,42 @@ def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
         parents=parents,
         rows=tuple(
             row_of(one, stage, subset, answers)
-            for one, subset, by_stage in subsets
-            for stage, answers in by_stage.items()
+            for one in evaluated
+            for subset in one.subsets
+            for stage, answers in one.answers(subset, list(one.by_stage)).items()
         ),
-        comparisons=tuple(
-            corrected(
-                [
-                    comparison
-                    for one, subset, by_stage in subsets
-                    for comparison in compare_stages(one.name, by_stage, parents, subset)
-                ]
-            )
-        ),
+        comparisons=tuple(corrected(list(comparisons_of(evaluated, parents)))),
         budgets=tuple(read_budgets(run_dir, stages)),
-        solvable=solvable,
+        needs_image=tuple(row for one in evaluated for row in thresholds(one)),
         evaluated=tuple(evaluated),
     )
+
+
+def comparisons_of(evaluated: Sequence[Evaluated], parents: Mapping[str, str]) -> Iterator[Comparison]:
+    for one in evaluated:
+        for subset in one.subsets:
+            answers_of = partial(one.answers, subset)
+            yield from compare_stages(one.name, list(one.by_stage), parents, answers_of, subset)
+
+
+def thresholds(one: Evaluated) -> Iterator[NeedsImage]:
+    """The default, then 1, 2, 4, ... right samples, to show how much depends on it."""
+    stages = list(one.by_stage)
+    judges = one.references.judges_for(stages) if one.references else None
+    if judges is None:
+        return
+    counts = [2**power for power in range(judges.samples.bit_length())] if judges.samples > 1 else []
+    for least_right in (None, *counts):
+        answers = one.answers("image-needed", stages, least_right)
+        summaries = {stage: summarise(kept) for stage, kept in answers.items()}
+        yield NeedsImage(
+            one.name,
+            "stages" if judges.are_compared else "references",
+            judges.samples,
+            least_right,
+            max((summary.n for summary in summaries.values()), default=0),
+            {stage: summary.accuracy for stage, summary in summaries.items()},
+        )
 
 
 def write_results(results: Results, path: Path) -> None:
@@ -168,40 +225,22 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
     return sorted(found, key=lambda one: (one.domain != "general", one.domain, one.modality, one.name))
 
 
-def solvable_items(
-    evaluated: Sequence[Evaluated], references: Sequence[str] = ()
-) -> dict[str, frozenset[str]]:
-    """Items that any reference (stage or other run; by default all stages) solved without the image."""
-    blind = {one.name.removesuffix(BLIND): one for one in evaluated if one.role == "blind"}
-    names = {one.name for one in evaluated}
-    found = {}
-    for name in blind.keys() & names if not references else sorted(names):
-        own = blind[name].by_stage if name in blind else {}
-        answers = [own[stage] for stage in references or own if stage in own]
-        answers += [read_answers(path) for path in blind_answers(name, references, evaluated)]
-        if answers:
-            found[name] = text_solvable(answers)
-    return dict(sorted(found.items()))
-
-
-def blind_answers(name: str, references: Sequence[str], evaluated: Sequence[Evaluated]) -> list[Path]:
-    """Blind answers to this benchmark in referenced runs."""
+def with_references(evaluated: Sequence[Evaluated], names: Sequence[str]) -> list[Evaluated]:
+    """`names` are stages or folders of other runs; without any, compared stages judge each other."""
+    blind = {one.name.removesuffix(BLIND): one.by_stage for one in evaluated if one.role == "blind"}
     stages = {stage for one in evaluated for stage in one.by_stage}
-    folders = [Path(reference) for reference in references if reference not in stages]
-    for folder in folders:
+    runs = [Path(name) for name in names if name not in stages]
+    for folder in runs:
         if not (folder / "evals").is_dir():
             raise ValueError(f"reference {folder}: neither a stage of this run nor a run directory")
-    return [path for folder in folders for path in sorted(folder.glob(f"evals/*/{name}{BLIND}.jsonl"))]
-
-
-def subsets_of(
-    one: Evaluated, solvable: Mapping[str, frozenset[str]]
-) -> list[tuple[Subset, Mapping[str, Answers]]]:
-    """All items; and those that need the image, if that is known."""
-    if one.name not in solvable:
-        return [("all", one.by_stage)]
-    needed = {stage: image_needed(answers, solvable[one.name]) for stage, answers in one.by_stage.items()}
-    return [("all", one.by_stage), ("image-needed", needed)]
+    found = []
+    for one in evaluated:
+        paths = [path for run in runs for path in sorted(run.glob(f"evals/*/{one.name}{BLIND}.jsonl"))]
+        if one.role == "skill" and (one.name in blind or paths):
+            outside = tuple(map(read_answers, paths))
+            one = replace(one, references=References(blind.get(one.name, {}), tuple(names), outside))
+        found.append(one)
+    return found
 
 
 def row_of(one: Evaluated, stage: str, subset: Subset, answers: Answers) -> StageResult:

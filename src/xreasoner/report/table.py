@@ -31,9 +31,9 @@ def print_table(results: Results, console: Console) -> None:
     if transfer := transfer_table(results):
         console.print(transfer)
         console.print()
-    if any(row.subset == "image-needed" for row in results.rows):
-        solved = [f"{len(items):,} of {name}" for name, items in results.solvable.items()]
-        console.print(f"solved without the image: {', '.join(solved)}", highlight=False)
+    for row in results.needs_image:
+        if row.least_right is None:
+            console.print(f"{row.benchmark}: {row.n:,} items need the image", highlight=False)
     for finding in find(results):
         console.print(Text(sentence(finding)), soft_wrap=True, highlight=False)
     console.print()
