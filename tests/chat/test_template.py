@@ -64,6 +64,15 @@ def test_a_problem_is_asked_with_instruction_and_lettered_options() -> None:
     )
 
 
+def test_the_example_of_an_option_is_shown_only_with_options() -> None:
+    instruction = "Answer in <answer> </answer>{options:, as in <answer>B: No</answer>}."
+    chosen = replace(PROBLEM, kind="choice", choices=("two", "three"))
+    assert problem_prompt(PROBLEM, instruction).messages[0].parts == ("Answer in <answer> </answer>.",)
+    assert problem_prompt(chosen, instruction).messages[0].parts == (
+        "Answer in <answer> </answer>, as in <answer>B: No</answer>.",
+    )
+
+
 @pytest.mark.parametrize("instruction", [None, ""])
 def test_without_an_instruction_there_is_no_system_message(instruction: str | None) -> None:
     assert [message.role for message in problem_prompt(PROBLEM, instruction).messages] == ["user"]

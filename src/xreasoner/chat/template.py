@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
 from xreasoner.chat.think import THINK_CLOSE, write_answer, write_thought
+from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.records import OPTION_LETTERS, Message, Part, Picture, Problem, Prompt
 
 IMAGE_PLACEHOLDER = "<|image_pad|>"
@@ -40,8 +41,13 @@ class Example:
 
 def problem_prompt(problem: Problem, instruction: str | None) -> Prompt:
     question = Message("user", (*problem.question, *_option_lines(problem)))
-    system = (Message("system", (instruction,)),) if instruction else ()
+    system = (Message("system", (instruction_for(problem, instruction),)),) if instruction else ()
     return Prompt(problem.id, (*system, question))
+
+
+def instruction_for(problem: Problem, instruction: str) -> str:
+    """The part in `{options: ...}` is for problems with options: shown elsewhere, models copy its example."""
+    return OPTIONS_PART.sub(r"\1" if problem.choices else "", instruction)
 
 
 def encode_prompt(

@@ -26,6 +26,7 @@ from xreasoner.data.sources import (
 )
 from xreasoner.data.tables import table_files
 from xreasoner.recipe.schema import Recipe, Stage
+from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.recipe.training_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
@@ -235,5 +236,7 @@ def _lengths(filters: Filters, base: Path, instruction: str | None) -> Lengths:
     probe = Problem("probe", ("1",), "1", "exact", reasoning="1")
     texts = [asked_text(probe), write_thought(probe.reasoning, probe.answer)]
     said = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
-    marks = len(training_example(probe, instruction, tokenizer).ids) - said
+    # As with options, so that no problem is longer than counted.
+    longest = OPTIONS_PART.sub(r"\1", instruction) if instruction else None
+    marks = len(training_example(probe, longest, tokenizer).ids) - said
     return Lengths(tokenizer, filters.min_tokens, filters.max_tokens, marks)

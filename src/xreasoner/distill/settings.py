@@ -11,6 +11,7 @@ from xreasoner.recipe.schema import Dtype, StageName
 from xreasoner.recipe.settings import (
     Count,
     ExitBy,
+    Instruction,
     NonNegative,
     ServerSettings,
     Settings,
@@ -50,7 +51,7 @@ class Distillation(Settings):
     """The output folder, with the thoughts in `thoughts.jsonl`; by default runs/NAME."""
     teacher: Teacher
     data: TrainingData
-    instruction: str | None = None
+    instruction: Instruction | None = None
     """The system prompt."""
     samples: Count = 4
     """Samples per question."""

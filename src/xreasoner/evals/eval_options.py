@@ -9,8 +9,8 @@ from xreasoner.recipe.file import check, override_into, read_raw
 from xreasoner.recipe.schema import Recipe
 
 INSTRUCTION = (
-    "Reason step by step within <think> </think>. Then give the final answer within <answer> </answer>; "
-    "if options are given, exactly one of them, as in <answer>B: No</answer>."
+    "Reason step by step within <think> </think>. Then give the final answer within <answer> </answer>"
+    "{options:; exactly one of the options, as in <answer>B: No</answer>}."
 )
 """The form in which the released model answers."""
 

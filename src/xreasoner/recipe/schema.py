@@ -10,6 +10,7 @@ from xreasoner.recipe.settings import (
     Count,
     EngineName,
     Fraction,
+    Instruction,
     NonNegative,
     Positive,
     ServerSettings,
@@ -247,8 +248,8 @@ class Recipe(Settings):
     model: str
     """A folder, a hub id, or `miniworld` for the base model that comes with the package."""
     seed: int = 0
-    instruction: str | None = None
-    """The system prompt of training and evaluation."""
+    instruction: Instruction | None = None
+    """The system prompt of training and evaluation. `{options: ...}` in it is shown only with options."""
     out: Path | None = None
     """The run directory; by default runs/NAME."""
     about_minutes: Positive | None = None

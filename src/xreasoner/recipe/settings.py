@@ -1,8 +1,9 @@
 """The parts that all recipe sections share: strict frozen settings, number types, engines and servers."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(gt=0)]
 Budget = Annotated[int, Field(ge=0)]
@@ -21,6 +22,18 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
     )
 
+
+OPTIONS_PART = re.compile(r"\{options:(.*?)\}", re.DOTALL)
+
+
+def _closed(instruction: str) -> str:
+    if instruction.count("{options:") != len(OPTIONS_PART.findall(instruction)):
+        raise ValueError("instruction: `{options:` has no closing brace; write {options: ...}")
+    return instruction
+
+
+Instruction = Annotated[str, AfterValidator(_closed)]
+"""A system prompt. The part written as `{options: ...}` is only shown for problems with options."""
 
 EngineName = Literal["auto", "torch", "vllm", "server"]
 """The engine that generates. auto: vLLM if installed and worth it for a model of this size, else torch."""
