@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -14,10 +15,15 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from xreasoner.launch import peers
+
 T = TypeVar("T")
 
-TIMEOUT = timedelta(hours=6)
-"""How long a rank waits for another: the first may graft or evaluate alone while the others wait."""
+TIMEOUT = timedelta(minutes=10)
+"""Of a collective in which all ranks take part with equal work: beyond it something hangs."""
+UNEVEN_TIMEOUT = timedelta(days=7)
+"""Of a wait for uneven work: the first rank grafts alone, or one rank's answers are longer than the others'.
+A rank that dies meanwhile ends all others (launch/peers.py), so no rank waits for it."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def gather_shares(own: Sequence[T], world: World) -> list[T]:
     if world.size == 1:
         return list(own)
     shares: list[list[T]] = [[] for _ in range(world.size)]
-    dist.all_gather_object(shares, list(own))
+    dist.all_gather_object(shares, list(own), group=_uneven(dist.group.WORLD))
     found: dict[int, T] = {}
     for rank, some in enumerate(shares):
         found |= {rank + world.size * i: one for i, one in enumerate(some)}
@@ -104,7 +110,20 @@ def full_weight(weight: Tensor) -> Tensor:
 
 def wait_for_all(world: World) -> None:
     if world.size > 1:
-        dist.barrier()
+        dist.barrier(group=_uneven(dist.group.WORLD))
+
+
+@lru_cache(maxsize=1)
+def _uneven(world_group: dist.ProcessGroup) -> dist.ProcessGroup:
+    """All ranks again, on the CPU and with patience; made anew for every new world group."""
+    return dist.new_group(backend="gloo", timeout=UNEVEN_TIMEOUT)
+
+
+@contextmanager
+def ending_together(world: World) -> Iterator[None]:
+    """Around the work of all ranks: an error or a kill in one of them ends all others within seconds."""
+    with peers.ending_together(world.rank, world.size, lambda port: gather_shares([port], world)[0]):
+        yield
 
 
 def shard(model: nn.Module, layers: nn.ModuleList, compute_dtype: torch.dtype, world: World) -> None:

@@ -10,7 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 from xreasoner.data.sources import split_held_out
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.models.surgery import detach, graft
-from xreasoner.parallel import World, join_world, wait_for_all
+from xreasoner.parallel import World, ending_together, join_world, wait_for_all
 from xreasoner.pipeline.evaluate import measure, set_aside_unasked
 from xreasoner.pipeline.stages import (
     Plan,
@@ -43,7 +43,7 @@ from xreasoner.train.step_display import display_on
 def run_recipe(recipe: Recipe, console: Console) -> None:
     disable_progress_bar()  # transformers' own, one per loaded model
     world = join_world()
-    with locked(recipe.run_dir) if world.is_first else nullcontext():
+    with ending_together(world), locked(recipe.run_dir) if world.is_first else nullcontext():
         journal = Journal(console, recipe.run_dir / "log")
         plan = make_plan(recipe, journal.say)
         wait_for_all(world)  # every rank has read the folder before the first rank changes it
@@ -171,7 +171,7 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
     benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     if checkpoint is not None:
         refuse_unseeable(benchmarks, checkpoint)
-    with locked(out) if world.is_first else nullcontext():
+    with ending_together(world), locked(out) if world.is_first else nullcontext():
         journal = Journal(console, out / "log")
         if world.is_first:
             write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())
