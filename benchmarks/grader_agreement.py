@@ -17,8 +17,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from grader_cases import Case, all_cases
-from xreasoner.rewards.answers import extract_answer, outside_thought
+from xreasoner.rewards.extract import find_answer
 from xreasoner.rewards.grade import Grader
+from xreasoner.rewards.statements import outside_thought
 
 LETTERS = "ABCDEFGHIJ"
 KINDS = ("choice", "number", "open", "math")
@@ -134,7 +135,7 @@ def reply_of(case: Case) -> str:
 
 def answer_of(case: Case) -> str:
     """What ours takes for the answer: the official functions at their best."""
-    return extract_answer(case.text, case.problem).answer or ""
+    return find_answer(case.text, case.problem).answer or ""
 
 
 def written_answer(case: Case) -> str:

@@ -3,11 +3,12 @@
 import pytest
 
 from xreasoner.records import Problem
-from xreasoner.rewards.answers import boxes, extract_answer, outside_thought
 from xreasoner.rewards.choice import gold_letter, match_choice
-from xreasoner.rewards.exact import normalise
+from xreasoner.rewards.extract import find_answer
 from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.math import settled
+from xreasoner.rewards.plain import normalise
+from xreasoner.rewards.statements import boxes, outside_thought
 
 OPEN = Problem(id="p", question=("?",), answer="7", kind="exact")
 
@@ -58,15 +59,22 @@ def test_boxes(text: str, held: list[str]) -> None:
     ],
 )
 def test_a_missing_answer_says_why(text: str, why: str) -> None:
-    assert extract_answer(text, OPEN) == (None, why)
+    assert find_answer(text, OPEN) == (None, why, "")
 
 
 def test_an_extracted_answer_says_where_it_stood() -> None:
-    assert extract_answer("<answer>7</answer> and \\boxed{8}", OPEN) == ("7", "the last <answer>")
-    assert extract_answer("<answer>7", OPEN).why == "the last <answer>, which is never closed"
-    assert extract_answer("\\boxed{8}", OPEN) == ("8", r"the last \boxed")
-    released = extract_answer("B: No\nas the film shows", choice("A", "Yes", "No"))
-    assert released == ("B: No", "the line in the form of an option")
+    assert find_answer("<answer>7</answer> and \\boxed{8}", OPEN) == ("7", "the last <answer>", "tag")
+    assert find_answer("<answer>7", OPEN) == ("7", "the last <answer>", "tag")
+    assert find_answer("\\boxed{8}", OPEN) == ("8", r"the last \boxed", "box")
+    assert find_answer("So the answer is 8.", OPEN)[::2] == ("8.", "lead")
+    assert find_answer("8", OPEN)[::2] == ("8", "whole reply")
+    released = find_answer("B: No\nas the film shows", choice("A", "Yes", "No"))
+    assert released == ("B: No", "the line in the form of an option", "option line")
+    assert (
+        find_answer("I see it.\nSo it is the left one.", choice("A", "the left one", "the right one")).rule
+        == "prose"
+    )
+    assert find_answer("I see it.\nHence, B is correct.", choice("A", "Yes", "No")).rule == "called"
 
 
 def test_the_score_keeps_what_was_found_and_why() -> None:
@@ -87,7 +95,7 @@ def test_the_score_keeps_what_was_found_and_why() -> None:
     ],
 )
 def test_what_names_no_option_says_why(answer: str, why: str) -> None:
-    assert match_choice(answer, ("Yes", "No")) == (None, why)
+    assert match_choice(answer, ("Yes", "No"))[:2] == (None, why)
 
 
 def test_a_key_outside_the_options_is_an_error_that_names_the_problem() -> None:
@@ -120,9 +128,16 @@ def test_normalise(text: str, plain: str) -> None:
         ("7", "+7", True),
         ("7", "8", False),
         ("x", "$x$", True),
-        ("", "", False),
-        ("1234", "1,234", False),
+        ("x", "y", None),
+        ("", "", None),
+        ("1234", "1,234", True),
+        ("1/2", r"\frac{2}{4}", True),
+        ("1/2", r"\frac{1}{3}", False),
+        ("0.3333", r"\frac{1}{3}", None),
+        (r"\sqrt{12}", r"2\sqrt{3}", None),
+        (r"\sqrt{12}", r"2\sqrt{5}", False),
+        ("9" * 5000, "9" * 5000 + "1", False),
     ],
 )
-def test_the_fast_path_only_ever_says_right(gold: str, answer: str, is_settled: bool) -> None:
+def test_the_fast_path_decides_what_needs_no_algebra(gold: str, answer: str, is_settled: bool | None) -> None:
     assert settled(gold, answer) is is_settled

@@ -47,7 +47,7 @@ CHOICE: list[tuple[tuple[str, ...], str, str, str]] = [
     (YES_NO, "<answer>maybe</answer>", "B", "W"),
     (YES_NO, "<answer>not B</answer>", "B", "W"),
     (YES_NO, "<answer>No, it is not enlarged</answer>", "B", "R"),
-    (YES_NO, "<answer>Yes, no doubt</answer>", "A", "W"),  # the text of two options
+    (YES_NO, "<answer>Yes, no doubt</answer>", "A", "R"),  # a word of the sentence, not the option
     (YES_NO, "<answer>The answer is B because A and C need a mass.</answer>", "B", "R"),
     (YES_NO, "<answer>The answer is B.</answer>", "B", "R"),
     (YES_NO, "<answer>option B</answer>", "B", "R"),
@@ -92,7 +92,13 @@ CHOICE: list[tuple[tuple[str, ...], str, str, str]] = [
     (NUMBERS, "<answer>D: 120</answer>", "D", "R"),
     (NUMBERS, "<answer>It is 120.</answer>", "D", "R"),
     (NUMBERS, "<answer>12 7</answer>", "A", "W"),  # one number among several
-    (NUMBERS, "<answer>100 + 20 = 120</answer>", "D", "W"),  # a calculation names no option
+    (NUMBERS, "<answer>100 + 20 = 120</answer>", "D", "R"),
+    (
+        NUMBERS,
+        "<answer>12 + 108 = 120</answer>",
+        "A",
+        "W",
+    ),  # what a calculation begins with is not its result
     (NUMBERS, "<answer>It is not 120</answer>", "D", "W"),
     (("7", "7.0", "8"), "<answer>7</answer>", "A", "W"),  # the text of two options
     (("7", "7.0", "8"), "<answer>A</answer>", "A", "R"),  # but a letter is clear
@@ -166,12 +172,12 @@ MATH = [
     ("\\fbox{4}", "4", "R"),
     ("\\boxed 4", "4", "R"),
     ("\\boxed{4", "4", "M"),
-    ("<think>\\boxed{4}</think> Done.", "4", "W"),  # 'Done.' is taken as the whole reply
+    ("<think>\\boxed{4}</think> Done.", "4", "M"),  # no number, no formula
     ("<answer>\\boxed{4} apples</answer>", "4", "R"),
     ("<answer>\\boxed{1}, \\boxed{2}</answer>", "\\{1,2\\}", "R"),
     ("The answer is $12$.", "12", "R"),
     ("Answer: 12", "12", "R"),
-    ("<answer>twelve</answer>", "12", "W"),
+    ("<answer>twelve</answer>", "12", "R"),
     ("<answer>" + "9" * 5000 + "</answer>", "9", "W"),
     ("<answer>000000000000000000007</answer>", "7", "R"),
 ]

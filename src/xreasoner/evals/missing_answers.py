@@ -12,8 +12,8 @@ from xreasoner.evals.regrade import Regraded, finished
 from xreasoner.evals.samples import Answers, KeptProblem, Sample, read_answers, write_samples
 from xreasoner.evals.summary import summarise
 from xreasoner.records import OPTION_LETTERS, Message, Problem, Prompt, Rollout, Sampling
-from xreasoner.rewards.answers import outside_thought
 from xreasoner.rewards.grade import Grader
+from xreasoner.rewards.statements import outside_thought
 from xreasoner.rollout.engine import Engine
 from xreasoner.storage.files import write_json
 

@@ -11,7 +11,7 @@ import numpy as np
 from xreasoner.evals.samples import KeptProblem
 from xreasoner.records import Score
 from xreasoner.rewards.choice import match_choice
-from xreasoner.rewards.exact import normalise
+from xreasoner.rewards.plain import normalise
 
 RESAMPLES = 10_000
 SIGNIFICANCE, POWER = 0.05, 0.8

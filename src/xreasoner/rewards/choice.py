@@ -1,33 +1,95 @@
 """Which option an answer names: by letter, text or both. Two options, or letter against text, is none."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from xreasoner.records import OPTION_LETTERS, Problem
-from xreasoner.rewards.exact import normalise, plain_characters, plain_number, unwrap
+from xreasoner.rewards import language
+from xreasoner.rewards.number import read_number
+from xreasoner.rewards.plain import normalise, plain_characters, plain_number, unwrap
+from xreasoner.rewards.statements import LONGEST_STATEMENT
 
 _ALONE = re.compile(r"^[(\[{<]?\s*([A-Za-z])\s*[)\]}>]?[.:]?$")
 _LETTER_THEN_TEXT = re.compile(
     r"^[(\[]?([A-Za-z])(?:[*_]*\s*[)\].:,](?!\d)[*_]*|\s+[-–=]|\s)\s*(\S.*)$", re.DOTALL
 )
-_MARKED = re.compile(r"[(\[]?[A-Z][*_]*\s*[)\].:,]")
-_NAMED = re.compile(r"(?i:\b(?:answer|option|choice|letter)\b(?:\s+is)?)[\s:*(\[]*([A-Z])\b(?!['’])")
-_BRACKETED = re.compile(r"[(\[]([A-Z])[)\]]")
-_STANDING = re.compile(r"(?<![\w'’.-])([A-Z])(?![\w'’-]|\.\w)")
-_CALLED = re.compile(r"(?<![\w'’])([A-Z])[)\]*]* (?:is|was) (?:the )?(?:correct|right|best|true|answer|most)")
-_BESIDE = re.compile(r"(?<![\w'’])([AI])\s*(?:,|/|&|and\b|or\b)\s*\(?[A-Z]\b")
-_ANOTHER = re.compile(r"(?:and\b|or\b|/|&|,)?\s*\(?([A-Z])\b\)?(?:$|[,.;:]|\s+(?:and|or|both|are)\b)")
-_REASON = re.compile(r"(?i)[\s,;(]+(?:because|since|whereas|due to|as it)\b")
-_ENDS = re.compile(r"[\s.:)*\]]*")
-_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
-_DENIED = re.compile(
-    r"(?i)\b(?:not|neither|nor|never|except|cannot|isn't|rather than|instead of|rule[sd]? out)\b"
+_MARKED = re.compile(r"[(\[]?[A-Z](?:[*_]*\s*[)\].:,]|\s+[-–=])")
+_ADDED = re.compile(
+    r"^[\s.,;)]*(?:(?:and|or|maybe|perhaps|possibly|probably|also)\b|[/&])?[\s,]*(?:option )?"
+    r"[(\[]?([A-Z])(?:[)\].:]|$|,|\s+(?:and|or|both|are)\b)"
 )
+_ADDED_TEXT = re.compile(r"^[\s,;]*(?:and|or|maybe|perhaps|possibly)\s+(?:the |an? )?", re.IGNORECASE)
+_LETTER = re.compile(
+    r"(?i:\b(?:answer|option|choice|letter)\b(?:\s+is)?)[\s:*(\[]*([A-Z])\b(?!['’])"  # option C
+    r"|[(\[]([A-Z])[)\]]"  # (C)
+    r"|(?<![\w'’])([A-Z])[)\]*]* (?:is|was) (?:the )?(?:correct|right|best|true|answer|most|wrong|incorrect)"
+    r"|(?<![\w'’.-])([B-HJ-Z])(?![\w'’-]|\.\w)"  # a capital that stands alone and is no English word
+    r"|(?<![\w'’.-])([AI])(?=[\s.:)*\]]*$)"  # A and I are words too, but not at the end
+    r"|(?<![\w'’])([AI])(?=\s*(?:,|/|&|and\b|or\b)\s*\(?[A-Z]\b)"
+)
+_BREAK = re.compile(
+    r"(?:,\s+|\s+)(?P<reason>because|since|as|whereas|while|although|though|given that)\s+"
+    r"|[.;!?]+(?:\s+|$)|,\s+|\s+(?:however|so|therefore"
+    r"|(?<!thing\s)(?<!\ball\s)(?<!\bany\s)(?<!one\s)(?<!options\s)(?<!option\s)but)\s+",
+    re.IGNORECASE,
+)
+_LEADING = re.compile(r"^(.+?)\s*(?:[,.;:!](?=\s|$)|\s[-–]\s|\s+(?=because\b|since\b))", re.DOTALL)
+_COMPLEMENT = r"(?:^|[:=,\"'*(]\s*|\b(?:is|are|be|was|say|so|thus|hence|therefore|answer|option)\s+)"
+_COMMON = frozenset(
+    [
+        "yes",
+        "no",
+        "none",
+        "not",
+        "all",
+        "both",
+        "true",
+        "false",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "a",
+        "an",
+        "i",
+        "the",
+        "same",
+        "other",
+        "up",
+        "down",
+        "left",
+        "right",
+        "more",
+        "less",
+        "it",
+    ]
+)
+"""Option texts that stand in many a sentence which does not mean the option."""
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_BESIDE_CJK = re.compile(rf"(?<=[{_CJK}])(?=[A-Z](?![A-Za-z]))|(?<=[A-Z])(?<![A-Za-z][A-Z])(?=[{_CJK}])")
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class Match(NamedTuple):
     letter: str | None
     why: str
+    clash: bool = False
+    """It names two options, or a letter with another's text."""
+    denied: frozenset[str] = frozenset()
+
+
+class _Mention(NamedTuple):
+    letter: str
+    start: int
+    end: int
 
 
 def gold_letter(problem: Problem) -> str:
@@ -48,138 +110,279 @@ def gold_letter(problem: Problem) -> str:
     return same[0]
 
 
+def match_choice(answer: str, choices: tuple[str, ...]) -> Match:
+    text = " ".join(unwrap(plain_characters(answer[:LONGEST_STATEMENT])).split())
+    text = _BESIDE_CJK.sub(" ", text)
+    return (
+        _lone_letter(text, choices)
+        or _whole_text(text, choices)
+        or _letter_and_text(text, choices)
+        or _leading_text(text, choices)
+        or _by_number(text, choices)
+        or _in_sentence(text, choices)
+    )
+
+
+def without_texts(text: str, choices: tuple[str, ...]) -> str:
+    """What is said around the options: an option may itself say that nothing can be determined."""
+    for choice in choices:
+        if len(choice) > 3:
+            text = re.sub(re.escape(choice), "…", text, flags=re.IGNORECASE)
+    return text
+
+
+def _clash(letters: set[str]) -> Match:
+    return Match(None, f"it names {' and '.join(sorted(letters))}", clash=True)
+
+
+def _disagree(letter: str, texts: set[str]) -> Match:
+    return Match(
+        None, f"the letter {letter} and the text of {' and '.join(sorted(texts))} disagree", clash=True
+    )
+
+
 def _by_text(text: str, choices: tuple[str, ...]) -> set[str]:
     wanted = normalise(text)
     return {OPTION_LETTERS[i] for i, choice in enumerate(choices) if normalise(choice) == wanted}
 
 
-def _texts_within(text: str, choices: tuple[str, ...]) -> set[str]:
-    """The options whose text stands in `text` as whole words, but not only within a longer one's."""
-    spans: list[tuple[int, int, str]] = []
-    lowered = " ".join(plain_characters(text).casefold().split())
-    numbers = len(_NUMBERS.findall(lowered))
-    for letter, choice in zip(OPTION_LETTERS, choices, strict=False):
-        wanted = " ".join(unwrap(plain_characters(choice)).casefold().split())
-        pattern = rf"(?<![\w.]){re.escape(wanted)}(?![\w%]|\.\d)"
-        found = list(re.finditer(pattern, lowered)) if wanted else []
-        # One number among several names nothing: "9 7" is not the option 9, "3 + 6 = 9" is a calculation.
-        if plain_number(wanted) is None or numbers == 1:
-            spans += [(*match.span(), letter) for match in found]
-    inside = {
-        span
-        for span in spans
-        if any(other[0] <= span[0] and span[1] <= other[1] and other[:2] != span[:2] for other in spans)
-    }
-    return {letter for start, end, letter in spans if (start, end, letter) not in inside}
-
-
-def _settle(by_letter: str, by_text: set[str], form: str) -> Match:
-    if by_text and by_letter not in by_text:
-        return Match(None, f"the letter {by_letter} and the text of {_names(by_text)} disagree")
-    return Match(by_letter, "by letter and text" if by_text else form)
-
-
-def _names(letters: set[str]) -> str:
-    return " and ".join(sorted(letters))
-
-
-def _lone_letter(letter: str, text: str, choices: tuple[str, ...]) -> Match:
-    if letter not in OPTION_LETTERS[: len(choices)]:
-        return _not_offered(letter, choices)
-    return _settle(letter, _by_text(text, choices), "by letter")
+def _lone_letter(text: str, choices: tuple[str, ...]) -> Match | None:
+    """A lone capital that is offered is the letter, whatever the options' texts are."""
+    if not (alone := _ALONE.match(text)):
+        return None
+    letter, same = alone[1].upper(), _by_text(text, choices)
+    if len(same) == 1 and (alone[1].islower() or letter not in OPTION_LETTERS[: len(choices)]):
+        return Match(same.pop(), "by text")
+    return (
+        Match(letter, "by letter")
+        if letter in OPTION_LETTERS[: len(choices)]
+        else _not_offered(letter, choices)
+    )
 
 
 def _not_offered(letter: str, choices: tuple[str, ...]) -> Match:
     return Match(None, f"{letter} is not among the options A to {OPTION_LETTERS[len(choices) - 1]}")
 
 
-def _letter_and_text(letter: str, rest: str, choices: tuple[str, ...]) -> Match:
-    """`B: No`, `(B) No`. Another text after the letter must not name another option."""
-    within = _texts_within(rest, choices)
-    if letter in within:
-        return Match(letter, "by letter and text")
-    if another := _ANOTHER.match(rest):
-        return Match(None, f"it names {_names({letter, another.group(1)})}")
-    return _settle(letter, within, "by letter (the text after it is no option's)")
+def _whole_text(text: str, choices: tuple[str, ...]) -> Match | None:
+    same = _by_text(text, choices)
+    if len({choices[OPTION_LETTERS.index(letter)] for letter in same}) > 1:
+        return Match(None, f"its text is that of {' and '.join(sorted(same))}", clash=True)
+    return Match(min(same), "by text") if same else None
 
 
-def _without_texts(text: str, choices: tuple[str, ...]) -> str:
-    """What is said around the options' texts: the C of an option "vitamin C" names no option C."""
-    words = " ".join(text.split())
-    for choice in sorted((unwrap(plain_characters(choice)) for choice in choices), key=len, reverse=True):
-        if len(choice) > 1:
-            words = re.sub(rf"(?<!\w){re.escape(choice)}(?!\w)", "…", words, flags=re.IGNORECASE)
-    return words
+def _letter_and_text(text: str, choices: tuple[str, ...]) -> Match | None:
+    """`B: No`, `(B) No`. None if the letter only happens to be the text's first word."""
+    if not (lead := _LETTER_THEN_TEXT.match(text)):
+        return None
+    letter, rest = lead[1].upper(), lead[2]
+    if letter not in OPTION_LETTERS[: len(choices)]:
+        return _not_offered(letter, choices) if _MARKED.match(text) else None
+    own = choices[OPTION_LETTERS.index(letter)]
+    after = "" if letter in _by_text(rest, choices) else _after(own, rest)
+    if after is None:
+        # Without a mark, a first letter may be an article ("A fracture"): only its own text confirms it.
+        return _letter_and_other_text(letter, rest, choices) if _MARKED.match(text) else None
+    if other := _added(after, letter, choices):
+        return _clash({letter, other})
+    return None if _is_refused(after) else Match(letter, "by letter and text")
 
 
-def _in_sentence(text: str, choices: tuple[str, ...]) -> Match:
-    # What is said against the others is a reason, no answer; but an option may hold such a word itself.
-    told = _REASON.split(text)[0]
-    if told and told != text and not _texts_within(text, choices) - _texts_within(told, choices):
-        text = told
-    around = _without_texts(text, choices)
-    found = (
-        *_NAMED.findall(around),
-        *_CALLED.findall(around),
-        *_BRACKETED.findall(around),
-        *_standing(around),
+def _letter_and_other_text(letter: str, rest: str, choices: tuple[str, ...]) -> Match | None:
+    """Another text after the letter must not name another option."""
+    if other := _added(rest, letter, choices):
+        return _clash({letter, other})
+    first = _BREAK.split(rest, maxsplit=1)[0]
+    if _is_refused(first):
+        return None
+    said = {mention.letter for mention in _texts(first, choices)}
+    if numbered := _by_number(first, choices):
+        said.add(numbered.letter or letter)
+    if said and letter not in said:
+        return _disagree(letter, said)
+    return Match(letter, "by letter and text" if said else "by letter (the text after it is no option's)")
+
+
+def _after(own: str, rest: str) -> str | None:
+    """What follows an option's own text; None where it does not begin with it."""
+    wanted = " ".join(unwrap(plain_characters(own)).split())
+    begun = re.match(rf"[\W_]*{re.escape(wanted)}(?![\w%]|\.\d)[*_\"']*", rest, re.IGNORECASE)
+    return rest[begun.end() :] if begun and wanted else None
+
+
+def _added(after: str, letter: str, choices: tuple[str, ...]) -> str | None:
+    """The other option that directly follows: `heparin or D: warfarin`, `, maybe D`."""
+    added = _ADDED.match(after)
+    if added and added[1] != letter and added[1] in OPTION_LETTERS[: len(choices)]:
+        return added[1]
+    if joined := _ADDED_TEXT.match(after):
+        texts = [m.letter for m in _texts(after, choices) if m.start <= joined.end() and m.letter != letter]
+        return texts[0] if texts else None
+    return None
+
+
+def _is_refused(after: str) -> bool:
+    """What is said of an option right after it: `is wrong`, `?`."""
+    clause = _BREAK.split(after.lstrip(" ,:-–"), maxsplit=1)[0]
+    if after.strip(" )*_.").startswith("?"):
+        return True
+    return bool(
+        re.match(
+            r"(?:\w+ ){0,2}(?:wrong|incorrect|false|not (?:the |a )?(?:correct|right|answer|best))\b", clause
+        )
     )
-    letters = set(found) & set(OPTION_LETTERS[: len(choices)])
-    texts = _texts_within(text, choices)
-    if _DENIED.search(around) and (letters or texts):
-        return Match(None, "it says what the answer is not")
-    if len(letters) > 1:
-        return Match(None, f"it names {_names(letters)}")
-    if letters:
-        return _settle(letters.pop(), texts, "by letter, in a sentence")
-    if len(texts) == 1:
-        return Match(texts.pop(), "by text, in a sentence")
-    return Match(None, f"it names {_names(texts)}" if texts else "it names no option")
-
-
-def _standing(text: str) -> set[str]:
-    """Capitals standing alone. A and I are words too, unless they end the text or stand beside a letter."""
-    found = {match.group(1): match.end() for match in _STANDING.finditer(text)}
-    letters = {letter for letter, end in found.items() if letter not in "AI" or _ENDS.fullmatch(text[end:])}
-    return letters | set(_BESIDE.findall(text))
-
-
-def match_choice(answer: str, choices: tuple[str, ...]) -> Match:
-    text = unwrap(plain_characters(answer))
-    if alone := _ALONE.match(text):
-        letter = alone.group(1)
-        if len(_by_text(text, choices)) == 1 and letter.islower():
-            return Match(_by_text(text, choices).pop(), "by text")
-        return _lone_letter(letter.upper(), text, choices)
-    whole = _by_text(text, choices)
-    if whole:
-        one = len(whole) == 1
-        return Match(whole.pop(), "by text") if one else Match(None, f"its text is that of {_names(whole)}")
-    if lead := _LETTER_THEN_TEXT.match(text):
-        found = _lead(lead, text, choices)
-        if found:
-            return found
-    return _leading_text(text, choices) or _in_sentence(text, choices)
 
 
 def _leading_text(text: str, choices: tuple[str, ...]) -> Match | None:
     """`No, it is not enlarged`: an option's text, then words that name no other."""
-    first, comma, rest = text.partition(",")
-    said = _by_text(first, choices)
-    if not comma or len(said) != 1 or plain_number(first.strip()) is not None or len(first.strip()) == 1:
+    if not (lead := _LEADING.match(text)):
         return None
-    letter = said.pop()
-    others = _texts_within(rest, choices) - {letter}
-    return Match(None, f"it names {_names({letter, *others})}") if others else Match(letter, "by text")
+    said = _by_text(lead[1], choices)
+    if len(said) != 1 or plain_number(lead[1].strip()) is not None or len(lead[1].strip()) == 1:
+        return None
+    letter, rest = said.pop(), text[lead.end() :]
+    others = _sentence_letters(rest, choices).affirmed - {letter}
+    if other := _added(text[lead.end(1) :], letter, choices):
+        others.add(other)
+    return _clash({letter, *others}) if others else Match(letter, "by text")
 
 
-def _lead(lead: re.Match[str], text: str, choices: tuple[str, ...]) -> Match | None:
-    """None if the letter only happens to be the text's first word."""
-    letter, rest = lead.group(1).upper(), lead.group(2)
-    offered = letter in OPTION_LETTERS[: len(choices)]
-    if offered and letter in _by_text(rest, choices):
-        return Match(letter, "by letter and text")
-    # Without a mark after it, a first letter may be an article ("A fracture"): only its own text confirms it.
-    if not _MARKED.match(text):
+def _by_number(text: str, choices: tuple[str, ...]) -> Match | None:
+    """`the ladder is 4.40 meters` where 4.40 of something is one option, and no option has two numbers."""
+    if language.DENIAL.search(text) or any(_mentioned_letters(text, choices)):
         return None
-    return _letter_and_text(letter, rest, choices) if offered else _not_offered(letter, choices)
+    values = [read_number(choice) for choice in choices]
+    if None in values or len(set(values)) < len(values):
+        return None
+    value = read_number(language.REASON.split(text)[0])
+    if value is None or value not in values:
+        return None
+    place = values.index(value)
+    return Match(OPTION_LETTERS[place], "by its number") if _same_unit(text, choices[place]) else None
+
+
+def _same_unit(text: str, choice: str) -> bool:
+    """Units written on both sides must begin alike: 5 mg is not 5 g of anything."""
+    told, offered = _unit(text), _unit(choice)
+    return not (told and offered) or told[:2] == offered[:2] or told in offered or offered in told
+
+
+def _unit(text: str) -> str:
+    found = re.findall(r"\d\s*([A-Za-z%°]+)", plain_characters(text).replace("^\\circ", "°"))
+    return (
+        {"degrees": "°", "degree": "°", "percent": "%"}.get(found[-1].lower(), found[-1].lower())
+        if found
+        else ""
+    )
+
+
+def _in_sentence(text: str, choices: tuple[str, ...]) -> Match:
+    said = _sentence_letters(text, choices)
+    affirmed = said.affirmed or said.reasons - said.denied
+    if len(affirmed | said.hedged) > 1 and affirmed:
+        return _clash(affirmed | said.hedged)
+    if affirmed and not affirmed <= said.denied:
+        return Match(affirmed.pop(), "in a sentence", denied=frozenset(said.denied))
+    if said.denied:
+        return Match(None, "it says what the answer is not", denied=frozenset(said.denied))
+    return Match(None, "it names an option only as a possibility" if said.hedged else "it names no option")
+
+
+class _Said(NamedTuple):
+    affirmed: set[str]
+    hedged: set[str]
+    denied: set[str]
+    reasons: set[str]
+
+
+def _sentence_letters(text: str, choices: tuple[str, ...]) -> _Said:
+    """Every option that is named, by how its clause speaks of it."""
+    texts = _texts(text, choices)
+    around = list(text)
+    for mention in texts:
+        if mention.end - mention.start > 1:
+            around[mention.start : mention.end] = "…" * (mention.end - mention.start)
+    masked = "".join(around)
+    mentions = sorted([*texts, *_mentioned_letters(masked, choices)], key=lambda mention: mention.start)
+    said = _Said(set(), set(), set(), set())
+    for start, end, is_reason in _clauses(masked):
+        inside = [mention for mention in mentions if start <= mention.start < end]
+        if inside:
+            asked = masked[end : end + 200].lstrip(" *_)")[:1] == "?" or "?" in masked[start:end]
+            _sort_mentions(
+                masked[start:end], start, inside, "reason" if is_reason else "?" if asked else "", said
+            )
+    return said
+
+
+def _sort_mentions(clause: str, start: int, mentions: list[_Mention], form: str, said: _Said) -> None:
+    following = {
+        m
+        for m in mentions
+        if language.DENIES_WHAT_FOLLOWS.search(clause[max(0, m.start - start - 60) : m.start - start])
+    }
+    first_denied = min((m.start for m in following), default=None)
+    predicate = first_denied is None and bool(language.DENIAL.search(clause))
+    for mention in mentions:
+        before = clause[: mention.start - start]
+        if predicate or (first_denied is not None and mention.start >= first_denied):
+            said.denied.add(mention.letter)
+        elif form == "?" or language.SUPPOSITION.search(before):
+            continue
+        elif language.HEDGE.search(clause):
+            said.hedged.add(mention.letter)
+        else:
+            (said.reasons if form == "reason" else said.affirmed).add(mention.letter)
+
+
+def _clauses(text: str) -> Iterator[tuple[int, int, bool]]:
+    start, is_reason = 0, False
+    for mark in _BREAK.finditer(text):
+        yield start, mark.start(), is_reason
+        start, is_reason = mark.end(), bool(mark["reason"]) or (is_reason and mark[0].startswith(","))
+    yield start, len(text), is_reason
+
+
+def _mentioned_letters(text: str, choices: tuple[str, ...]) -> list[_Mention]:
+    letters = OPTION_LETTERS[: len(choices)]
+    found = ((m.group(m.lastindex or 1), m) for m in _LETTER.finditer(text))
+    return [
+        _Mention(letter, m.start(m.lastindex or 1), m.end(m.lastindex or 1))
+        for letter, m in found
+        if letter in letters
+    ]
+
+
+def _either_number(word: str) -> str:
+    """One long word is found in the singular and in the plural."""
+    if len(word) > 3 and word.isalpha() and word.isascii():
+        return re.escape(word.removesuffix("s")) + "s?"
+    return re.escape(word)
+
+
+def _texts(text: str, choices: tuple[str, ...]) -> list[_Mention]:
+    """The options whose text stands in `text` as whole words, but not only within a longer one's."""
+    numbers = len(_NUMBERS.findall(text))
+    found: list[_Mention] = []
+    for letter, choice in zip(OPTION_LETTERS, choices, strict=False):
+        wanted = " ".join(unwrap(plain_characters(choice)).split())
+        # One number among several names nothing: "9 7" is not the option 9, "3 + 6 = 9" is a calculation.
+        if not wanted or (plain_number(wanted) is not None and numbers != 1):
+            continue
+        # One letter is read as a letter only; of a common word, the answer must be made up.
+        if len(wanted) == 1 and wanted.isalpha():
+            continue
+        common = wanted.casefold() in _COMMON
+        pattern = rf"(?<![\w.]){_either_number(wanted)}(?![\w%]|\.\d)"
+        if common:
+            pattern = rf"{_COMPLEMENT}(?P<common>{re.escape(wanted)})(?=\s*(?:$|[.,;:!\"'*)]))"
+        group = "common" if common else 0
+        found += [
+            _Mention(letter, m.start(group), m.end(group)) for m in re.finditer(pattern, text, re.IGNORECASE)
+        ]
+    spans = {(mention.start, mention.end) for mention in found}
+    return [
+        mention
+        for mention in found
+        if not any(s <= mention.start and mention.end <= e and (s, e) != mention[1:] for s, e in spans)
+    ]

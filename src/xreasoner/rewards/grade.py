@@ -4,67 +4,64 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from xreasoner.records import OPTION_LETTERS, Kind, Problem, Score
-from xreasoner.rewards.answers import Extracted, extract_answer
 from xreasoner.rewards.choice import gold_letter, match_choice
-from xreasoner.rewards.exact import plain_characters, plain_number, same_exactly
+from xreasoner.rewards.extract import Found, find_answer
 from xreasoner.rewards.math import LONGEST, settled
 from xreasoner.rewards.number import match_number
 from xreasoner.rewards.open import match_open
+from xreasoner.rewards.plain import normalise, plain_characters, plain_number
 from xreasoner.rewards.pool import Pool
+from xreasoner.rewards.statements import LONGEST_STATEMENT
 
 
-def grade_choice(problem: Problem, found: Extracted) -> Score:
-    assert found.answer is not None
+def grade_choice(problem: Problem, answer: str) -> tuple[bool, str]:
     gold = gold_letter(problem)
-    letter, how = match_choice(found.answer, problem.choices)
+    letter, how, *_ = match_choice(answer, problem.choices)
     if letter is None:
-        return Score(False, found.answer, f"{found.why}: {how}")
+        return False, how
     options = dict(zip(OPTION_LETTERS, problem.choices, strict=False))
     same = options[letter] == options[gold]  # a benchmark may list one option twice
-    verdict = "the key" if same else f"the key is {gold}"
-    return Score(same, found.answer, f"{found.why}: option {letter} {how}, {verdict}")
+    return same, f"option {letter} {how}, {'the key' if same else f'the key is {gold}'}"
 
 
-def grade_exact(problem: Problem, found: Extracted) -> Score:
-    assert found.answer is not None
-    same = same_exactly(problem.answer, found.answer)
-    return Score(same, found.answer, f"{found.why}: {'equals' if same else 'differs from'} the key")
+def grade_exact(problem: Problem, answer: str) -> tuple[bool, str]:
+    same = normalise(problem.answer) == normalise(answer)
+    return same, f"{'equals' if same else 'differs from'} the key"
 
 
-def grade_number(problem: Problem, found: Extracted) -> Score:
-    assert found.answer is not None
-    same, how = match_number(problem.answer, found.answer)
-    return Score(same, found.answer, f"{found.why}: {how}")
+def grade_number(problem: Problem, answer: str) -> tuple[bool, str]:
+    return match_number(problem.answer, answer)
 
 
-def grade_open(problem: Problem, found: Extracted) -> Score:
-    assert found.answer is not None
-    answer = plain_characters(found.answer)
-    same, how = match_open(plain_characters(problem.answer), plain_number(answer) or answer)
-    return Score(same, found.answer, f"{found.why}: {how}")
+def grade_open(problem: Problem, answer: str) -> tuple[bool, str]:
+    answer = plain_characters(answer[-LONGEST_STATEMENT:])
+    return match_open(plain_characters(problem.answer), plain_number(answer) or answer)
 
 
-CHEAP: dict[Kind, Callable[[Problem, Extracted], Score]] = {
+def grade_math(problem: Problem, answer: str) -> tuple[bool, str] | None:
+    """None: only math-verify can tell."""
+    same = settled(problem.answer, answer)
+    return None if same is None else (same, "equals the key" if same else "differs from the key")
+
+
+BY_KIND: dict[Kind, Callable[[Problem, str], tuple[bool, str] | None]] = {
     "choice": grade_choice,
     "exact": grade_exact,
     "number": grade_number,
     "open": grade_open,
+    "math": grade_math,
 }
 
 
-def grade_cheaply(problem: Problem, found: Extracted) -> Score | None:
-    """Everything but the mathematics that strings and integers cannot settle."""
+def score_here(problem: Problem, found: Found) -> Score | None:
+    """Everything but the mathematics that arithmetic cannot settle."""
     if found.answer is None:
         return Score(False, None, found.why)
     if len(found.answer) > max(LONGEST, 2 * len(problem.answer)):
-        return Score(
-            False, found.answer[:LONGEST], f"{found.why}: {len(found.answer)} characters are no answer"
-        )
-    if grade := CHEAP.get(problem.kind):
-        return grade(problem, found)
-    if settled(problem.answer, found.answer):
-        return Score(True, found.answer, f"{found.why}: equals the key")
-    return None
+        why = f"{found.why}: {len(found.answer)} characters are no answer"
+        return Score(False, found.answer[:LONGEST], why, found.rule)
+    verdict = BY_KIND[problem.kind](problem, found.answer)
+    return _score(verdict, found) if verdict else None
 
 
 class Grader:
@@ -89,8 +86,8 @@ class Grader:
 
     def score_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Score]:
         """One score a pair, in order. The same answer to the same key is worked out once."""
-        found = [extract_answer(text, problem) for problem, text in pairs]
-        scores = [grade_cheaply(problem, one) for (problem, _), one in zip(pairs, found, strict=True)]
+        found = [find_answer(text, problem) for problem, text in pairs]
+        scores = [score_here(problem, one) for (problem, _), one in zip(pairs, found, strict=True)]
         asked = {
             (problem.answer, one.answer or "")
             for (problem, _), one, score in zip(pairs, found, scores, strict=True)
@@ -99,11 +96,11 @@ class Grader:
         unsettled = sorted(asked)
         verdicts = dict(zip(unsettled, self._pool.grade(unsettled), strict=True))
         return [
-            _with(verdicts[problem.answer, one.answer or ""], one) if score is None else score
+            _score(verdicts[problem.answer, one.answer or ""], one) if score is None else score
             for (problem, _), one, score in zip(pairs, found, scores, strict=True)
         ]
 
 
-def _with(verdict: tuple[bool | None, str], found: Extracted) -> Score:
+def _score(verdict: tuple[bool | None, str], found: Found) -> Score:
     correct, why = verdict
-    return Score(correct, found.answer, f"{found.why}: {why}")
+    return Score(correct, found.answer, f"{found.why}: {why}", found.rule)

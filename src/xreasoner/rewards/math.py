@@ -4,55 +4,110 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from xreasoner.rewards.exact import plain_characters
+from xreasoner.rewards import language
+from xreasoner.rewards.arithmetic import same_value, value_of
+from xreasoner.rewards.latex import affirmed, answer_formula, key_formula, unit_of, without_unit
 
 LONGEST = 10_000
 """No answer to a problem is longer than this many characters."""
 
-_INTEGER = re.compile(r"^[+-]?\d{1,18}$")
-_SCIENTIFIC = re.compile(r"(?<![\w.])([+-]?\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?!\w)")
-_SPACED = re.compile(r"^[+-]?\d{1,3}(?:(?:\\,| )\d{3})+(?:\.\d+)?$")
-_MATH = re.compile(r"\\\[|\\\]|\\\(|\\\)|(?<!\\)\$")
+_INTEGER = re.compile(r"^[+-]?\d+$")
+_EQUAL = re.compile(r"(?<![<>!\\])=|\\approx\b")
+_BASED = re.compile(r"^\(?([0-9A-F]+)\)?_\{?(?:\\text\{)?(\d+|two|eight|ten)\}?\}?$")
+_UNEQUAL = re.compile(r"\\neq?\b|≠|!=")
+_GROUPED = re.compile(r"^(?:\\left\s*)?(\\\{|\{|\(|\[)")
 
 
-def bare(text: str) -> str:
-    """Without `$`, `\\(`, `\\[` and a currency's sign; `1e3` as `1 \\times 10^{3}`, `1 234` as `1234`."""
-    text = _MATH.sub("", plain_characters(text)).replace(r"\$", "").strip().removesuffix(".")
-    if _SPACED.match(text):
-        return re.sub(r"\\,| ", "", text)
-    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text).strip()
+def settled(gold: str, answer: str) -> bool | None:
+    """The fast path: equal strings, integers, arithmetic. None where only algebra can tell."""
+    left, right = formulas(gold, answer)
+    if objection(left, right, answer):
+        return False
+    if "".join(left.split()) == "".join(right.split()):
+        return bool(left) or None
+    if _INTEGER.match(left) and _INTEGER.match(right):
+        return _digits(left) == _digits(right)
+    return same_value(left, right)
 
 
-def settled(gold: str, answer: str) -> bool:
-    """The fast path: equal as strings or as integers. It says 'right' or 'not settled', never 'wrong'."""
-    left, right = bare(gold), bare(answer)
-    if left == right:
-        return bool(left)
-    return bool(_INTEGER.match(left) and _INTEGER.match(right)) and int(left) == int(right)
+def formulas(gold: str, answer: str) -> tuple[str, str]:
+    """The key and the answer as formulas; a unit is left out where the key is a number without one."""
+    left, right = key_formula(gold), answer_formula(answer)
+    return left, right if re.search("[A-Za-z]", left) else without_unit(right)
 
 
-def _read(text: str) -> list[Any]:
+def _digits(number: str) -> str:
+    """`+007` is `7`; by characters, so that no length is too much."""
+    digits = number.lstrip("+-").lstrip("0") or "0"
+    return "-" + digits if number.startswith("-") and digits != "0" else digits
+
+
+def objection(gold: str, answer: str, reply: str) -> str:
+    """Why an answer is wrong though math-verify would call it equal; empty if nothing is against it."""
+    if _UNEQUAL.search(answer) and not _UNEQUAL.search(gold):
+        return "it says what the answer is not"
+    reply = affirmed(reply)
+    if language.DENIAL.search(_words(reply)) and not language.DENIAL.search(_words(gold)):
+        return "it says what the answer is not"
+    if told := _BASED.match(answer):
+        key = _BASED.match(gold)
+        if (key and key.groups() != told.groups()) or (
+            _INTEGER.match(gold) and not _is_in_base(gold, *told.groups())
+        ):
+            return "its digits or its base differ"
+    if (unit := unit_of(gold)) and (other := unit_of(reply)) and unit != other:
+        return f"its unit is {other}, the key's is {unit}"
+    opened, told_open = _GROUPED.match(gold), _GROUPED.match(answer)
+    if opened and told_open and "," in gold and told_open[1] in ("{", r"\{") and opened[1] in ("(", "["):
+        return "it is a set, the key is not"
+    return "" if "=" in gold else _false_equation(answer)
+
+
+def _is_in_base(number: str, digits: str, base: str) -> bool:
+    known = {"two": 2, "eight": 8, "ten": 10}.get(base) or (int(base) if len(base) < 3 else 0)
+    try:
+        return 2 <= known <= 36 and len(digits) < 100 and int(digits, known) == int(number[:100])
+    except ValueError:  # a digit that the base does not have
+        return False
+
+
+def _words(text: str) -> str:
+    return re.sub(r"\\[A-Za-z]+", " ", text)
+
+
+def _false_equation(answer: str) -> str:
+    """`41=42` is neither; `3+4=7` is 7, and so is `22/7=3.14` good enough."""
+    values = [float(value) for side in _EQUAL.split(answer) if (value := value_of(side)) is not None]
+    if len(values) > 1 and max(values) - min(values) > 0.02 * max(map(abs, values)):
+        return "its equation is false"
+    return ""
+
+
+def _read(formula: str) -> list[Any]:
     """Its own timeouts use SIGALRM and cannot stop compiled code: the pool's limit is the only one."""
     from math_verify import parse
 
-    return parse(f"${bare(text)}$", parsing_timeout=None, raise_on_error=True)
+    return parse(f"${formula}$", parsing_timeout=None, raise_on_error=True)
 
 
 @lru_cache(maxsize=1024)
-def _read_key(gold: str) -> list[Any]:
+def read_key(gold: str) -> list[Any]:
     """All samples of a prompt have the same key."""
-    return _read(gold)
+    read = _read(key_formula(gold))
+    if not read:
+        raise ValueError("it is no mathematics")
+    return read
 
 
 def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     """Whether math-verify calls the two equal, gold first: it is not symmetric. Its errors are raised."""
     from math_verify import verify
 
-    gold_read = _read_key(gold)
-    if not gold_read:
-        raise ValueError(f"the key {gold[:80]!r} cannot be read as mathematics")
-    answer_read = _read(answer)
-    if not answer_read:
+    left, right = formulas(gold, answer)
+    if reason := objection(left, right, answer):
+        return False, reason
+    key, told = read_key(gold), _read(right)
+    if not told:
         return False, "it cannot be read as mathematics"
-    same = verify(gold_read, answer_read, timeout_seconds=None, raise_on_error=True)
+    same = verify(key, told, timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)
     return same, "equivalent by math-verify" if same else "not equivalent by math-verify"

@@ -3,16 +3,28 @@
 import ast
 import math
 import re
+from decimal import Decimal
 
-from xreasoner.rewards.exact import plain_characters, plain_number, unwrap
-from xreasoner.rewards.math import bare
+from xreasoner.rewards import language
+from xreasoner.rewards.latex import bare
+from xreasoner.rewards.plain import plain_characters, plain_number, unwrap
 
+LONGEST = 2_000
+"""A number is looked for in so many characters."""
+LONGEST_PHRASE = 4
+"""Words, a number word among them."""
+_CLAUSE = re.compile(
+    r"(?<=[;!?])\s+|\.\s+|,\s+(?=[A-Za-z])(?!(?:or|and|to|maybe|perhaps|possibly)\b)"
+    r"|\s+(?:but|because|since|as|with|which|where|for|while|than|if|when|compared|after|per)\s+|\s\("
+)
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 _POWER = re.compile(
     r"(?:(?<=\d)\s*(?:\\times|\\cdot|[×*x·])\s*|(?<![\w.]))10\s*\^\s*\{?\s*([+-]?\d{1,3})\s*\}?"
 )
-_FRACTION = re.compile(r"([+-]?)\s*(?:\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}|(\d+)\s*/\s*(\d+))")
+_FRACTION = re.compile(
+    r"([+-]?)\s*(?:\\[dt]?frac\s*\{(\d{1,40})\}\s*\{(\d{1,40})\}|(\d{1,40})\s*/\s*(\d{1,40}))"
+)
 _NUMBER = re.compile(
     r"(?<![\w.^{])[+-]?(?:(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3}(?!\d))?"
 )
@@ -27,7 +39,7 @@ def match_number(key: str, answer: str) -> tuple[bool, str]:
     if key.startswith("["):
         wanted, given = read_list(key), read_list(answer)
         return given == wanted, f"the list {given}" if given else "no list of numbers"
-    value = read_number(answer)
+    value = told_number(answer)
     if value is None:
         return False, "it does not give one number"
     places = len(key.partition(".")[2]) if "." in key else None
@@ -36,11 +48,25 @@ def match_number(key: str, answer: str) -> tuple[bool, str]:
     return same, f"{counted} {'equals' if same else 'differs from'} the key"
 
 
+def told_number(answer: str) -> float | None:
+    """The number that a statement affirms: `1982, with an income of 5`, `not 5 but 6`; none in `5 or 6`."""
+    answer = answer[:LONGEST]
+    is_plain = not language.DENIAL.search(answer) and not language.HEDGE.search(answer) and "?" not in answer
+    if is_plain and (value := read_number(answer)) is not None:
+        return value
+    for clause in _CLAUSE.split(plain_characters(answer)):
+        asked = clause.rstrip(" *$)").endswith("?")
+        doubts = (language.DENIAL, language.HEDGE, language.SUPPOSITION)
+        if re.search(r"\d", clause) and not asked and not any(doubt.search(clause) for doubt in doubts):
+            return read_number(clause)
+    return None
+
+
 def read_number(answer: str) -> float | None:
     """The one number that an answer gives, whatever its unit; what follows the last `=` counts."""
     text = _EQUALS.split(_plain(answer))[-1].strip()
     if written := plain_number(text):
-        return float(written)
+        return _float(written)
     if fraction := _FRACTION.fullmatch(text):
         sign, top, bottom = fraction[1], fraction[2] or fraction[4], fraction[3] or fraction[5]
         return float(sign + "1") * int(top) / int(bottom) if int(bottom) else None
@@ -72,7 +98,17 @@ def _exponent(power: re.Match[str]) -> str:
 
 
 def _numbers(text: str) -> list[float]:
-    found = [float(match.group().replace(",", "")) for match in _NUMBER.finditer(text)]
-    # A word counts only where no digit does: "two cubes", but not "one of the 12".
-    found = found or [float(_WORDS.index(match.group().lower())) for match in _WORD.finditer(text)]
+    found = [_float(match.group().replace(",", "")) for match in _NUMBER.finditer(text)]
+    # A word counts where no digit does, in a phrase: "two cubes", not "the ages of the two people".
+    if not found and len(text.split()) <= LONGEST_PHRASE:
+        found = [float(_WORDS.index(match.group().lower())) for match in _WORD.finditer(text)]
     return [number for number in found if math.isfinite(number)]
+
+
+def _float(written: str) -> float:
+    """The nearest float, but 0.999... of any length stays below 1: what is cut must not be rounded first."""
+    value = float(written)
+    if not math.isfinite(value) or not value.is_integer():
+        return value
+    exact = Decimal(written)
+    return value if exact == value else math.nextafter(value, math.inf if exact > value else -math.inf)

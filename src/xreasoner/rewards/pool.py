@@ -15,33 +15,38 @@ from typing import NamedTuple
 START_SECONDS = 120.0
 """A worker imports sympy before its first answer; on a busy machine that takes its time."""
 MOST_FAILED_STARTS = 3
+BATCH = 16
+"""So many pairs are handed to a worker at once: neighbours share their key, which is then read once."""
+
+Pair = tuple[str, str | None]
+"""A key and an answer. None: only whether the key can be read."""
 
 
 class Equivalence(NamedTuple):
     correct: bool | None
-    """None: the grader failed, and `why` says how."""
+    """None: the key cannot be read, and `why` says how."""
     why: str
 
 
 @dataclass
 class Worker:
     process: subprocess.Popen[bytes]
-    task: int | None = None
-    """The index of what it works on; None while it starts or waits."""
+    tasks: deque[int] = field(default_factory=deque)
+    """The indices of what it was handed; it works on the first."""
     ready: bool = False
     deadline: float = 0.0
-    heard: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray)
 
     @property
-    def ears(self) -> int:
+    def output(self) -> int:
         assert self.process.stdout is not None
         return self.process.stdout.fileno()
 
-    def send(self, line: str) -> bool:
-        """False if nobody is there any more."""
+    def send(self, lines: str) -> bool:
+        """False if the process has ended."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.write(lines.encode())
             self.process.stdin.flush()
         except BrokenPipeError:
             return False
@@ -82,15 +87,25 @@ class Pool:
         self.workers: list[Worker] = []
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Equivalence]:
-        """One verdict a pair, in order."""
+        """One verdict a pair, in order. What fails on the answer is wrong if the key alone can be read."""
+        verdicts = self._run(pairs)
+        failed = [i for i, verdict in enumerate(verdicts) if verdict.correct is None]
+        keys = sorted({pairs[i][0] for i in failed})
+        readable = dict(zip(keys, self._run([(key, None) for key in keys]), strict=True))
+        for i in failed:
+            if readable[pairs[i][0]].correct:
+                verdicts[i] = Equivalence(False, verdicts[i].why)
+        return verdicts
+
+    def _run(self, pairs: Sequence[Pair]) -> list[Equivalence]:
         verdicts: dict[int, Equivalence] = {}
         waiting = deque(range(len(pairs)))
         while len(verdicts) < len(pairs):
-            self._staff(len(pairs) - len(verdicts))
+            self._start_workers(len(pairs) - len(verdicts))
             for worker in self.workers:
-                if worker.ready and worker.task is None and waiting:
+                if worker.ready and not worker.tasks and waiting:
                     self._hand_over(worker, waiting, pairs)
-            self._listen(verdicts)
+            self._wait(verdicts, waiting)
         return [verdicts[i] for i in range(len(pairs))]
 
     def close(self) -> None:
@@ -98,52 +113,55 @@ class Pool:
             worker.end()
         self.workers.clear()
 
-    def _staff(self, tasks: int) -> None:
+    def _start_workers(self, tasks: int) -> None:
         while len(self.workers) < min(self.wanted, tasks):
             self.workers.append(start_worker())
 
-    def _hand_over(self, worker: Worker, waiting: deque[int], pairs: Sequence[tuple[str, str]]) -> None:
-        task = waiting.popleft()
-        if worker.send(json.dumps([*pairs[task], self.seconds], ensure_ascii=False)):
-            worker.task, worker.deadline = task, time.monotonic() + self.seconds
-        else:
-            # It died while it waited, through no fault of this answer.
-            waiting.appendleft(task)
-            self._dismiss(worker)
+    def _hand_over(self, worker: Worker, waiting: deque[int], pairs: Sequence[Pair]) -> None:
+        # Fewer at once toward the end, so that no worker waits while another has a batch before it.
+        count = max(1, min(BATCH, len(waiting) // (2 * len(self.workers))))
+        worker.tasks.extend(waiting.popleft() for _ in range(count))
+        lines = (json.dumps([*pairs[task], self.seconds]) + "\n" for task in worker.tasks)
+        worker.deadline = time.monotonic() + self.seconds
+        if not worker.send("".join(lines)):
+            # It died while it waited, through no fault of these answers.
+            self._dismiss(worker, waiting)
 
-    def _listen(self, verdicts: dict[int, Equivalence]) -> None:
+    def _wait(self, verdicts: dict[int, Equivalence], waiting: deque[int]) -> None:
         """Wait for a reply, a death or the next deadline."""
-        busy = [worker for worker in self.workers if worker.task is not None or not worker.ready]
+        busy = [worker for worker in self.workers if worker.tasks or not worker.ready]
         if not busy:
             return
         with selectors.DefaultSelector() as selector:
             for worker in busy:
-                selector.register(worker.ears, selectors.EVENT_READ, worker)
-            patience = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
-            for key, _ in selector.select(patience):
-                self._hear(key.data, verdicts)
+                selector.register(worker.output, selectors.EVENT_READ, worker)
+            timeout = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
+            for key, _ in selector.select(timeout):
+                self._receive(key.data, verdicts, waiting)
         for worker in list(self.workers):
-            if (worker.task is not None or not worker.ready) and time.monotonic() > worker.deadline:
-                self._give_up(worker, f"the grader took more than {self.seconds:g} seconds", verdicts)
+            if (worker.tasks or not worker.ready) and time.monotonic() > worker.deadline:
+                self._give_up(
+                    worker, f"the grader took more than {self.seconds:g} seconds", verdicts, waiting
+                )
 
-    def _hear(self, worker: Worker, verdicts: dict[int, Equivalence]) -> None:
-        heard = os.read(worker.ears, 1 << 16)
-        if not heard:
-            self._give_up(worker, "the grader's process died", verdicts)
+    def _receive(self, worker: Worker, verdicts: dict[int, Equivalence], waiting: deque[int]) -> None:
+        received = os.read(worker.output, 1 << 16)
+        if not received:
+            self._give_up(worker, "the grader's process died", verdicts, waiting)
             return
-        worker.heard += heard
-        if not worker.heard.endswith(b"\n"):
-            return
-        reply = json.loads(worker.heard)
-        worker.heard.clear()
-        if worker.ready:
-            assert worker.task is not None
-            verdicts[worker.task] = Equivalence(reply["correct"], reply["why"])
-        else:
-            self.failed_starts = 0
-        worker.ready, worker.task = True, None
+        *lines, rest = (worker.received + received).split(b"\n")
+        worker.received = bytearray(rest)
+        for line in lines:
+            reply = json.loads(line)
+            if worker.ready:
+                verdicts[worker.tasks.popleft()] = Equivalence(reply["correct"], reply["why"])
+            else:
+                self.failed_starts = 0
+            worker.ready, worker.deadline = True, time.monotonic() + self.seconds
 
-    def _give_up(self, worker: Worker, why: str, verdicts: dict[int, Equivalence]) -> None:
+    def _give_up(
+        self, worker: Worker, why: str, verdicts: dict[int, Equivalence], waiting: deque[int]
+    ) -> None:
         if not worker.ready:
             self.failed_starts += 1
             if self.failed_starts == MOST_FAILED_STARTS:
@@ -151,10 +169,12 @@ class Pool:
                 raise RuntimeError(
                     "the math grader does not start: `python -m xreasoner.rewards.worker` says why"
                 )
-        if worker.task is not None:
-            verdicts[worker.task] = Equivalence(None, why)
-        self._dismiss(worker)
+        if worker.tasks:
+            verdicts[worker.tasks.popleft()] = Equivalence(None, why)
+        self._dismiss(worker, waiting)
 
-    def _dismiss(self, worker: Worker) -> None:
+    def _dismiss(self, worker: Worker, waiting: deque[int]) -> None:
+        """What it had not begun waits for another."""
+        waiting.extendleft(reversed(worker.tasks))
         worker.end()
         self.workers.remove(worker)

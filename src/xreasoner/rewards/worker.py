@@ -5,8 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 
+START_SECONDS = 120
 MEMORY_LIMIT = 4 << 30
 """Bytes of address space; `9^{9^{9^9}}` would take all there is."""
 
@@ -24,18 +24,24 @@ def die_after(seconds: int) -> None:
         signal.alarm(seconds)
 
 
-def answer_line(line: str, equivalent: Callable[[str, str], tuple[bool, str]]) -> str:
-    gold, answer, seconds = json.loads(line)
+def answer_line(line: str) -> str:
+    """The verdict on one pair. None where the key cannot be read; whatever the answer breaks, it is wrong."""
+    from xreasoner.rewards.math import equivalent, read_key
+
+    key, answer, seconds = json.loads(line)
     die_after(int(seconds) + 2)
+    correct: bool | None = None
+    why = "the key cannot be read as mathematics"
     try:
-        correct, why = equivalent(gold, answer)
-        reply: dict[str, bool | str | None] = {"correct": correct, "why": why}
-    except (
-        Exception
-    ) as error:  # Whatever goes wrong in here is the grader's failure: it is reported, not judged.
-        reply = {"correct": None, "why": f"the grader failed: {type(error).__name__}: {str(error)[:200]}"}
+        read_key(key)
+        correct, why = True, ""
+        if answer is not None:
+            correct, why = False, "it cannot be compared"
+            correct, why = equivalent(key, answer)
+    except Exception as error:  # whatever a library makes of a model's text
+        why += f": {type(error).__name__}: {str(error)[:200]}"
     die_after(0)
-    return json.dumps(reply)
+    return json.dumps({"correct": correct, "why": why})
 
 
 def main() -> None:
@@ -44,15 +50,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory()
     sys.set_int_max_str_digits(20_000)  # An answer of 5,000 digits is wrong, not beyond us.
-    from xreasoner.rewards.math import equivalent
-
     logging.disable(logging.CRITICAL)
-    equivalent(
-        "1", r"\frac{1}{2}"
-    )  # Imports and grammar belong to the start, not to the first answer's budget.
+    # Imports and grammar belong to the start, not to the first answer's budget.
+    answer_line(json.dumps(["1", r"\frac{1}{2}", START_SECONDS]))
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for request in sys.stdin:
-        print(answer_line(request, equivalent), file=replies, flush=True)
+        print(answer_line(request), file=replies, flush=True)
 
 
 if __name__ == "__main__":

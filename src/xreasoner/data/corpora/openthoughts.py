@@ -5,7 +5,7 @@ from typing import Any
 from xreasoner.data.candidates import BadRowError, Candidate, column, sound, sound_thought, text_column
 from xreasoner.recipe.training_data import OpenThoughtsData
 from xreasoner.records import Problem
-from xreasoner.rewards.answers import boxes
+from xreasoner.rewards.statements import boxes
 
 THOUGHT = ("<|begin_of_thought|>", "<|end_of_thought|>")
 SOLUTION = ("<|begin_of_solution|>", "<|end_of_solution|>")

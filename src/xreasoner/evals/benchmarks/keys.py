@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from xreasoner.data.candidates import letter_of
-from xreasoner.rewards.exact import normalise
+from xreasoner.rewards.plain import normalise
 
 
 def letter_of_text(answer: str, options: Mapping[str, str]) -> str:

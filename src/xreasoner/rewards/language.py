@@ -1,0 +1,204 @@
+"""The words that grading looks for, by language: what leads to an answer, denies it, or gives none."""
+
+import re
+from typing import NamedTuple
+
+
+class Lead(NamedTuple):
+    """How a language leads to an answer: `the answer` + `is`, or a phrase that needs no verb."""
+
+    names: str
+    joined: str
+    phrases: str = ""
+    signs: tuple[str, ...] = ()
+    """A text without any of these, in lower case, has no lead of this language: a cheap test."""
+
+
+_COLON = "[:：=]"
+_SIGN = r"(?:{})(?!\w)|[:：=]"
+
+LEADS: dict[str, Lead] = {
+    "English": Lead(
+        names=r"\b(?:answers?|ans)\b(?: (?:option|choice|letter)\b)?"
+        r"(?: (?:to|for|of) (?:the|this|that|your|our|my|question|problem)\b[^.:;?\n]{0,60}?)?"
+        r"|\b(?:correct|right|best|closest|nearest|final|(?:most|best) \w+) (?:answer |multiple[- ]choice )?"
+        r"(?:option|choice|letter|match)(?: letter\b)?"
+        r"(?: (?:(?:to|for|of|among|from) (?:the|this|that|these|those|your|question)\b[^.:;?\n]{0,60}?"
+        r"|here))?"
+        r"|\b(?:closest|nearest|best) (?:value|answer) (?:among|in|to|of) [^.:;?\n]{1,60}?",
+        joined=r"(?:is|are|was|(?:would|should|must|will) be)\b"
+        r"(?: (?:thus|therefore|then|indeed|clearly|simply)\b)?|[:：=]",
+        phrases=r"\bcorrespond(?:s|ing)? to (?:the )?(?:\w+ )?(?:option|choice|letter|answer)\b"
+        r"|\b(?:choose|select|pick|go with|opt for|choosing|selecting) (?:the )?"
+        r"(?:option|choice|letter|answer)\b",
+        signs=("answer", "ans", "option", "choice", "letter", "match", "closest", "nearest", "best"),
+    ),
+    "German": Lead(
+        r"\b(?:Antwort|Lösung|Ergebnis|(?:richtige|korrekte) (?:Option|Wahl))\b",
+        _SIGN.format("ist|lautet|wäre"),
+        signs=("antwort", "lösung", "ergebnis", "richtige", "korrekte"),
+    ),
+    "French": Lead(
+        r"\b(?:réponse|bonne option)\b(?: \w+)?",
+        _SIGN.format("est|serait"),
+        signs=("réponse", "bonne option"),
+    ),
+    "Spanish": Lead(
+        r"\b(?:respuesta|opción correcta)\b(?: \w+)?", _SIGN.format("es|sería"), signs=("respuesta", "opción")
+    ),
+    "Portuguese": Lead(
+        r"\b(?:resposta|(?:opção|alternativa) (?:correta|certa))\b(?: \w+)?",
+        _SIGN.format("é|seria"),
+        signs=("resposta", "opção", "alternativa"),
+    ),
+    "Italian": Lead(
+        r"\b(?:risposta|opzione corretta)\b(?: \w+)?",
+        _SIGN.format("è|sarebbe"),
+        signs=("risposta", "opzione"),
+    ),
+    "Dutch": Lead(r"\bantwoord\b", _SIGN.format("is"), signs=("antwoord",)),
+    "Polish": Lead(r"\bodpowiedź\b(?: \w+)?", _SIGN.format("to|brzmi|jest"), signs=("odpowiedź",)),
+    "Turkish": Lead(r"\b(?:cevap|cevabı|yanıt)\b", _COLON, signs=("cevap", "cevabı", "yanıt")),
+    "Vietnamese": Lead(r"\bđáp án\b(?: đúng)?", _SIGN.format("là"), signs=("đáp án",)),
+    "Indonesian": Lead(r"\bjawaban(?:nya)?\b(?: \w+)?", _SIGN.format("adalah"), signs=("jawaban",)),
+    "Russian": Lead(r"\bответ(?:ом)?\b", r"(?:является|будет|это)\b|[:：=]|[-–—](?=\s)", signs=("ответ",)),
+    "Arabic": Lead(r"الإجابة(?: الصحيحة)?|الجواب", r"هي|هو|[:=]", signs=("الإجابة", "الجواب")),
+    "Hindi": Lead(r"उत्तर", r"है|[:=]", signs=("उत्तर",)),
+    "Chinese": Lead(
+        r"答案|正确选项|正解",
+        r"应?该?(?:[是为选]|[:：=])+",
+        r"(?<![不没未别可])选(?:择|项)?[为是:：]?(?=\s*[(（]?[A-Z](?![A-Za-z]))(?!\w{1,3}不?(?:正确|错))",
+        signs=("答案", "选", "正解"),
+    ),
+    "Japanese": Lead(r"答え|正解|解答", r"[はが:：=]", signs=("答え", "正解", "解答")),
+    "Korean": Lead(r"정답|답", r"[은는이:：=]", signs=("답",)),
+    "a heading, or GSM8K's hashes": Lead(
+        "",
+        "",
+        r"^[#* \t]*(?:the )?(?:final |correct )?answer[* \t]*$|^####(?=[ \t]*[-$\d.\\])",
+        ("answer", "####"),
+    ),
+}
+
+
+def _pattern(lead: Lead) -> re.Pattern[str]:
+    spoken = rf"(?:{lead.names})[\s*_]*(?:{lead.joined})" if lead.names else ""
+    forms = "|".join(filter(None, (spoken, lead.phrases)))
+    return re.compile(rf"(?:{forms})[\s:：*=]*(?=\S)", re.IGNORECASE | re.MULTILINE)
+
+
+_PATTERNS = [(lead.signs, _pattern(lead)) for lead in LEADS.values()]
+
+
+def leads_in(text: str) -> list[re.Match[str]]:
+    """Every lead of every language, in the order in which they end."""
+    lowered = text.lower()
+    patterns = [pattern for signs, pattern in _PATTERNS if any(sign in lowered for sign in signs)]
+    found = (match for pattern in patterns for match in pattern.finditer(text))
+    return sorted(found, key=lambda match: match.end())
+
+
+SHORT_LEAD = re.compile(r"^A:[ \t]*(?=\S)", re.MULTILINE)
+"""Before the answer of a problem without options, where it can be no option's letter."""
+
+CALLED = re.compile(
+    r"(?:^|[.,;:!] |\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|only|that) )"
+    r"(?:only )?(?:option )?[(*\[]*([A-Z])\b[)*\]]*"
+    r"(?:[:.)]? (?:(?!\b(?:is|not)\b)[^.\n]){1,80}?)?,? "
+    r"(?:is|would be|must be) (?:the )?"
+    r"(?:only )?(?:most |best )?(?:correct|right|best|fitting|appropriate|accurate|answer|likely)\b"
+    r"|(?:选项|答案)?[(（]?([A-Z])[)）]?(?:项|选项)?(?:是)?正确"
+    r"|\b(?:[Вв]ариант|[Oo]pción|[Oo]pção|[Oo]pzione|[Oo]ption) ([A-Z]) "
+    r"(?:верен|правильный|es (?:la )?correcta|é a correta|está correta|è (?:quella )?corretta"
+    r"|est (?:la )?correcte|ist richtig)",
+    re.MULTILINE,
+)
+"""An option that is called the right one; the letter is the only group that is set."""
+
+
+def _any(*words: str, unspaced: str = "(?!)") -> re.Pattern[str]:
+    """Whole words or phrases; `unspaced` for languages that put no space between words."""
+    return re.compile(rf"\b(?:{'|'.join(words)})\b|{unspaced}", re.IGNORECASE)
+
+
+DENIAL = _any(
+    *("not", "neither", "nor", "never", "cannot", "can't", r"\w+n't", "unlikely", "impossible", "untrue"),
+    *("incorrect", "wrong", "false", "invalid", "excluded?", "eliminated?", "ruled? out", "rejected"),
+    *("nicht", r"kein\w*", "falsch", "no es", "não", "non è", "n[’']est pas", "не"),
+    *("incorrect[oae]", "errad[oa]", "errat[oa]", r"sbagliat\w+", "faux", "fausse"),
+    *(r"неверн\w+", r"неправильн\w+"),
+    unspaced="不是|不对|不正确|错误|并非|排除",
+)
+DENIES_WHAT_FOLLOWS = re.compile(
+    r"(?:\b(?:not|no|nor|neither|never|except(?: for)?|excluding|but not|rather than|instead of|other than"
+    r"|unlike|than|(?:any(?:thing|one)?|every(?:thing|one)?|all)(?: options?)? but|rul(?:e|ed|es|ing) out"
+    r"|nicht|kein)|不是|不选|并非)\W*(?:(?:be|the|a|an|option|choice|answer|letter)\W+)*$",
+    re.IGNORECASE,
+)
+"""Words that end just before an option, and deny that one and those after it."""
+SUPPOSITION = _any(
+    *("if", "whether", "unless", r"suppos\w+", "assum(?:e|ing)", "imagine", "falls", "wenn", "ob"),
+    r"(?:would|might|may|could|some|people|students?) (?:\w+ )?(?:say|think|argue|believe|claim)",
+    "(?:initially|at first|originally|first) (?:thought|guessed|believed|think)",
+    unspaced="如果|若|是否|假设",
+)
+HEDGE = _any(
+    *("maybe", "perhaps", "possibly", "(?:might|may|could) (?:also |well )?be", "not (?:sure|certain)"),
+    *("unsure", "uncertain", "unclear", "(?<!no )doubt(?:ful)?", "don't know"),
+    *("vielleicht", "peut-être", "quizás", "talvez", "forse", "возможно"),
+    unspaced="可能是|也许|不确定",
+)
+REASON = re.compile(
+    r"[\s,;(]+(?:because|since|whereas|due to|as it|as only|given that|while)\b", re.IGNORECASE
+)
+REFUSAL = _any(
+    *("cannot", "can ?not", "can't", "could ?n[o']t", "unable to", "not able to", "(?:im|not )possible to"),
+    *(
+        "insufficient",
+        "sorry",
+        "apologi[sz]e",
+        "as an ai",
+        "don't know",
+        "need more",
+        "would (?:need|require)",
+    ),
+    "not (?:have|provide|give|include|contain|specify|mention|show)",
+    "doesn't (?:provide|give|include|contain|specify|mention|show)",
+    r"not (?:\w+ )?(?:provided|given|specified|included|available|visible|clear|mentioned|enough|sufficient)",
+    *("not shown", "not in the options", "not an option", "do(?:es)? not match"),
+    "none of the (?:given |provided |above )?(?:options|choices|answers)",
+    "no (?:information|context|image|picture|data|way|option|correct answer)",
+    "without (?:more|further|additional|any|the|specific|context|information|seeing|a)",
+    *("please (?:provide|upload|share|give)", "(?:mistake|error) in the"),
+    *("kann (?:ich )?nicht", "no puedo", "não posso", "non posso", "je ne peux", "не могу"),
+    unspaced="无法|不能确定|抱歉|对不起",
+)
+"""Says that no answer is given. Looked for in prose only: tags, boxes and leads say that there is one."""
+NO_ANSWER = _any(
+    r"(?:cannot|can ?not|can't|unable to|impossible to|not possible to|not able to)(?: \w+){0,3}? "
+    r"(?:determined?|answer(?:ed)?|decided?|tell|choose|say|"
+    r"(?:provided?|given?) (?:an?|the|any)? ?(?:\w+ ){0,2}answer)"
+)
+"""Said of the answer itself, it takes the answer back."""
+TAKEN_BACK = re.compile(
+    r"(?:[.!?\n]\s*(?:wait|hmm+|actually|sorry|correction|oops|scratch that|hold on)\b"
+    r"|(?<!\b[A-Z])[.!?\n]\s*no\b)[,.!… -]*[^.!?\n]{0,40}?"
+    r"\b(?:wrong|incorrect|not (?:right|correct)|mistaken?|scratch that|take (?:it|that) back)\b",
+    re.IGNORECASE,
+)
+CONCLUSION = re.compile(
+    r"^\W*(?:therefore|thus|hence|so|consequently|accordingly|in conclusion|to conclude|overall|as a result"
+    r"|finally|this means|which means|daher|donc|por (?:lo )?tanto|portanto|quindi"
+    r"|следовательно)\b|^(?:因此|所以)",
+    re.IGNORECASE,
+)
+CHATTER = re.compile(
+    r"^\W*(?:i hope|let me know|feel free|please (?:let|feel|note)|(?:is|are) there any"
+    r"|do you (?:have|want|need)|would you like|if you have|hope this|sure\b|certainly\b|of course\b"
+    r"|i can help|i see the image|i understand|here(?:'s| is| are) |note\b|you're welcome|thank)",
+    re.IGNORECASE,
+)
+TURN = re.compile(
+    r"\n\s*(?:#+ *|\*\*)?(?:Question|Q|Hint|User|Human|Problem)\s*\d*\s*:|<\|im_(?:start|end)\|>|</s>"
+)
+"""Where a model that does not stop goes on to write the next question itself."""

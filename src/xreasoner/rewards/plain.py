@@ -1,0 +1,76 @@
+"""Characters and markup made plain, so that two spellings of one answer are one text."""
+
+import re
+import unicodedata
+from decimal import Decimal
+
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MINUS = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "⁄": "/", "。": "."})
+_VULGAR = re.compile(r"(\d?)([¼-¾⅐-⅞])")
+_MARKUP = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|operatorname|displaystyle)\s*\{"
+)
+_WRAPS = ("**", "__", "$$", "$", "`", '"', "'", "“", "”", "‘", "’", "*", "_", r"\(", r"\)", r"\[", r"\]")
+_SEPARATED = re.compile(r"^[+-]?[1-9]\d{0,2}(?:(?:,|\{,\}|\\,| )\d{3})+(?:\.\d+)?$")
+_NUMBER = re.compile(r"^[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})$")
+_SPACED_SIGN = re.compile(r"^([+-])\s+(?=[\d.])")
+
+
+def visible(text: str) -> str:
+    """Without what nobody sees or can write: zero-width characters go, half a surrogate pair is replaced."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", _UNSEEN.sub("", text))
+
+
+def plain_characters(text: str) -> str:
+    """Full-width and other compatibility forms made plain; raised and lowered digits are kept as they are."""
+    if text.isascii():
+        return text
+    text = _VULGAR.sub(lambda match: f"{match[1]}{' ' if match[1] else ''}{match[2]}", text)
+    return "".join(map(_plain, visible(text))).translate(_MINUS)
+
+
+def _plain(char: str) -> str:
+    raised = unicodedata.decomposition(char).startswith(("<super>", "<sub>"))
+    return char if raised else unicodedata.normalize("NFKC", char)
+
+
+def unwrap(text: str) -> str:
+    """Without the markup around it: `**7**`, `$7$`, `\\(7\\)`, `\\text{yes}`, a final full stop."""
+    before = None
+    while text != before:
+        before = text
+        text = text.strip().removesuffix(".").strip() if text != "." else text
+        for wrap in _WRAPS:
+            text = text.removeprefix(wrap).removesuffix(wrap)
+        if (markup := _MARKUP.match(text)) and closes_at_end(text, markup.end()):
+            text = text[markup.end() : -1]
+    return text
+
+
+def closes_at_end(text: str, start: int) -> bool:
+    """Whether the brace opened just before `start` is closed by the last character and not before."""
+    depth = 1
+    for place in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if not depth:
+            return place == len(text) - 1
+    return False
+
+
+def plain_number(text: str) -> str | None:
+    """A decimal number in one form: `+7`, `7.0` and `07` are `7`, `1,234` is `1234`. Else None."""
+    text = _SPACED_SIGN.sub(r"\1", text)
+    if _SEPARATED.match(text):
+        text = re.sub(r"\{,\}|\\,|[ ,]", "", text)
+    if not _NUMBER.match(text):
+        return None
+    number = Decimal(text)
+    return f"{number.normalize():f}" if number else "0"
+
+
+def normalise(text: str) -> str:
+    """The one form of equal short answers: spaces, case, markup and the writing of numbers left out."""
+    text = unwrap(plain_characters(text)).replace(r"\%", "%")
+    text = " ".join(text.casefold().split())
+    return plain_number(text) or text

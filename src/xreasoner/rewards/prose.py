@@ -1,0 +1,140 @@
+"""What an unmarked reply says: its concluding sentence, a value in bold, its last or first sentence."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from xreasoner.rewards import language
+from xreasoner.rewards.choice import match_choice, without_texts
+from xreasoner.rewards.latex import complement
+
+HEAD, TAIL = 1_500, 3_000
+"""So many characters of a long reply are read at its two ends."""
+
+_CODE = re.compile(r"```.*?(?:```|$)|\[asy\].*?(?:\[/asy\]|$)", re.DOTALL)
+_SENTENCE = re.compile(r"(?<=[.!?。])[*_]*\s+(?=[\"'(*$\\A-Z\d])|\n+")
+_NUMBER = (
+    r"(?:[-−+]|\\\$|\$|€|£|US\$)*\s?"
+    r"(?:\\d?frac\{\d+\}\{\d+\}|\d+/\d+|(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:\s?(?:\\?%|°|\^\\circ|\^\{\\circ\}))?"
+)
+_BOLD = re.compile(rf"\*\*\s*(?:[^*\n]{{0,20}}?\s)?({_NUMBER})(?:\s[^*\n]{{0,30}})?[.]?\s*\*\*")
+_THERE_ARE = re.compile(
+    rf"\b[Tt]here (?:are|is|were|was|will be|would be|remain)\s+"
+    rf"(?:a total of |about |only |exactly |approximately )?[*]*"
+    rf"({_NUMBER}|one|two|three|four|five|six|seven|eight|nine|ten)\b(?!\s*(?:and|or|to|-)\s*\d)"
+)
+_WORD = re.compile(r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE)
+_EQUALS = re.compile(rf"(?:=|≈|\\approx)\s*\**\\?\s*({_NUMBER})(?![\w/^*+×\\]|\.\d|\s*[-+*/×÷=^(])")
+_COPULA = re.compile(
+    rf"\b(?:is|are|was|were|be|equals?|becomes?|costs?|needs?|left with|total of)\s+"
+    rf"(?:about |approximately |around |only |exactly |equal to |then |thus |therefore |a total of )*[*]*"
+    rf"({_NUMBER})(?![\d/^]|\.\d|\s*(?:[-+*/×÷=^(]|\\times|\\cdot|and\s\S*\d|or\s|to\s\S*\d|,\s*\d))"
+)
+_ONLY = re.compile(rf"(?<![\w.^{{/])({_NUMBER})(?![\w^/])")
+_MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+
+
+def sentences(reply: str) -> list[str]:
+    """The sentences of a reply, without code, tables, offers of help and questions."""
+    if len(reply) > HEAD + TAIL:
+        reply = reply[:HEAD] + "\n" + reply[-TAIL:]
+    lines = (
+        line for line in _CODE.sub("\n", reply).splitlines() if " | " not in line and line.count("|") < 3
+    )
+    parts = (part.strip() for line in lines for part in _SENTENCE.split(line))
+    return [
+        part
+        for part in parts
+        if re.search(r"[\w$]", part)
+        and not part.rstrip(" *_").endswith("?")
+        and not language.CHATTER.match(part)
+    ]
+
+
+def _is_assured(sentence: str) -> bool:
+    doubts = (language.REFUSAL, language.HEDGE)
+    return not any(doubt.search(sentence) for doubt in doubts)
+
+
+def _from_the_end(said: Sequence[str]) -> Iterator[str]:
+    """Conclusions, the last first; then the only number in bold; the last sentence; the first."""
+    yield from (sentence for sentence in reversed(said) if language.CONCLUSION.match(sentence))
+    bold = {match[1] for match in _BOLD.finditer(" ".join(said))}
+    yield from (f"**{number}**" for number in bold if len(bold) == 1)
+    yield said[-1]
+    yield said[0]
+
+
+def option_in_prose(reply: str, choices: tuple[str, ...]) -> str | None:
+    """The sentence that names one option: the last conclusion, or the last and the first where they agree."""
+    said = sentences(reply)
+    if not said or language.REFUSAL.search(without_texts(reply[-TAIL:], choices)):
+        return None
+    for sentence in reversed(said):
+        if language.CONCLUSION.match(sentence):
+            found = match_choice(sentence, choices)
+            if found.letter or found.clash:
+                return sentence if found.letter else None
+    value = number_in_prose(reply)
+    if value and (found := match_choice(value, choices)).letter and found.why == "by its number":
+        return value
+    ends = [(sentence, match_choice(sentence, choices)) for sentence in (said[-1], said[0])]
+    if len({found.letter for _, found in ends if found.letter}) == 1:
+        return next(sentence for sentence, found in ends if found.letter)
+    return None
+
+
+def number_in_prose(reply: str) -> str | None:
+    said = sentences(reply)
+    if not said or not _is_assured(said[-1]):
+        return None
+    assured = (sentence for sentence in _from_the_end(said) if _is_assured(sentence))
+    return next((found for sentence in assured if (found := _number_of(sentence))), None)
+
+
+def _number_of(sentence: str) -> str | None:
+    sentence = language.REASON.split(sentence)[0]
+    if language.DENIAL.search(sentence):
+        return None
+    bold = {match[1] for match in _BOLD.finditer(sentence)}
+    if len(bold) == 1:
+        return bold.pop()
+    if (there := _THERE_ARE.search(sentence)) and (
+        there[1][-1].isdigit() or _is_only_word(there[1], sentence)
+    ):
+        return there[1]
+    stated = [match for form in (_EQUALS, _COPULA) for match in form.finditer(sentence)]
+    if stated:
+        return max(stated, key=lambda match: match.start(1))[1]
+    if re.match(r"\W*(?:to|let|we need|first)\b", sentence, re.IGNORECASE):
+        return None  # an intention, no result
+    numbers = [match[1] for match in _ONLY.finditer(sentence.split(", with ")[0])]
+    return numbers[0] if len(numbers) == 1 else None
+
+
+def _is_only_word(number: str, sentence: str) -> bool:
+    """`There are two bars with at least one ...`, but not `There are two bars and three lines`."""
+    return set(map(str.lower, _WORD.findall(sentence))) <= {number.lower(), "one"} and number.lower() != "one"
+
+
+def formula_in_prose(reply: str) -> str | None:
+    """Mathematics: the one formula of a conclusion, else its number."""
+    told = sentences(reply)
+    if not told or not _is_assured(told[-1]):
+        return None
+    for sentence in _from_the_end(told):
+        if _is_assured(sentence) and not language.DENIAL.search(sentence):
+            said = complement(sentence)
+            formulas = formulas_in(said)
+            if len(formulas) == 1:
+                return formulas[0]
+            if formulas and said != sentence:
+                return said
+            if not formulas and (found := _number_of(sentence)):
+                return found
+    return None
+
+
+def formulas_in(text: str) -> list[str]:
+    """What stands between `$` and the like, each once."""
+    held = (next(group for group in match.groups() if group) for match in _MATH.finditer(text))
+    return list(dict.fromkeys(formula.strip() for formula in held))
