@@ -5,8 +5,10 @@ import random
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 from scipy.stats import binomtest
+from scipy.stats import t as student
 from tests.evals.scripted import answers, kept, sample
 
 from xreasoner.evals.statistics import (
@@ -14,6 +16,7 @@ from xreasoner.evals.statistics import (
     clustered_variance,
     clusters_of,
     design_effect,
+    difference_over_seeds,
     holm,
     items_needed,
     majority,
@@ -22,6 +25,8 @@ from xreasoner.evals.statistics import (
     newcombe_interval,
     paired_difference,
     pass_at,
+    t_quantile,
+    t_tail,
     wilson_interval,
 )
 from xreasoner.evals.summary import summarise
@@ -159,6 +164,50 @@ def test_with_the_items_needed_mcnemar_finds_the_difference_four_times_in_five()
         found += mcnemar_p(drawn.count("only_a"), drawn.count("only_b")) < 0.05
     # The exact test is a little more careful than the formula.
     assert 0.72 <= found / rounds <= 0.86
+
+
+# --- several seeds ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("df", [1, 1.7, 2, 5, 29.5, 400])
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0, 2.5, 12.0])
+def test_students_t_is_scipys(t: float, df: float) -> None:
+    assert t_tail(t, df) == pytest.approx(student.sf(t, df), rel=1e-9)
+    assert t_quantile(0.025, df) == pytest.approx(student.isf(0.025, df), rel=1e-9)
+
+
+def test_over_seeds_by_hand() -> None:
+    """Gaps of two seeds on three items: 1 0 1 and 0 0 1, so the seeds' means are 2/3 and 1/3."""
+    found = difference_over_seeds([[0, 1, 0], [1, 0, 0]], [[1, 1, 1], [1, 0, 1]], ["x", "y", "z"])
+    # by seed (1/6)^2 * 2 / 2 = 1/36; by item, of means 1/2, 0, 1: 1/2 / 9 * 3/2 = 1/12; both: the rests are
+    # +-1/3, -+1/6, -+1/6, so 1/3 / 2 / 6 = 1/36. The variance is 1/36 + 1/12 - 1/36 = 1/12.
+    df = (1 / 12) ** 2 / ((1 / 36) ** 2 / 1 + (1 / 12) ** 2 / 2)
+    half = student.isf(0.025, df) * math.sqrt(1 / 12)
+    assert (found.n, found.difference) == (3, 0.5)
+    assert (found.low, found.high) == (pytest.approx(max(-1, 0.5 - half)), pytest.approx(min(1, 0.5 + half)))
+    assert found.p == pytest.approx(2 * student.sf(0.5 / math.sqrt(1 / 12), df))
+
+
+def test_seeds_that_agree_wholly_leave_no_doubt() -> None:
+    same = difference_over_seeds([[0, 1], [0, 1]], [[0, 1], [0, 1]], ["x", "y"])
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+
+
+def test_intervals_over_seeds_cover_a_new_seed_and_new_items() -> None:
+    """True gain 0.2, of which a seed gets 0.1 more or less; intervals over items alone cover too seldom."""
+    rng, covered, naive, rounds, items = np.random.default_rng(3), 0, 0, 400, 120
+    for _ in range(rounds):
+        seed_S, item_N = rng.normal(0, 0.1, 3), rng.normal(0, 0.15, items)
+        chance_SN = np.clip(0.4 + 0.2 + seed_S[:, None] + item_N, 0, 1)
+        b_SN = (rng.random((3, items)) < chance_SN).astype(float)
+        a_SN = (rng.random((3, items)) < np.clip(0.4 + item_N, 0, 1)).astype(float)
+        found = difference_over_seeds(a_SN.tolist(), b_SN.tolist(), [str(i) for i in range(items)])
+        covered += found.low <= 0.2 <= found.high
+        gaps_N = (b_SN - a_SN).mean(0)
+        half = 1.96 * gaps_N.std(ddof=1) / math.sqrt(items)
+        naive += abs(gaps_N.mean() - 0.2) <= half
+    assert 0.93 <= covered / rounds <= 0.99
+    assert naive / rounds < 0.75
 
 
 # --- items that belong together ----------------------------------------------------------------------

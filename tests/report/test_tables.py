@@ -139,13 +139,25 @@ def test_two_runs_are_compared_on_what_both_were_asked(run_dir: Path, tmp_path: 
     first, *others = read_answers(path).problems.values()
     changed = replace(first, problem=replace(first.problem, answer="other"))
     write_problems(problems_path(path), [changed, *others])
-    (row,) = compare_runs(f"{run_dir}:base", f"{other}:sft")
-    assert (row.change.n, row.before.accuracy, row.after.accuracy) == (9, 2 / 9, 6 / 9)
+    (row,) = compare_runs([f"{run_dir}:base"], [f"{other}:sft"])
+    assert (row.seeds, row.change.n, row.before, row.after) == (1, 9, 2 / 9, 6 / 9)
     assert row.p_corrected == row.change.p
     with pytest.raises(ValueError, match="name one of its models"):
         answers_folder(str(run_dir))
     with pytest.raises(ValueError, match="no model 'rl'"):
         answers_folder(f"{run_dir}:rl")
+
+
+def test_several_seeds_are_compared_over_seeds_too(run_dir: Path, tmp_path: Path) -> None:
+    second = evaluated(tmp_path / "second", SHOWN, {"base": range(3), "sft": range(5)})
+    runs = [str(run_dir), str(second)]
+    (row,) = compare_runs([f"{run}:base" for run in runs], [f"{run}:sft" for run in runs])
+    assert (row.seeds, row.change.n, row.before) == (2, 10, 0.3)
+    assert (row.after, row.change.difference) == (pytest.approx(0.6), pytest.approx(0.3))
+    (alone,) = compare_runs([f"{second}:base"], [f"{second}:sft"])
+    assert row.change.low < alone.change.low  # two seeds that differ say little of a third
+    with pytest.raises(ValueError, match="2 seeds before, 1 after"):
+        compare_runs(runs, runs[:1])
 
 
 def test_a_cell_tells_votes_shares_and_what_stands_together(tmp_path: Path) -> None:

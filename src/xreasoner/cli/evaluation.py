@@ -86,13 +86,13 @@ def regrade(run: Run) -> None:
 
 
 def compare(
-    before: Annotated[str, typer.Argument(help="A run directory, or RUN:NAME for one model in it.")],
-    after: Annotated[str, typer.Argument(help="The same for the second model.")],
+    before: Annotated[str, typer.Argument(help="A run, or RUN:NAME for one of its models.")],
+    after: Annotated[str, typer.Argument(help="Likewise. Several seeds: RUN0:NAME,RUN1:NAME on both sides.")],
 ) -> None:
-    """Compare two models on the same items: differences, intervals, corrected p, items for 80% power."""
+    """Compare two models on the same items: differences, intervals, corrected p, sample sizes."""
     from xreasoner.report.compare import compare_runs, comparison_table
 
-    console.print(comparison_table(compare_runs(before, after)))
+    console.print(comparison_table(compare_runs(before.split(","), after.split(","))))
 
 
 def to_inspect(

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from xreasoner.evals.samples import Answers
-from xreasoner.evals.statistics import SIGNIFICANCE, Difference, clusters_of, holm, paired_difference
+from xreasoner.evals.statistics import (
+    SIGNIFICANCE,
+    Difference,
+    clusters_of,
+    difference_over_seeds,
+    holm,
+    paired_difference,
+)
 from xreasoner.evals.summary import item_scores
 from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture, Problem
@@ -49,6 +56,18 @@ def change_between(before: Answers, after: Answers) -> Difference | None:
     clusters = clusters_of(kept for name, kept in before.problems.items() if name in pairs)
     ones, twos = zip(*pairs.values(), strict=True)
     return paired_difference(ones, twos, [clusters[problem] for problem in pairs])
+
+
+def change_over_seeds(before: Sequence[Answers], after: Sequence[Answers]) -> Difference | None:
+    """On the items that were graded for every seed on both sides."""
+    scores = [[item_scores(answers.samples) for answers in side] for side in (before, after)]
+    every = [one for side in scores for one in side]
+    shared = [name for name in every[0] if all(one.get(name) is not None for one in every)]
+    clusters = clusters_of(kept for name, kept in before[0].problems.items() if name in set(shared))
+    if len(set(clusters.values())) < 2:
+        return None
+    a, b = ([[one[name] or 0.0 for name in shared] for one in side] for side in scores)
+    return difference_over_seeds(a, b, [clusters[name] for name in shared])
 
 
 def stage_before(stage: str, parents: Mapping[str, str], known: Container[str]) -> str | None:

@@ -1,4 +1,7 @@
-"""Intervals and tests for one result, for two on the same items, for items that share pictures, for votes."""
+"""Intervals and tests for one result, for two on the same items, for items that share pictures, for votes.
+
+Suffixes: N items, C clusters of items, S seeds.
+"""
 
 import math
 from collections import Counter, defaultdict
@@ -142,6 +145,72 @@ def holm(chances: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(chances) - rank) * chances[index]))
         corrected[index] = highest
     return corrected
+
+
+# --- several seeds ---------------------------------------------------------------------------------------
+
+
+def difference_over_seeds(
+    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], clusters: Sequence[str]
+) -> Difference:
+    """`a[s]` and `b[s]` are the scores of seed `s` on the same items; the result generalises over both.
+
+    The variance is that of two-way clustering by seed and by item (Cameron, Gelbach and Miller 2011), with
+    Student's t and Satterthwaite's degrees of freedom, as seeds are few.
+    """
+    gaps_SN = np.asarray(b, float) - np.asarray(a, float)
+    seeds, n = gaps_SN.shape
+    assert seeds > 1
+    of_seed_S, of_item_N, difference = gaps_SN.mean(1), gaps_SN.mean(0), float(gaps_SN.mean())
+    by_seed = float(of_seed_S.var(ddof=1)) / seeds
+    by_item = clustered_variance(of_item_N.tolist(), clusters)
+    rest_SN = gaps_SN - of_seed_S[:, None] - of_item_N + difference
+    both = float((rest_SN**2).sum()) / ((seeds - 1) * (n - 1)) / (seeds * n)
+    variance = max(by_seed + by_item - both, by_seed, by_item)
+    if variance == 0:
+        return Difference(n, difference, difference, difference, float(difference == 0))
+    groups = len(set(clusters))
+    df = variance**2 / (by_seed**2 / (seeds - 1) + by_item**2 / (groups - 1))
+    error = math.sqrt(variance)
+    half = t_quantile(SIGNIFICANCE / 2, df) * error
+    p = 2 * t_tail(abs(difference) / error, df)
+    return Difference(n, difference, max(-1.0, difference - half), min(1.0, difference + half), p)
+
+
+def t_tail(t: float, df: float) -> float:
+    """The chance that Student's t is above `t`, which is at least 0."""
+    return 0.5 * incomplete_beta(df / 2, 0.5, df / (df + t * t))
+
+
+def t_quantile(tail: float, df: float) -> float:
+    low, high = 0.0, 1.0
+    while t_tail(high, df) > tail:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_tail(middle, df) > tail else (low, middle)
+    return high
+
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """Regularised, by its continued fraction (DLMF 8.17.22) with Lentz's method."""
+    if x in (0, 1):
+        return x
+    if x > (a + 1) / (a + b + 2):
+        return 1 - incomplete_beta(b, a, 1 - x)
+    scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
+    fraction, m = d, 1
+    while True:
+        for step in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d, c = 1 / (1 + step * d), 1 + step / c
+            fraction *= c * d
+        if abs(c * d - 1) < 1e-14:
+            return math.exp(scale) * fraction / a
+        m += 1
 
 
 # --- items that share a picture ----------------------------------------------------------------------

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from xreasoner.evals.comparisons import change_between
+from xreasoner.evals.comparisons import change_between, change_over_seeds
 from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.statistics import Difference, holm
-from xreasoner.evals.summary import Summary, summarise
+from xreasoner.evals.summary import summarise
 from xreasoner.records import Problem
 from xreasoner.report.results import PICTURES
 
@@ -18,31 +19,38 @@ from xreasoner.report.results import PICTURES
 @dataclass(frozen=True)
 class Compared:
     benchmark: str
-    before: Summary
-    after: Summary
-    """On the shared items."""
+    seeds: int
+    before: float
+    after: float
+    """Accuracies on the shared items, over all seeds."""
     change: Difference
     p_corrected: float
 
 
-def compare_runs(before: str, after: str) -> list[Compared]:
-    folders = [answers_folder(name) for name in (before, after)]
-    names = [{path.stem for path in folder.glob("*.jsonl")} for folder in folders]
-    shared = [
-        common(*(folder / f"{name}.jsonl" for folder in folders)) for name in sorted(names[0] & names[1])
-    ]
-    found = [
-        (name, *pair, change)
-        for name, pair in zip(sorted(names[0] & names[1]), shared, strict=True)
-        if (change := change_between(*pair)) is not None
-    ]
+def compare_runs(before: Sequence[str], after: Sequence[str]) -> list[Compared]:
+    """Each side is one model, or the same model trained with several seeds, in the same order."""
+    if len(before) != len(after):
+        raise ValueError(f"{len(before)} seeds before, {len(after)} after: name as many on both sides")
+    folders = [answers_folder(name) for name in (*before, *after)]
+    names = set.intersection(*({path.stem for path in folder.glob("*.jsonl")} for folder in folders))
+    found = []
+    for name in sorted(names):
+        answers = common([folder / f"{name}.jsonl" for folder in folders])
+        first, second = answers[: len(before)], answers[len(before) :]
+        change = change_between(first[0], second[0]) if len(before) == 1 else change_over_seeds(first, second)
+        if change is not None:
+            found.append((name, accuracy(first), accuracy(second), change))
     if not found:
-        raise ValueError(f"{before} and {after} have no benchmark in common")
+        raise ValueError(f"{', '.join(before)} and {', '.join(after)} have no benchmark in common")
     corrected = holm([change.p for *_, change in found])
     return [
-        Compared(name, summarise(first), summarise(second), change, p)
+        Compared(name, len(before), first, second, change, p)
         for (name, first, second, change), p in zip(found, corrected, strict=True)
     ]
+
+
+def accuracy(by_seed: Sequence[Answers]) -> float:
+    return fmean(summarise(answers).accuracy for answers in by_seed)
 
 
 def answers_folder(name: str) -> Path:
@@ -59,15 +67,11 @@ def answers_folder(name: str) -> Path:
     return run_dir / "evals" / (model or models[0])
 
 
-def common(before: Path, after: Path) -> tuple[Answers, Answers]:
+def common(paths: Sequence[Path]) -> list[Answers]:
     """Matches question and key as well as the id, since a benchmark may have changed."""
-    first, second = read_answers(before), read_answers(after)
-    same = questions(first) & questions(second)
-
-    def is_shared(problem: Problem) -> bool:
-        return question_of(problem) in same
-
-    return first.where(is_shared), second.where(is_shared)
+    every = [read_answers(path) for path in paths]
+    same = set.intersection(*map(questions, every))
+    return [answers.where(lambda problem: question_of(problem) in same) for answers in every]
 
 
 def questions(answers: Answers) -> set[tuple[object, ...]]:
@@ -81,16 +85,17 @@ def question_of(problem: Problem) -> tuple[object, ...]:
 def comparison_table(rows: Sequence[Compared]) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="bold")
     table.add_column("benchmark", overflow="fold")
-    for head in ("n", "before", "after", "points [95%]", "p", "p, corrected", "n for 80% power"):
+    for head in ("seeds", "n", "before", "after", "points [95%]", "p", "p, corrected", "n for 80% power"):
         table.add_column(head, justify="right")
     for row in rows:
         change = row.change
         interval = f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
         table.add_row(
             row.benchmark,
+            f"{row.seeds}",
             f"{change.n:,}",
-            f"{100 * row.before.accuracy:.1f}",
-            f"{100 * row.after.accuracy:.1f}",
+            f"{100 * row.before:.1f}",
+            f"{100 * row.after:.1f}",
             f"{100 * change.difference:+.1f} \\{interval}",
             f"{change.p:.2g}",
             f"{row.p_corrected:.2g}",
