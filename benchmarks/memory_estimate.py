@@ -18,7 +18,7 @@ from xreasoner.chat.template import Example
 from xreasoner.estimate import memory
 from xreasoner.estimate.model_shape import Shape, read_shape
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.optim import adamw
 from xreasoner.train.rows import pack
 
@@ -72,15 +72,15 @@ def train(case: Case) -> tuple[Shape, int]:
     if case.checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    nll = NegativeLogLikelihood(model.train())
-    optimizer = adamw(nll, 1e-4)
+    loss = LanguageModelLoss(model.train())
+    optimizer = adamw(loss, 1e-4)
     half = case.tokens // 2
     examples = [Example(tuple(torch.randint(0, case.vocabulary, (half,)).tolist()), (True,) * half)] * 2
     row = pack(examples, torch.device("cpu"))
     for _ in range(2):
         for _ in range(2):
             with packed_attention(model):
-                (nll(row, reduction="sum") / case.tokens).backward()
+                (loss(row).loss / case.tokens).backward()
         optimizer.step()
         optimizer.zero_grad()
     return read_shape(model.config.to_dict()), adapters

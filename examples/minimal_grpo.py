@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.miniworld.problems import make_problems
@@ -26,7 +28,7 @@ from xreasoner.models.surgery import detach
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.policy_loss import clipped_surrogate, group_advantages
 from xreasoner.train.rows import PolicyRow, Reply, SharedPrompt, policy_row
 
@@ -78,12 +80,18 @@ def row_of(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[float
     return policy_row(prompts, torch.device("cpu")) if prompts else None
 
 
+def token_loss(row: PolicyRow, logprob_N: Tensor, at: slice) -> Tensor:
+    """The loss of the row's tokens `at` these places: a long row is computed in parts."""
+    # One update a batch: the policy that sampled is the old policy, so the ratio is 1 here.
+    return clipped_surrogate(logprob_N, row.sampled_logprob_N[at], row.advantage_N[at], 0.2, 0.28)
+
+
 def main() -> list[float]:
     """Train, and return the mean reward of every step."""
     torch.manual_seed(0)
     model = load_text_model()
-    nll = NegativeLogLikelihood(model.model)  # a packed row in, -log p of each target token out
-    optimizer = torch.optim.AdamW(nll.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.0)
+    model_loss = LanguageModelLoss(model.model)  # a packed row in, the summed loss of its target tokens out
+    optimizer = torch.optim.AdamW(model_loss.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.0)
     engine = TorchEngine(model)  # samples from the very weights that are trained
     problems = make_problems("labs", "text", (1, 1), 300, "train", seed=0)
 
@@ -96,15 +104,13 @@ def main() -> list[float]:
             rewards = grade(grader, asked, groups)
             means.append(fmean(reward for group in rewards for reward in group))
             if row := row_of(groups, rewards):
-                model.model.train()
-                with packed_attention(model.model):
-                    logprob_N = -nll(row.row)
-                # One update a batch: the policy that sampled is the old policy, so the ratio is 1 here.
-                loss_N = clipped_surrogate(logprob_N, row.sampled_logprob_N, row.advantage_N, 0.2, 0.28)
                 # Over all sampled tokens, those of groups without signal included.
                 tokens = sum(sum(rollout.by_policy) for group in groups for rollout in group)
-                (loss_N.sum() / tokens).backward()
-                torch.nn.utils.clip_grad_norm_(nll.parameters(), 1.0)
+                model.model.train()
+                with packed_attention(model.model):
+                    loss = model_loss(row.row, partial(token_loss, row)).loss / tokens
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model_loss.parameters(), 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
             if (step + 1) % 5 == 0:

@@ -23,7 +23,7 @@ from xreasoner.models.surgery import detach
 from xreasoner.records import Problem, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.rows import PackedRow, pack
 
 INSTRUCTION = "think then answer"
@@ -65,8 +65,8 @@ def main() -> tuple[list[float], float, float]:
     """Train, and return the losses with the accuracy before and after."""
     torch.manual_seed(0)
     model = load_text_model()
-    nll = NegativeLogLikelihood(model.model)  # a packed row in, -log p of each target token out
-    optimizer = torch.optim.AdamW(nll.parameters(), lr=PEAK_LR, betas=(0.9, 0.95), weight_decay=0.0)
+    model_loss = LanguageModelLoss(model.model)  # a packed row in, the summed loss of its target tokens out
+    optimizer = torch.optim.AdamW(model_loss.parameters(), lr=PEAK_LR, betas=(0.9, 0.95), weight_decay=0.0)
 
     problems = make_problems("sums", "text", (2, 4), 1500, "train", seed=0)
     held_out = make_problems("sums", "text", (2, 4), 100, "test", seed=0)
@@ -79,10 +79,11 @@ def main() -> tuple[list[float], float, float]:
     for step in range(STEPS):
         for group in optimizer.param_groups:
             group["lr"] = PEAK_LR * min((step + 1) / 5, 1.0) * (1 - step / STEPS)
+        row = next(rows)
         with packed_attention(model.model):
-            loss = nll(next(rows)).mean()
+            loss = model_loss(row).loss / row.targets
         loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(nll.parameters(), 1.0)
+        grad_norm = torch.nn.utils.clip_grad_norm_(model_loss.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())

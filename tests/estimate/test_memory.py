@@ -9,7 +9,8 @@ from xreasoner.estimate import memory
 from xreasoner.estimate.memory import TrainingSetup
 from xreasoner.estimate.model_shape import KNOWN, Shape, read_shape
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train import loss
+from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.rows import pack
 
 
@@ -71,9 +72,8 @@ def test_what_a_layer_keeps_is_within_3_percent(sizes: tuple[int, int, int, int]
 def test_weights_gradients_and_moments_are_those_of_a_real_step() -> None:
     model, shape = small(64, 128, 2, 2)
     optimizer = torch.optim.AdamW(model.parameters())
-    NegativeLogLikelihood(model)(
-        pack([Example(tuple(range(40)), (True,) * 40)], torch.device("cpu")), reduction="sum"
-    ).backward()
+    row = pack([Example(tuple(range(40)), (True,) * 40)], torch.device("cpu"))
+    LanguageModelLoss(model)(row).loss.backward()
     optimizer.step()
     trained = TrainingSetup(shape, 4)
     assert shape.parameters == sum(p.numel() for p in model.parameters())
@@ -81,6 +81,10 @@ def test_weights_gradients_and_moments_are_those_of_a_real_step() -> None:
     assert memory.gradients(trained) == sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
     moments = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
     assert memory.optimizer(trained) == sum(moment.nbytes for moment in moments)
+
+
+def test_the_chunks_are_those_of_the_loss() -> None:
+    assert (memory.CHUNK_BYTES, memory.LEAST_ROWS) == (loss.CHUNK_BYTES, loss.LEAST_ROWS)
 
 
 def test_adapters_are_counted_as_peft_makes_them() -> None:
@@ -110,9 +114,9 @@ def test_loss_and_the_backward_pass_of_a_layer_peak_one_after_the_other() -> Non
     tiny = TrainingSetup(Shape(4, 8, 2, 2, 1, 2, vocabulary=10, tied=False), compute=4)
     # A layer keeps 272 bytes a token: norms 96, attention 48, MLP 128. The last norm keeps 48.
     assert memory.kept_by_layer(tiny) == 272
-    # A chunk of 80 logits three times, 10 tokens of 4 twice, and the head's gradient of 40.
-    assert memory.logits(tiny, 10) == 4 * (3 * 80 + 2 * 40 + 40)
-    # The backward pass needs 128 bytes a token, 1280, and the loss 1440 before it.
+    # All 100 logits twice, 10 tokens of 4 twice, and the head's gradient of 40.
+    assert memory.logits(tiny, 10) == 4 * (2 * 100 + 2 * 40 + 40)
+    # The backward pass needs 128 bytes a token, 1280, and so does the loss before it.
     assert memory.activations(tiny, 10, checkpointing=False) == 10 * (2 * 272 + 48)
     # With checkpoints 16 bytes a layer are kept, and a layer is computed again: 400 bytes a token.
-    assert memory.activations(tiny, 10, checkpointing=True) == 10 * (2 * 16 + 48) + 4000 - 1440
+    assert memory.activations(tiny, 10, checkpointing=True) == 10 * (2 * 16 + 48) + 4000 - 1280

@@ -10,7 +10,7 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 from xreasoner.chat.template import Example
 from xreasoner.models import packed_attention as module
 from xreasoner.models.packed_attention import PackedSequences, packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.rows import Reply, SharedPrompt, pack, pack_shared
 
 CPU = torch.device("cpu")
@@ -58,15 +58,17 @@ def repeated(groups: Sequence[SharedPrompt]) -> list[Example]:
 @pytest.mark.parametrize("window", [None, 6])
 def test_sharing_a_prompt_changes_nothing(window: int | None) -> None:
     lm = small_lm(window)
-    nll = NegativeLogLikelihood(lm)
-    gradients = []
+    loss = LanguageModelLoss(lm)
+    gradients, logprobs = [], []
     with packed_attention(lm):
-        shared, alone = nll(pack_shared(shared_prompts(), CPU)), nll(pack(repeated(shared_prompts()), CPU))
-        torch.testing.assert_close(shared, alone, rtol=1e-5, atol=1e-5)
-        for values in (shared, alone):
-            (values * torch.linspace(-1, 1, len(values))).sum().backward()
+        for row in (pack_shared(shared_prompts(), CPU), pack(repeated(shared_prompts()), CPU)):
+            weight_N = torch.linspace(-1, 1, row.targets)
+            found = loss(row, lambda logprob_N, at, weight_N=weight_N: weight_N[at] * logprob_N)
+            found.loss.backward()
+            logprobs.append(found.logprob_N)
             gradients.append([p.grad.clone() for p in lm.parameters() if p.grad is not None])
             lm.zero_grad()
+    torch.testing.assert_close(*logprobs, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
@@ -89,8 +91,8 @@ def test_the_kernel_for_gpus_takes_our_arguments(monkeypatch: pytest.MonkeyPatch
 def test_the_kernel_for_gpus_agrees_in_bfloat16(window: int | None) -> None:
     lm, device = small_lm(window), torch.device("cuda")
     with packed_attention(lm):
-        expected = NegativeLogLikelihood(lm)(pack_shared(shared_prompts(), CPU))
+        expected = LanguageModelLoss(lm)(pack_shared(shared_prompts(), CPU)).logprob_N
         lm.to(device)
         with torch.autocast("cuda", torch.bfloat16):
-            found = NegativeLogLikelihood(lm)(pack_shared(shared_prompts(), device))
-    torch.testing.assert_close(found.cpu().float(), expected, rtol=0.05, atol=0.2)
+            found = LanguageModelLoss(lm)(pack_shared(shared_prompts(), device)).logprob_N
+    torch.testing.assert_close(found.cpu(), expected, rtol=0.05, atol=0.2)

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from xreasoner.chat.template import Example
 from xreasoner.models.packed_attention import packed_attention
 from xreasoner.models.surgery import detach
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.rows import pack
 
 
@@ -41,7 +41,7 @@ def test_packed_training_is_training_one_by_one(vlm: Path, tmp_path: Path) -> No
     expected.backward()
     wanted = gradient(lm)
     with packed_attention(lm):
-        packed = NegativeLogLikelihood(lm)(pack(examples(), torch.device("cpu")), reduction="sum")
+        packed = LanguageModelLoss(lm)(pack(examples(), torch.device("cpu"))).loss
         packed.backward()
     assert packed.item() == pytest.approx(expected.item(), rel=1e-5)
     found = gradient(lm)

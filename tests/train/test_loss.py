@@ -1,6 +1,7 @@
 """The packed loss against the plain one: lone sequences, full logits, torch's cross entropy."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from transformers import GemmaConfig, GemmaForCausalLM, MistralConfig, MistralFo
 
 from xreasoner.chat.template import Example
 from xreasoner.models.packed_attention import packed_attention
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train import loss
+from xreasoner.train.loss import Head, LanguageModelLoss, target_loss
 from xreasoner.train.rows import pack
 
 CPU = torch.device("cpu")
@@ -37,7 +39,7 @@ def plain_nll(lm: PreTrainedModel, example: Example) -> Tensor:
 
 def packed_nll(lm: PreTrainedModel, examples: list[Example]) -> Tensor:
     with packed_attention(lm):
-        return NegativeLogLikelihood(lm)(pack(examples, CPU))
+        return -LanguageModelLoss(lm)(pack(examples, CPU)).logprob_N
 
 
 def gradients(lm: PreTrainedModel) -> dict[str, Tensor]:
@@ -96,7 +98,7 @@ def test_gradients_equal_those_of_full_logits(new_lm: Callable[..., PreTrainedMo
     lm.zero_grad()
     with packed_attention(lm):
         row = pack(examples, CPU)
-        (NegativeLogLikelihood(lm)(row, reduction="sum") / row.targets).backward()
+        (LanguageModelLoss(lm)(row).loss / row.targets).backward()
     torch.testing.assert_close(gradients(lm), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -118,8 +120,115 @@ def test_the_attention_is_given_back(new_lm: Callable[..., PreTrainedModel]) -> 
     assert lm.config._attn_implementation == before != "packed"
 
 
-def test_capped_logits_are_refused(new_lm: Callable[..., PreTrainedModel]) -> None:
-    lm = new_lm()
-    lm.config.final_logit_softcapping = 30.0
-    with pytest.raises(ValueError, match="caps its logits"):
-        NegativeLogLikelihood(lm)
+# --- against torch's cross entropy in float64 ------------------------------------------------------------
+
+
+HEADS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "biased": {"has_bias": True},
+    "scaled": {"scale": 0.25},
+    "capped": {"softcap": 3.0},
+    "all": {"has_bias": True, "scale": 0.5, "softcap": 3.0, "temperature": 0.7},
+}
+
+
+def random_head(scale: float, softcap: float | None, has_bias: bool, dtype: torch.dtype) -> Head:
+    generator = torch.Generator().manual_seed(5)
+    weight_VE = torch.randn(97, 16, generator=generator, dtype=torch.float64)
+    bias_V = torch.randn(97, generator=generator, dtype=torch.float64) if has_bias else None
+    return Head(
+        weight_VE.to(dtype).requires_grad_(),
+        None if bias_V is None else bias_V.to(dtype).requires_grad_(),
+        scale,
+        softcap,
+    )
+
+
+def plain_logprobs(
+    hidden_NE: Tensor, head: Head, target_N: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies from full logits, in float64."""
+    logits_NV = hidden_NE @ head.weight_VE.T
+    logits_NV = logits_NV if head.bias_V is None else logits_NV + head.bias_V
+    logits_NV = logits_NV * head.scale
+    if head.softcap is not None:
+        logits_NV = head.softcap * torch.tanh(logits_NV / head.softcap)
+    spread_NV = torch.distributions.Categorical(logits=logits_NV / temperature)
+    return spread_NV.log_prob(target_N), spread_NV.entropy()
+
+
+def tensors_of(hidden_NE: Tensor, head: Head) -> list[Tensor]:
+    return [hidden_NE, head.weight_VE, *([] if head.bias_V is None else [head.bias_V])]
+
+
+@pytest.mark.parametrize("case", HEADS)
+@pytest.mark.parametrize("tokens", [1, 5, 40])
+def test_logprobs_entropy_and_gradients_equal_float64(
+    case: str, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Chunks of seven rows: the last one is shorter.
+    monkeypatch.setattr(loss, "LEAST_ROWS", 7)
+    monkeypatch.setattr(loss, "CHUNK_BYTES", {"cpu": 1})
+    chosen: dict[str, Any] = {"scale": 1.0, "softcap": None, "has_bias": False, "temperature": 1.0} | HEADS[
+        case
+    ]
+    temperature = chosen.pop("temperature")
+    generator = torch.Generator().manual_seed(tokens)
+    hidden_NE = torch.randn(tokens, 16, generator=generator, dtype=torch.float64)
+    target_N = torch.randint(97, (tokens,), generator=generator)
+    weight_N = torch.randn(tokens, generator=generator, dtype=torch.float64)
+
+    exact = hidden_NE.clone().requires_grad_()
+    head = random_head(**chosen, dtype=torch.float64)
+    logprob_N, entropy_N = plain_logprobs(exact, head, target_N, temperature)
+    expected = (weight_N * logprob_N.exp()).sum()
+    gradients = torch.autograd.grad(expected * 3, tensors_of(exact, head))
+
+    ours = hidden_NE.float().requires_grad_()
+    head = random_head(**chosen, dtype=torch.float32)
+    found = target_loss(
+        ours,
+        head,
+        target_N,
+        lambda lp_C, at: weight_N[at].float() * lp_C.exp(),
+        temperature,
+        with_entropy=True,
+    )
+    close: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5, "check_dtype": False}
+    torch.testing.assert_close(found.loss, expected, **close)
+    torch.testing.assert_close(found.logprob_N, logprob_N, **close)
+    torch.testing.assert_close(found.entropy_N, entropy_N, **close)
+    for mine, theirs in zip(
+        torch.autograd.grad(found.loss * 3, tensors_of(ours, head)), gradients, strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, **close)
+
+
+def test_a_frozen_head_gets_no_gradient() -> None:
+    hidden_NE = torch.randn(4, 16, requires_grad=True)
+    head = random_head(1.0, None, False, torch.float32)
+    head.weight_VE.requires_grad_(False)
+    target_loss(hidden_NE, head, torch.arange(4)).loss.backward()
+    assert head.weight_VE.grad is None and hidden_NE.grad is not None
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_in_bfloat16_only_the_products_are_rounded(is_frozen: bool) -> None:
+    """Log-probabilities and their sum are float32, of logits that were rounded once."""
+    generator = torch.Generator().manual_seed(3)
+    hidden_NE = torch.randn(50, 16, generator=generator).bfloat16().requires_grad_()
+    head = random_head(1.0, None, False, torch.float32 if is_frozen else torch.bfloat16)
+    head.weight_VE.requires_grad_(not is_frozen)
+    target_N = torch.randint(97, (50,), generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = target_loss(hidden_NE, head, target_N)
+    rounded_VE = head.weight_VE.detach().bfloat16()
+    rounded = (hidden_NE.detach() @ rounded_VE.T).float().log_softmax(-1).gather(1, target_N[:, None])[:, 0]
+    assert found.logprob_N.dtype == found.loss.dtype == torch.float32
+    torch.testing.assert_close(found.logprob_N, rounded, rtol=1e-6, atol=1e-6)
+    found.loss.backward()
+    assert hidden_NE.grad is not None and hidden_NE.grad.dtype == torch.bfloat16
+    exact = hidden_NE.detach().double().requires_grad_()
+    plain_logprobs(exact, Head(rounded_VE.double()), target_N, 1.0)[0].sum().backward()
+    assert exact.grad is not None
+    torch.testing.assert_close(-hidden_NE.grad.double(), exact.grad, rtol=0.05, atol=0.05)

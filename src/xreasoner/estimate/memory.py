@@ -15,8 +15,9 @@ CUDA_CONTEXT = 0.8e9
 """Driver, kernels and libraries of a process."""
 FRAGMENTATION = 0.06
 """Fraction of GPU memory that the allocator loses to fragmentation."""
-LOGIT_COPIES = 3
-"""A chunk of logits, its exponentials and its gradient."""
+CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
+LEAST_ROWS = 256
+"""Both as in `train.loss`: how many targets the loss takes at once."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,15 @@ def activations(t: TrainingSetup, tokens: int, checkpointing: bool) -> float:
 
 
 def logits(t: TrainingSetup, targets: int) -> float:
-    """The loss chunks the targets so that a chunk of logits is about as large as all their hidden states.
+    """A chunk's logits and log-probabilities, and its gradient in `compute` precision where that differs.
 
-    On one GPU it also holds the gradient of the head before accumulating it."""
+    The gradients of the hidden states and of the head exist until the backward pass takes them."""
     s = t.shape
-    whole = targets * s.vocabulary
-    chunk = min(whole, max(2 * targets * s.hidden, s.vocabulary))
-    head = 0 if t.adapters or t.frozen_embeddings or t.gpus > 1 else s.embedding
-    return FLOAT32 * (LOGIT_COPIES * chunk + 2 * targets * s.hidden + head)
+    most = CHUNK_BYTES["cpu" if t.on_cpu else "cuda"] // (FLOAT32 * s.vocabulary)
+    chunk = min(targets, max(LEAST_ROWS, most)) * s.vocabulary
+    head = 0 if t.adapters or t.frozen_embeddings else s.embedding
+    rounded = t.compute * chunk if t.compute < FLOAT32 else 0
+    return FLOAT32 * (2 * chunk + 2 * targets * s.hidden + head) + rounded
 
 
 def kv_cache(shape: Shape, rows: int, tokens: int, width: int) -> float:

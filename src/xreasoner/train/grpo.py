@@ -67,8 +67,8 @@ def train_grpo(
     display = display if world.is_first else NoDisplay()
     policy = open_policy(start, settings, seed, world)
     reference = open_reference(start, settings, seed, world)
-    optimizer = adamw(policy.nll, settings.lr, settings.betas, settings.weight_decay)
-    done, extra = load_state(out / "state", policy.nll, optimizer, world)
+    optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
+    done, extra = load_state(out / "state", policy.loss, optimizer, world)
     cursor, best = extra.get("cursor", 0), Best(**extra.get("best", {}))
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
@@ -101,7 +101,7 @@ def train_grpo(
                 best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
                 kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
-                save_state(out / "state", policy.nll, optimizer, step + 1, kept, world)
+                save_state(out / "state", policy.loss, optimizer, step + 1, kept, world)
         write_result(policy, best, out)
 
 

@@ -1,35 +1,206 @@
-"""From a packed row to the log-probabilities of its target tokens. The full logits are never built.
+"""The loss of a packed row's target tokens, from hidden states and head. All logits never exist at once.
 
-Suffixes: 1 the batch of one row, T tokens of the row, N its target tokens, E hidden size.
+Every loss here is a sum over tokens, and a token's loss depends on its own log-probability alone. So the
+gradients of a chunk are known as soon as its logits are: one pass over the head gives log-probabilities, loss
+and the gradients of hidden states and head. The backward pass computes no logits again.
+
+Suffixes: 1 the batch of one row, T tokens of the row, N its target tokens, C those of one chunk,
+V vocabulary, E hidden size.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from xreasoner.train.rows import PackedRow
 
+TokenLoss = Callable[[Tensor, slice], Tensor]
+"""From the log-probabilities of a chunk of targets, and which targets these are, to their losses."""
 
-class NegativeLogLikelihood(nn.Module):
-    """A causal language model as training sees it: a packed row in, -log p of its targets out."""
+CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
+"""Float32 logits of one chunk. `estimate.memory` counts them too."""
+LEAST_ROWS = 256
+"""Fewer rows a chunk would read the whole head too often."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a model comes from its last hidden states to logits."""
+
+    weight_VE: Tensor
+    bias_V: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def logits(self, hidden_CE: Tensor, temperature: float) -> tuple[Tensor, Tensor | float]:
+        """Float32 logits, and their derivative by what the matrix product gave."""
+        logits_CV = _product(hidden_CE, self.weight_VE)
+        if self.bias_V is not None:
+            logits_CV += self.bias_V
+        if self.softcap is None:
+            slope = self.scale / temperature
+            return (logits_CV if slope == 1 else logits_CV.mul_(slope)), slope
+        bent_CV = logits_CV.mul_(self.scale / self.softcap).tanh_()
+        slope_CV = (1 - bent_CV.square()).mul_(self.scale / temperature)
+        return bent_CV * (self.softcap / temperature), slope_CV
+
+
+@dataclass(frozen=True)
+class TargetLoss:
+    loss: Tensor
+    """The sum over the targets. Only this has a gradient."""
+    logprob_N: Tensor
+    entropy_N: Tensor | None
+
+
+def negative_logprob(logprob_C: Tensor, _: slice) -> Tensor:
+    """The loss of supervised training."""
+    return -logprob_C
+
+
+def target_loss(
+    hidden_NE: Tensor,
+    head: Head,
+    target_N: Tensor,
+    token_loss: TokenLoss = negative_logprob,
+    temperature: float = 1.0,
+    with_entropy: bool = False,
+) -> TargetLoss:
+    """Matrix products in the precision of autocast, or of the hidden states; all else in float32."""
+    device = hidden_NE.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_NE.dtype
+    with torch.autocast(device, enabled=False):
+        loss, logprob_N, entropy_N = _ChunkedLoss.apply(
+            hidden_NE,
+            head.weight_VE,
+            head.bias_V,
+            head,
+            target_N,
+            token_loss,
+            temperature,
+            with_entropy,
+            dtype,
+        )
+    return TargetLoss(loss, logprob_N, entropy_N)
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NE: Tensor,
+        weight_VE: Tensor,
+        bias_V: Tensor | None,
+        head: Head,
+        target_N: Tensor,
+        token_loss: TokenLoss,
+        temperature: float,
+        with_entropy: bool,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        wide = torch.promote_types(dtype, torch.float32)
+        wants_hidden, wants_weight, wants_bias, *_ = ctx.needs_input_grad
+        wants_any = wants_hidden or wants_weight or wants_bias
+        head = Head(weight_VE.to(dtype), bias_V, head.scale, head.softcap)
+        vocabulary = weight_VE.shape[0]
+        rows = max(LEAST_ROWS, CHUNK_BYTES[hidden_NE.device.type] // (4 * vocabulary))
+        loss = hidden_NE.new_zeros((), dtype=wide)
+        logprob_N = hidden_NE.new_empty(len(target_N), dtype=wide)
+        entropy_N = torch.empty_like(logprob_N) if with_entropy else None
+        grad_hidden_NE = torch.empty_like(hidden_NE) if wants_hidden else None
+        grad_weight_VE = torch.zeros_like(weight_VE, dtype=wide) if wants_weight else None
+        grad_bias_V = torch.zeros_like(bias_V, dtype=wide) if bias_V is not None and wants_bias else None
+        for start in range(0, len(target_N), rows):
+            at = slice(start, start + rows)
+            hidden_CE, target_C1 = hidden_NE[at].to(dtype), target_N[at, None]
+            logits_CV, slope = head.logits(hidden_CE, temperature)
+            logprob_CV = logits_CV.log_softmax(-1)
+            del logits_CV
+            logprob_N[at] = logprob_CV.gather(1, target_C1)[:, 0]
+            loss_part, slope_C = _loss_and_slope(token_loss, logprob_N[at], at)
+            loss += loss_part
+            if entropy_N is not None:
+                entropy_N[at] = -(logprob_CV.exp() * logprob_CV).sum(-1)
+            if not wants_any:
+                continue
+            # The derivative of log p(target) by the logits: one at the target, less the probabilities.
+            grad_CV = logprob_CV.exp_().mul_(-slope_C[:, None])
+            grad_CV.scatter_add_(1, target_C1, slope_C[:, None])
+            grad_CV = grad_CV.mul_(slope) if isinstance(slope, Tensor) or slope != 1 else grad_CV
+            if grad_bias_V is not None:
+                grad_bias_V += grad_CV.sum(0)
+            grad_CV = grad_CV.to(dtype)
+            if grad_hidden_NE is not None:
+                grad_hidden_NE[at] = grad_CV @ head.weight_VE
+            if grad_weight_VE is not None:
+                _add_product(grad_weight_VE, grad_CV.T, hidden_CE)
+        ctx.save_for_backward(grad_hidden_NE, grad_weight_VE, grad_bias_V)
+        ctx.dtypes = hidden_NE.dtype, weight_VE.dtype, None if bias_V is None else bias_V.dtype
+        ctx.mark_non_differentiable(*(x for x in (logprob_N, entropy_N) if x is not None))
+        return loss, logprob_N, entropy_N
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+        grads = (
+            None if grad is None else grad.mul_(grad_loss.to(grad.dtype)).to(dtype)
+            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        )
+        return *grads, None, None, None, None, None, None
+
+
+def _loss_and_slope(token_loss: TokenLoss, logprob_C: Tensor, at: slice) -> tuple[Tensor, Tensor]:
+    """The chunk's loss, and the derivative of each token's loss by its log-probability."""
+    with torch.enable_grad():
+        leaf_C = logprob_C.detach().requires_grad_()
+        loss = token_loss(leaf_C, at).sum()
+        (slope_C,) = torch.autograd.grad(loss, leaf_C)
+    return loss.detach(), slope_C
+
+
+def _product(hidden_CE: Tensor, weight_VE: Tensor) -> Tensor:
+    if hidden_CE.is_cuda and hidden_CE.dtype != torch.float32:
+        return torch.mm(hidden_CE, weight_VE.T, out_dtype=torch.float32)
+    return (hidden_CE @ weight_VE.T).to(torch.promote_types(hidden_CE.dtype, torch.float32))
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
+class LanguageModelLoss(nn.Module):
+    """A causal language model as training uses it: packed rows in, the loss of their target tokens out."""
 
     def __init__(self, lm: PreTrainedModel) -> None:
         super().__init__()
-        if getattr(lm.config, "final_logit_softcapping", None) is not None:
-            raise ValueError(f"{lm.config.model_type} caps its logits, which the chunked loss does not do")
         self.lm = lm
-        self.chunks = torch.nn.LinearCrossEntropyOptions()
 
-    def forward(self, row: PackedRow, reduction: str = "none", temperature: float = 1.0) -> Tensor:
+    def forward(
+        self,
+        row: PackedRow,
+        token_loss: TokenLoss = negative_logprob,
+        temperature: float = 1.0,
+        with_entropy: bool = False,
+    ) -> TargetLoss:
         hidden_1TE = self.lm.base_model(
             input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, sequences=row.sequences
         ).last_hidden_state
         hidden_NE = hidden_1TE[0].index_select(0, row.predicting_N)
-        return F.linear_cross_entropy(
-            hidden_NE / temperature if temperature != 1 else hidden_NE,
-            self.lm.get_output_embeddings().weight.to(hidden_NE.dtype),
-            row.target_N,
-            reduction=reduction,
-            options=self.chunks,
-        )
+        head = head_of(self.lm)
+        return target_loss(hidden_NE, head, row.target_N, token_loss, temperature, with_entropy)
+
+
+def head_of(lm: PreTrainedModel) -> Head:
+    """The settings by which architectures scale or cap their logits."""
+    linear, config = lm.get_output_embeddings(), lm.config.get_text_config()
+    scale = getattr(config, "logit_scale", 1.0)  # Cohere
+    scale *= getattr(config, "lm_head_multiplier", 1.0)  # Falcon-H1
+    scale /= getattr(config, "logits_scaling", 1.0)  # Granite
+    softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
+    return Head(linear.weight, getattr(linear, "bias", None), scale, softcap)

@@ -15,13 +15,13 @@ from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
 from xreasoner.parallel import World, seed_step, shard, wait_for_all
 from xreasoner.recipe.schema import Lora, Optimization
-from xreasoner.train.loss import NegativeLogLikelihood
+from xreasoner.train.loss import LanguageModelLoss
 
 
 @dataclass(frozen=True)
 class Policy:
     lm: PreTrainedModel
-    nll: NegativeLogLikelihood
+    loss: LanguageModelLoss
     """Wraps `lm` for the losses. FSDP shards this module, so every forward pass goes through it."""
     tokenizer: PreTrainedTokenizerBase
     world: World
@@ -57,24 +57,24 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
     if settings.gradient_checkpointing:
         lm.enable_input_require_grads()
         lm.gradient_checkpointing_enable({"use_reentrant": False})
-    nll = NegativeLogLikelihood(lm)
-    shard(nll, lm.base_model.layers, dtype, world)
-    return Policy(lm, nll, loaded.tokenizer, world, dtype, _dtype_of(start), settings.lora)
+    loss = LanguageModelLoss(lm)
+    shard(loss, lm.base_model.layers, dtype, world)
+    return Policy(lm, loss, loaded.tokenizer, world, dtype, _dtype_of(start), settings.lora)
 
 
 def save_policy(policy: Policy, out: Path) -> None:
     """A plain Hugging Face checkpoint, in the precision of the one training started from, adapters merged."""
     gathered = policy.world.size > 1
-    weights = _gather(policy.nll) if gathered else None
+    weights = _gather(policy.loss) if gathered else None
     if policy.world.is_first:
         finished = _merged(copy.deepcopy(policy.lm)) if policy.lora else policy.lm
         _save(finished, policy, weights or finished.state_dict(), out)
     wait_for_all(policy.world)
 
 
-def _gather(nll: NegativeLogLikelihood) -> dict[str, torch.Tensor]:
+def _gather(model: LanguageModelLoss) -> dict[str, torch.Tensor]:
     """The full weights of a sharded model, in the first rank's memory. All ranks call this together."""
-    found = get_model_state_dict(nll, options=ALL_WEIGHTS).items()
+    found = get_model_state_dict(model, options=ALL_WEIGHTS).items()
     return {name.removeprefix("lm."): weight for name, weight in found if isinstance(weight, torch.Tensor)}
 
 

@@ -43,8 +43,8 @@ def train_sft(
         epochs=settings.epochs,
         at_least=world.size,
     )
-    optimizer = adamw(policy.nll, settings.lr, settings.betas, settings.weight_decay)
-    done, _ = load_state(out / "state", policy.nll, optimizer, world)
+    optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
+    done, _ = load_state(out / "state", policy.loss, optimizer, world)
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
     with (
@@ -56,7 +56,7 @@ def train_sft(
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
             loss = accumulate(policy, examples, steps[step], settings.tokens_per_microbatch)
-            grad_norm = guarded_clip(trainable(policy.nll), settings.clip_norm, loss, step)
+            grad_norm = guarded_clip(trainable(policy.loss), settings.clip_norm, loss, step)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -72,7 +72,7 @@ def train_sft(
             metrics.write(step + 1, measured)
             display.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
-                save_state(out / "state", policy.nll, optimizer, step + 1, {}, world)
+                save_state(out / "state", policy.loss, optimizer, step + 1, {}, world)
     save_policy(policy, out / "model")
 
 
@@ -85,10 +85,10 @@ def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], tokens
     with packed_attention(policy.lm), policy.precision():
         for row in own_share(rows, world):
             packed = pack([examples[step[place]] for place in row], world.device)
-            nll = policy.nll(packed, reduction="sum")
+            loss = policy.loss(packed).loss
             # FSDP averages gradients over the ranks: times the world's size, that is a sum.
-            (nll * (world.size / targets)).backward()
-            loss_sum += nll.detach()
+            (loss * (world.size / targets)).backward()
+            loss_sum += loss.detach()
     return sum_over_ranks(loss_sum, world).item() / targets
 
 

@@ -6,6 +6,7 @@ N: target tokens of a packed row.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from xreasoner.models.packed_attention import packed_attention
 from xreasoner.parallel import sum_over_ranks
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.collect import RolloutBatch
+from xreasoner.train.loss import TargetLoss
 from xreasoner.train.optim import guarded_clip, trainable
 from xreasoner.train.policy import Policy
 from xreasoner.train.policy_loss import clipped_surrogate, importance_weight, is_clipped, kl_estimate
@@ -49,7 +51,7 @@ def update(
     tokens = learned_tokens(batch.groups, settings.overlong)
     for _ in range(settings.updates_per_batch):
         metrics = backward(policy, rows, tokens, settings)
-        grad_norm = guarded_clip(trainable(policy.nll), settings.clip_norm, metrics.loss, step)
+        grad_norm = guarded_clip(trainable(policy.loss), settings.clip_norm, metrics.loss, step)
         optimizer.step()
         optimizer.zero_grad()
     return dataclasses.replace(metrics, grad_norm=grad_norm)
@@ -61,38 +63,43 @@ def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: G
     sums = torch.zeros(5, device=world.device)
     with packed_attention(policy.lm), policy.precision():
         for item in rows:
-            logprob_N = -policy.nll(item.row, temperature=settings.temperature)
+            found = policy.loss(item.row, partial(token_loss, item, settings), settings.temperature)
             if item.old_logprob_N is None:
-                item.old_logprob_N = logprob_N.detach()
-            loss, measured = row_loss(item, logprob_N, settings)
+                item.old_logprob_N = found.logprob_N
             # FSDP averages gradients over the ranks: times the world's size, that is a sum.
-            (loss * (item.counts * world.size / tokens)).backward()
-            sums += item.counts * measured
+            (found.loss * (item.counts * world.size / tokens)).backward()
+            sums += item.counts * measured(item, settings, found)
     loss_sum, clipped, distance, kl, computed = sum_over_ranks(sums, world).tolist()
     return UpdateMetrics(loss_sum / tokens, clipped / computed, distance / computed, kl / computed)
 
 
-def row_loss(item: PolicyRow, logprob_N: Tensor, settings: GrpoStage) -> tuple[Tensor, Tensor]:
-    """The summed loss of a row; and the sums of loss, clipped tokens, mismatch, KL and tokens."""
-    old_N, advantage_N = item.old_logprob_N, item.advantage_N
-    assert old_N is not None
+def token_loss(item: PolicyRow, settings: GrpoStage, logprob_N: Tensor, at: slice) -> Tensor:
+    """The loss of some of a row's targets: those `at` these places."""
+    # The first update on a batch is made by the policy that is the old one for the next.
+    old_N = logprob_N.detach() if item.old_logprob_N is None else item.old_logprob_N[at]
     clip = (settings.clip_low, settings.clip_high)
-    weight_N = importance_weight(old_N, item.sampled_logprob_N, settings.importance_cap)
-    loss_N = weight_N * clipped_surrogate(logprob_N, old_N, advantage_N, *clip)
-    kl = torch.zeros((), device=logprob_N.device)
+    weight_N = importance_weight(old_N, item.sampled_logprob_N[at], settings.importance_cap)
+    loss_N = weight_N * clipped_surrogate(logprob_N, old_N, item.advantage_N[at], *clip)
+    if item.reference_logprob_N is None:
+        return loss_N
+    return loss_N + settings.kl * kl_estimate(logprob_N, old_N, item.reference_logprob_N[at])
+
+
+def measured(item: PolicyRow, settings: GrpoStage, found: TargetLoss) -> Tensor:
+    """Sums over a row's targets: loss, clipped tokens, mismatch, KL, tokens."""
+    logprob_N, old_N = found.logprob_N, item.old_logprob_N
+    assert old_N is not None
+    clipped_N = is_clipped(logprob_N, old_N, item.advantage_N, settings.clip_low, settings.clip_high)
+    distance_N = (old_N - item.sampled_logprob_N).abs()
+    kl_N = torch.zeros_like(old_N)
     if item.reference_logprob_N is not None:
         kl_N = kl_estimate(logprob_N, old_N, item.reference_logprob_N)
-        loss_N = loss_N + settings.kl * kl_N
-        kl = kl_N.detach().sum()
-    loss = loss_N.sum()
-    clipped = is_clipped(logprob_N.detach(), old_N, advantage_N, *clip).sum()
-    distance = (old_N - item.sampled_logprob_N).abs().sum()
-    computed = torch.tensor(item.row.targets, device=logprob_N.device)
-    return loss, torch.stack([loss.detach(), clipped, distance, kl, computed])
+    computed = torch.tensor(item.row.targets, device=old_N.device)
+    return torch.stack([found.loss.detach(), clipped_N.sum(), distance_N.sum(), kl_N.sum(), computed])
 
 
 @torch.no_grad()
 def add_reference(reference: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
     with packed_attention(reference.lm), reference.precision():
         for item in rows:
-            item.reference_logprob_N = -reference.nll(item.row, temperature=temperature)
+            item.reference_logprob_N = reference.loss(item.row, temperature=temperature).logprob_N
