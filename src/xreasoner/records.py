@@ -74,6 +74,8 @@ class Sampling:
     forced_exit: bool = True
     """False: the two budgets are one plain limit, and an unfinished thought stays unfinished."""
     seed: int = 0
+    exit_without_thought: bool = True
+    """Force the exit of a reply without a thought too: at the thinking budget, inject `<answer>`."""
 
 
 @dataclass(frozen=True)

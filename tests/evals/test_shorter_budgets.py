@@ -119,5 +119,8 @@ def test_what_ended_before_the_budget_is_taken_as_it_is() -> None:
     ended = Sample("p", 0, "", Score(True, "1", ""), False, "eos", 3, "", tokens=tuple(range(9)))
     assert [is_unaffected(ended, budget) for budget in (8, 9, 10)] == [False, True, True]
     assert not is_unaffected(replace(ended, tokens=()), 10)
-    forced = replace(ended, forced=True, think_tokens=5)
-    assert (beginning(ended), beginning(forced)) == (tuple(range(9)), tuple(range(5)))
+    forced = replace(ended, forced=True, think_tokens=5, text="<think>a</think>b")
+    without_thought = replace(ended, forced=True, think_tokens=0, text="a <answer>b")
+    assert beginning(ended, 7) == tuple(range(9))
+    assert beginning(forced, 7) == tuple(range(5))
+    assert beginning(without_thought, 7) == tuple(range(7))

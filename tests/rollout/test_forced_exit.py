@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from xreasoner.chat.think import FORCED_EXIT
+from xreasoner.chat.think import ANSWER_EXIT, FORCED_EXIT
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Rollout, Sampling
+from xreasoner.rollout.forced_exit import max_tokens
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.torch_engine.sampler import Draw
 
@@ -102,12 +103,68 @@ def test_a_turn_that_ends_with_the_last_token_ends_by_eos(text_loaded: Loaded, w
 
 
 @pytest.mark.parametrize("budgets", [(0, 0), (0, 1), (1, 0), (4, 3)])
-def test_without_a_thought_the_budgets_are_one_limit(
-    budgets: tuple[int, int], text_loaded: Loaded, write: Write
+@pytest.mark.parametrize("text", ["w1 w2", "<answer> w1", "w1 <answer> w2"])
+def test_without_an_exit_for_replies_the_budgets_are_one_limit(
+    budgets: tuple[int, int], text: str, text_loaded: Loaded, write: Write
 ) -> None:
-    rollout = write(text_loaded, "w1 w2", Sampling(think_budget=budgets[0], answer_budget=budgets[1]))
+    sampling = Sampling(think_budget=budgets[0], answer_budget=budgets[1], exit_without_thought=False)
+    rollout = write(text_loaded, text, sampling)
     assert len(rollout.token_ids) == sum(budgets)
     assert (rollout.stop, rollout.forced_exit, rollout.think_tokens) == ("length", False, 0)
+
+
+@BOTH
+@pytest.mark.parametrize("budget", [1, 4, 9])
+def test_a_reply_without_a_thought_opens_its_answer_at_the_budget(
+    loaded_name: str, budget: int, request: pytest.FixtureRequest, write: Write
+) -> None:
+    loaded = request.getfixturevalue(loaded_name)
+    rollout = write(loaded, "a b c > a b", Sampling(think_budget=budget, answer_budget=5))
+    injected = tuple(loaded.tokenizer(ANSWER_EXIT)["input_ids"])
+    after = budget + len(injected)
+    assert (rollout.forced_exit, rollout.stop, rollout.think_tokens) == (True, "length", 0)
+    assert rollout.token_ids[budget:after] == injected and "<answer>" in rollout.text
+    assert rollout.by_policy == (1,) * budget + (0,) * len(injected) + (1,) * 5
+    assert rollout.logprobs == (-1.0,) * budget + (0.0,) * len(injected) + (-1.0,) * 5
+
+
+def test_at_a_budget_of_zero_the_first_token_may_still_open_a_thought(
+    text_loaded: Loaded, letter_loaded: Loaded, write: Write
+) -> None:
+    sampling = Sampling(think_budget=0, answer_budget=2)
+    plain = write(text_loaded, "w1 w2", sampling)
+    assert plain.text.split() == ["w1", "<answer>", "w2", "w2"]
+    thought = write(text_loaded, "<think> w1 w2", sampling)
+    assert thought.text.split() == ["<think>", "</think>", "w2", "w2"]
+    # Letter by letter, "<t" may become <think>; "<tag" may not.
+    assert write(letter_loaded, "<tag", sampling).text.startswith("<ta\n\n<answer>")
+
+
+@pytest.mark.parametrize("text", ["<answer> w1", "w1 <answer> w2"])
+def test_an_answer_that_is_already_open_is_not_opened_again(
+    text: str, text_loaded: Loaded, write: Write
+) -> None:
+    rollout = write(text_loaded, text, Sampling(think_budget=4, answer_budget=3))
+    assert len(rollout.token_ids) == 4 + 3
+    assert (rollout.stop, rollout.forced_exit, rollout.text.count("<answer>")) == ("length", False, 1)
+
+
+def test_no_answer_is_opened_if_there_are_no_tokens_for_it(text_loaded: Loaded, write: Write) -> None:
+    rollout = write(text_loaded, "w1 w2", Sampling(think_budget=4, answer_budget=0))
+    assert (len(rollout.token_ids), rollout.stop, rollout.forced_exit) == (4, "length", False)
+
+
+@BOTH
+@pytest.mark.parametrize("text", ["<think> a", "a", "a <think> b", "<answer> a", "<think> a </think> b"])
+@pytest.mark.parametrize("on", [True, False])
+def test_no_rollout_is_longer_than_the_bound(
+    loaded_name: str, text: str, on: bool, request: pytest.FixtureRequest, write: Write
+) -> None:
+    loaded = request.getfixturevalue(loaded_name)
+    exit_tokens = TorchEngine(loaded).special_tokens.exits.longest
+    for think, answer in ((0, 0), (0, 1), (1, 0), (3, 9), (20, 2)):
+        sampling = Sampling(think_budget=think, answer_budget=answer, exit_without_thought=on)
+        assert len(write(loaded, text, sampling).token_ids) <= max_tokens(sampling, exit_tokens)
 
 
 def test_without_forced_exit_a_thought_stays_open(text_loaded: Loaded, write: Write) -> None:

@@ -27,6 +27,7 @@ def scripts(count: int) -> Iterator[tuple[str, bool, Sampling]]:
             think_budget=rng.choice((0, 1, 3, 9, 30)),
             answer_budget=rng.choice((0, 1, 4, 20)),
             forced_exit=rng.random() < 0.8,
+            exit_without_thought=rng.random() < 0.7,
         )
         yield text, rng.random() < 0.6, sampling
 
@@ -67,6 +68,7 @@ def test_it_matches_the_torch_engine(
 ) -> None:
     loaded: Loaded = request.getfixturevalue(loaded_name)
     engine, prompt, seen = TorchEngine(loaded), ask("p", "w1"), set()
+    without_thought = 0
     decoder = TokenDecoder(loaded.tokenizer, engine.special_tokens)
     endless = loaded.tokenizer("a")["input_ids"] * 200
     for text, ends, sampling in scripts(60):
@@ -75,8 +77,10 @@ def test_it_matches_the_torch_engine(
         expected = token_by_token(engine, tokens, prompt, sampling, monkeypatch)
         assert in_segments(decoder, tokens, prompt, sampling) == expected, (text, ends, sampling)
         seen.add((expected.stop, expected.forced_exit))
+        without_thought += expected.forced_exit and expected.think_tokens == 0
     # With tags of many tokens, a rollout rarely ends by itself after a forced exit.
     assert seen >= {("eos", False), ("length", False), ("length", True)}
+    assert without_thought > 0
 
 
 def decoder_of(loaded: Loaded) -> TokenDecoder:

@@ -56,7 +56,7 @@ WIDTH = 128
 ANSWER = "<answer> w20 w21 </answer>"
 
 
-def chain_model(script: str) -> Loaded:
+def chain_model(script: str, after_exit: str = "") -> Loaded:
     """A model whose next token depends on the last one alone: its text is known by hand.
 
     Embeddings are unit vectors, all layers add nothing, and the head maps each word to its successor.
@@ -82,7 +82,10 @@ def chain_model(script: str) -> Loaded:
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
         model.lm_head.weight.zero_()
-        for word, successor in pairwise(ids):
+        for word, successor in [
+            *pairwise(ids),
+            *pairwise(tokenizer.convert_tokens_to_ids(after_exit.split())),
+        ]:
             model.lm_head.weight[successor, word] = 1.0
     return Loaded(model, tokenizer, None)
 
@@ -91,6 +94,12 @@ def chain_model(script: str) -> Loaded:
 def thinker() -> Loaded:
     """Thinks for ten tokens, the opening one included, and answers."""
     return chain_model(f"{THOUGHT} {ANSWER} <|im_end|>")
+
+
+@pytest.fixture(scope="session")
+def plain() -> Loaded:
+    """Has no thought and does not stop by itself; asked to answer, it does."""
+    return chain_model("w1 w2 w3 w4 w5 w6 w7 w8 w1", f"{ANSWER} <|im_end|>")
 
 
 @pytest.fixture(scope="session")

@@ -33,10 +33,16 @@ def ruminating(endless: Loaded) -> Iterator[HttpServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def rambling(plain: Loaded) -> Iterator[HttpServer]:
+    with serving(plain, SETTINGS) as server:
+        yield server
+
+
 def ask(server: HttpServer, **fields: Any) -> Any:
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
     asked = {"model": "chain", "messages": [{"role": "user", "content": "w30"}], "temperature": 0}
-    extra = {key: fields.pop(key) for key in list(fields) if key.endswith("budget")}
+    extra = {key: fields.pop(key) for key in list(fields) if key.endswith(("budget", "thought"))}
     return client.chat.completions.create(**asked, **fields, extra_body=extra)
 
 
@@ -63,6 +69,14 @@ def test_the_servers_default_budget(thinking: HttpServer) -> None:
     assert whole(ask(thinking)).split() == [*WORDS[:5], "</think>", *ANSWER.split()]
 
 
+def test_a_chat_gets_no_answer_tag_unless_it_asks_for_it(rambling: HttpServer) -> None:
+    budgets = {"thinking_token_budget": 3, "answer_token_budget": 8}
+    assert "<answer>" not in whole(ask(rambling, **budgets))
+    answer = ask(rambling, **budgets, exit_without_thought=True)
+    assert whole(answer).split() == ["w1", "w2", "w3", *ANSWER.split()]
+    assert answer.choices[0].model_extra["forced_exit"] is True
+
+
 def test_limits_and_stop_strings(thinking: HttpServer) -> None:
     def summary(answer: Any) -> tuple[str, Any, int, Any]:
         choice = answer.choices[0]
@@ -76,7 +90,7 @@ def test_limits_and_stop_strings(thinking: HttpServer) -> None:
 
 
 @pytest.mark.parametrize("exit_by", ["budget", "again", "auto"])
-@pytest.mark.parametrize("model", ["thinking", "ruminating"])
+@pytest.mark.parametrize("model", ["thinking", "ruminating", "rambling"])
 def test_our_server_engine_on_our_server_equals_the_torch_engine(
     exit_by: str, model: str, request: pytest.FixtureRequest
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_thought_never_exceeds_its_budget(
 ) -> None:
     """The injected text follows at once with mask 0, and then the answer."""
     sampling = Sampling(n=20, temperature=1.0, think_budget=budget, answer_budget=3, seed=budget)
-    injected = lm_vllm.decoder.special_tokens.forced_exit
+    injected = lm_vllm.decoder.special_tokens.exits.closing_thought
     after = budget + len(injected)
     forced = [r for r in run(lm_vllm, text_prompts, sampling).values() if r.forced_exit]
     assert len(forced) > 100

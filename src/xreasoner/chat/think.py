@@ -1,10 +1,13 @@
-"""The tags of a thought and an answer, and the text that a forced exit injects."""
+"""The tags of a thought and an answer, and the texts that a forced exit injects."""
 
 from typing import NamedTuple
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 FORCED_EXIT = "\n</think>\n"
+"""Injected when the thinking budget is spent and the thought is open."""
+ANSWER_EXIT = f"\n\n{ANSWER_OPEN}"
+"""Injected instead if the reply has no thought."""
 
 
 class Thought(NamedTuple):

@@ -81,7 +81,13 @@ def pass_rate(
     settings = wanted.stage(stage)
     budgets = settings if isinstance(settings, GrpoStage) else wanted.evaluation
     sampling = Sampling(
-        samples, temperature, budgets.think_budget, budgets.answer_budget, budgets.forced_exit, wanted.seed
+        samples,
+        temperature,
+        budgets.think_budget,
+        budgets.answer_budget,
+        budgets.forced_exit,
+        wanted.seed,
+        budgets.exit_without_thought,
     )
     ((_, problems),) = stage_data(wanted, [stage], say)
     checkpoint = resolve_model(model or wanted.model)

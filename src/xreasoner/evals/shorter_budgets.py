@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from xreasoner.chat.template import problem_prompt
+from xreasoner.chat.think import THINK_CLOSE
 from xreasoner.evals.display import Show
 from xreasoner.evals.runner import graded, write_down
 from xreasoner.evals.samples import Key, Sample
@@ -28,9 +29,11 @@ def answer_shorter(
         same = [key for key in open_keys if is_unaffected(long[key], task.sampling.think_budget)]
         for key in same:
             yield replace(long[key], asked=task.asked[key[0]], tokens=())
-        instruction = task.benchmark.instruction
+        instruction, budget = task.benchmark.instruction, longest.sampling.think_budget
         cut = [
-            PartialRollout(problem_prompt(problems[name], instruction), sample, beginning(long[name, sample]))
+            PartialRollout(
+                problem_prompt(problems[name], instruction), sample, beginning(long[name, sample], budget)
+            )
             for name, sample in sorted(set(open_keys) - set(same))
         ]
         for rollout in resume_rollouts(engine, cut, task.sampling):
@@ -44,6 +47,8 @@ def is_unaffected(sample: Sample, budget: int) -> bool:
     return sample.broken or 0 < len(sample.tokens) <= budget
 
 
-def beginning(sample: Sample) -> tuple[int, ...]:
-    """What the policy generated before the forced exit."""
-    return sample.tokens[: sample.think_tokens] if sample.forced else sample.tokens
+def beginning(sample: Sample, budget: int) -> tuple[int, ...]:
+    """What the policy generated before the forced exit; without a thought, that exit is at the budget."""
+    if not sample.forced:
+        return sample.tokens
+    return sample.tokens[: sample.think_tokens if THINK_CLOSE in sample.text else budget]

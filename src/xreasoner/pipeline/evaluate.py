@@ -125,6 +125,7 @@ def sampling_of(evaluation: Evaluation) -> Sampling:
         answer_budget=evaluation.answer_budget,
         forced_exit=evaluation.forced_exit,
         seed=evaluation.seed,
+        exit_without_thought=evaluation.exit_without_thought,
     )
 
 

@@ -103,6 +103,8 @@ class GrpoStage(Optimization):
     answer_budget: Count = 512
     forced_exit: bool = True
     """At the budget, close the thought and let the model answer; the injected tokens get no gradient."""
+    exit_without_thought: bool = True
+    """Do the same in a reply without a thought: open its `<answer>` at the thinking budget."""
     rollout: EngineName = "auto"
     """The engine that generates samples: torch, vllm, server or auto."""
     server: ServerSettings | None = None
@@ -208,6 +210,9 @@ class Evaluation(Settings):
     think_budget: Count = 4096
     answer_budget: Count = 512
     forced_exit: bool = True
+    """At the budget, close the thought and let the model answer."""
+    exit_without_thought: bool = True
+    """Do the same in a reply without a thought: open its `<answer>` at the thinking budget."""
     temperature: NonNegative = 0.0
     samples: Count = 1
     """Samples per problem; more than one needs a temperature."""

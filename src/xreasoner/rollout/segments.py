@@ -28,13 +28,12 @@ class SegmentedRollout:
         self._prompt, self.prompt_ids, self._sample = prompt, prompt_ids, sample
         self._sampling, self._decoder = sampling, decoder
         opened = decoder.decode(prompt_ids[-TAIL_TOKENS:]).rstrip().endswith(THINK_OPEN)
-        self.tracker = BudgetTracker(sampling, len(decoder.special_tokens.forced_exit), opened)
+        self.tracker = BudgetTracker(sampling, decoder.special_tokens.exits, opened)
         self._logprobs: list[float] = []
         self.token_ids: list[int] = []
         self.stop: Stop | None = None
         """None until the rollout ends."""
-        # A budget of zero is spent before the first token.
-        self._apply(self.tracker.check_budget(0) if self.tracker.deadline == 0 else "continue")
+        self._apply(self.tracker.check_start())
 
     @property
     def max_tokens(self) -> int:
@@ -91,7 +90,7 @@ class SegmentedRollout:
         if decision == "eos" or decision == "length":
             self.stop = decision
         elif decision == "force exit":
-            injected = self._decoder.special_tokens.forced_exit
+            injected = self.tracker.injected_ids
             self.token_ids += injected
             self._logprobs += [0.0] * len(injected)
             steps = len(self.token_ids)

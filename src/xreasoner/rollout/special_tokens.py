@@ -13,8 +13,16 @@ from transformers import (
 )
 
 from xreasoner.chat.template import end_of_turn_id, special_ids
-from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, FORCED_EXIT, THINK_CLOSE, THINK_OPEN
+from xreasoner.chat.think import (
+    ANSWER_CLOSE,
+    ANSWER_EXIT,
+    ANSWER_OPEN,
+    FORCED_EXIT,
+    THINK_CLOSE,
+    THINK_OPEN,
+)
 from xreasoner.models.load import load_tokenizer
+from xreasoner.rollout.forced_exit import ExitTokens
 
 _VISION_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _VISION_TOKENS_ELSEWHERE = ("image_token_index", "video_token_index", "boi_token_index", "eoi_token_index")
@@ -26,7 +34,7 @@ class SpecialTokens:
     banned: frozenset[int]
     may_end_tag: frozenset[int]
     """Tokens that contain `>`: no other token can complete a tag."""
-    forced_exit: tuple[int, ...]
+    exits: ExitTokens
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ def special_tokens_of(
         stops=stops,
         banned=_not_text(config, tokenizer) - stops - tags,
         may_end_tag=frozenset(i for i, piece in enumerate(pieces) if piece is not None and ">" in piece),
-        forced_exit=tuple(_ids(FORCED_EXIT, tokenizer)),
+        exits=ExitTokens(tuple(_ids(FORCED_EXIT, tokenizer)), tuple(_ids(ANSWER_EXIT, tokenizer))),
     )
 
 

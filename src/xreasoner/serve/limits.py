@@ -55,6 +55,7 @@ def resolve_options(body: ChatCompletionRequest, prompt_tokens: int, limits: Ser
         answer_budget=answer,
         forced_exit=forced_exit,
         seed=getrandbits(63) if body.seed is None else body.seed,
+        exit_without_thought=body.exit_without_thought,
     )
     longest = max_tokens(sampling, limits.exit_tokens) if forced_exit else answer
     return RequestOptions(sampling, min(room, limit or longest), body.stops, body.include_stop_str_in_output)

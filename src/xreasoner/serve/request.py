@@ -89,6 +89,8 @@ class ChatCompletionRequest(_StrictModel):
     """If the thought is still open after this many generated tokens, `</think>` is injected."""
     answer_token_budget: Annotated[int, Field(ge=0)] | None = None
     """Maximum number of tokens after the thought."""
+    exit_without_thought: bool = False
+    """At the thinking budget, open `<answer>` in a reply without a thought. Chats do not expect that."""
     chat_template_kwargs: TemplateSettings | None = None
     continue_final_message: bool = False
     add_generation_prompt: bool | None = None

@@ -32,7 +32,7 @@ def limits_of(loaded: Loaded, settings: ServeSettings) -> ServerLimits:
     samples = generation is not None and generation.do_sample
     return ServerLimits(
         context=min(settings.context or longest, longest),
-        exit_tokens=len(read_special_tokens(loaded.model, loaded.tokenizer).forced_exit),
+        exit_tokens=read_special_tokens(loaded.model, loaded.tokenizer).exits.longest,
         think_budget=settings.think_budget,
         answer_budget=settings.answer_budget,
         temperature=float(generation.temperature or 0.0) if samples and generation is not None else 0.0,

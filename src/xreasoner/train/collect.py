@@ -111,6 +111,7 @@ class Collector:
             answer_budget=self.settings.answer_budget,
             forced_exit=self.settings.forced_exit,
             seed=self.seed * 1_000_003 + step,
+            exit_without_thought=self.settings.exit_without_thought,
         )
 
 

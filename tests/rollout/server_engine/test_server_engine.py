@@ -172,6 +172,7 @@ def test_the_servers_own_budget_and_its_forced_exit_flag() -> None:
         assert rollout.text == "<think>\nlong\n</think>\n4"
     (body,) = server.requests
     assert (body["thinking_token_budget"], body["answer_token_budget"]) == (6, 5)
+    assert body["exit_without_thought"] is True
     assert body["max_tokens"] >= 6 + 5
 
 

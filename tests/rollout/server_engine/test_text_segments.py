@@ -20,6 +20,7 @@ SCRIPTS = {
     "a late thought": f"w1 w2 w3 <think> w4 w5 w6 </think> w7 w8 {EOS}",
     "no thought": f"w1 w2 w3 w4 {EOS}",
     "a turn that ends in its thought": f"<think> w1 w2 {EOS}",
+    "an answer without a thought": f"w1 <answer> w2 w3 w4 w5 w6 w7 </answer> {EOS}",
     "a thought that was never opened": f"w1 w2 </think> w3 w4 {EOS}",
 }
 BUDGETS = [(0, 0), (0, 1), (0, 4), (1, 0), (1, 3), (2, 2), (3, 4), (4, 1), (5, 3), (7, 2), (20, 6)]
@@ -74,10 +75,15 @@ def in_process(
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_it_matches_the_torch_engine(name: str, in_process: Callable[..., tuple[object, ...]]) -> None:
+@pytest.mark.parametrize("exit_without_thought", [True, False])
+def test_it_matches_the_torch_engine(
+    name: str, exit_without_thought: bool, in_process: Callable[..., tuple[object, ...]]
+) -> None:
     outcomes = set()
     for think, answer in BUDGETS:
-        sampling = Sampling(think_budget=think, answer_budget=answer)
+        sampling = Sampling(
+            think_budget=think, answer_budget=answer, exit_without_thought=exit_without_thought
+        )
         found = generate_in_segments(server_of(SCRIPTS[name]), sampling)
         summary = (found.text.split(), found.stop, found.forced_exit, found.think_tokens)
         assert summary == in_process(SCRIPTS[name], sampling), (think, answer)

@@ -7,17 +7,18 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from xreasoner.chat.think import FORCED_EXIT
+from xreasoner.chat.think import ANSWER_EXIT, FORCED_EXIT
 from xreasoner.recipe.settings import ExitBy, ServerSettings
 from xreasoner.records import Prompt, Rollout, Sampling, Stop
 from xreasoner.rollout.engine import PartialRollout
+from xreasoner.rollout.forced_exit import max_tokens
 from xreasoner.rollout.seeds import chat_seed
 from xreasoner.rollout.server_engine.chat_protocol import Completion, as_message, thought_tokens
 from xreasoner.rollout.server_engine.client import Client, NoResponseError, RequestRejectedError
 from xreasoner.rollout.server_engine.text_segments import generate_in_segments
 
-EXIT_ROOM = len(FORCED_EXIT)
-"""An upper bound on the number of tokens of the injected text."""
+EXIT_ROOM = max(len(FORCED_EXIT), len(ANSWER_EXIT))
+"""An upper bound on the number of injected tokens."""
 _EXIT_BY_OWNER: dict[str, ExitBy] = {"xreasoner": "budget", "vllm": "again", "sglang": "again"}
 
 
@@ -115,9 +116,13 @@ class _SampleRequests:
     def with_budget(self) -> ServerRollout:
         think, answer = self._sampling.think_budget, self._sampling.answer_budget
         completion = self._send(
-            max_tokens=think + EXIT_ROOM + 2 * answer,
-            # Servers that do not know answer_token_budget ignore it.
-            extra_body={"thinking_token_budget": think, "answer_token_budget": answer},
+            max_tokens=max_tokens(self._sampling, EXIT_ROOM),
+            # Servers that do not know the last two ignore them.
+            extra_body={
+                "thinking_token_budget": think,
+                "answer_token_budget": answer,
+                "exit_without_thought": self._sampling.exit_without_thought,
+            },
         )
         counted = thought_tokens(completion)
         forced = bool(completion.extra.get("forced_exit", counted >= think))

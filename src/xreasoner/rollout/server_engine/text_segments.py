@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from xreasoner.chat.think import FORCED_EXIT, THINK_CLOSE, THINK_OPEN
+from xreasoner.chat.think import ANSWER_EXIT, ANSWER_OPEN, FORCED_EXIT, THINK_CLOSE, THINK_OPEN
 from xreasoner.records import Sampling, Stop
+from xreasoner.rollout.forced_exit import TAIL_TOKENS
 from xreasoner.rollout.server_engine.chat_protocol import Completion
 
 
@@ -27,7 +28,7 @@ class SegmentedText:
 
 
 def generate_in_segments(continue_text: ContinueText, sampling: Sampling) -> SegmentedText:
-    """Follows the rules of `rollout/forced_exit.py` with two requests, or three if the thought opens late."""
+    """Follows the rules of `rollout/forced_exit.py`, usually with two requests."""
     budget = sampling.think_budget
     first = continue_text("", budget, [THINK_CLOSE]) if budget else Completion(cut=True)
     text = _first_text(first)
@@ -40,7 +41,24 @@ def generate_in_segments(continue_text: ContinueText, sampling: Sampling) -> Seg
         return _answer(continue_text, text + FORCED_EXIT, sampling, forced=True, think_tokens=budget)
     if not first.cut:
         return SegmentedText(text, "eos", False, before_last if is_open else 0)
+    if sampling.exit_without_thought and sampling.answer_budget and ANSWER_OPEN not in text:
+        return _open_answer(continue_text, text, first.completion_tokens, sampling)
     return _continue_without_thought(continue_text, text, first.completion_tokens, sampling)
+
+
+def _open_answer(continue_text: ContinueText, text: str, tokens: int, sampling: Sampling) -> SegmentedText:
+    """No thought was opened, so the answer is, unless the text so far may be the beginning of `<think>`."""
+    for _ in range(TAIL_TOKENS):
+        if not THINK_OPEN.startswith(text.strip()):
+            break
+        more = continue_text(text, 1, [THINK_OPEN])
+        tokens, text = tokens + more.completion_tokens, text + (more.thought or "") + more.reply
+        if more.stopped_at == THINK_OPEN or THINK_OPEN in text:
+            opened = text if THINK_OPEN in text else text + THINK_OPEN
+            return _answer(continue_text, opened + FORCED_EXIT, sampling, forced=True, think_tokens=tokens)
+        if not more.cut:
+            return SegmentedText(text, "eos", False, 0)
+    return _answer(continue_text, text + ANSWER_EXIT, sampling, forced=True, think_tokens=0)
 
 
 def _continue_without_thought(

@@ -56,7 +56,7 @@ class TorchEngine:
     def _run(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Rollout]:
         model, was_training = self.loaded.model, self.loaded.model.training
         rows = min(self.max_rows, max(1, sum(len(request.samples) for request in requests)))
-        longest = max_tokens(sampling, len(self.special_tokens.forced_exit))
+        longest = max_tokens(sampling, self.special_tokens.exits.longest)
         scheduler = Scheduler(self.loaded, self.special_tokens, rows, longest)
         scheduler.add(requests)
         model.eval()

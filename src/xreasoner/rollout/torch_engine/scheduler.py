@@ -1,6 +1,6 @@
 """Continuous batching: requests wait, get slots, take decoding steps together, and leave one by one.
 
-Suffixes: A active rows, R all rows, V vocabulary, S cache columns, E tokens of the forced exit, M rows that
+Suffixes: A active rows, R all rows, V vocabulary, S cache columns, E tokens of both exits, M rows that
 move, X banned tokens.
 """
 
@@ -57,10 +57,9 @@ class Scheduler:
         self._attention_configs = attention_configs(self._model)
         self._max_rows = max_rows
         config, device = self._model.config.get_text_config(), self._model.device
-        self._exit_tokens = len(special_tokens.forced_exit)
         self._tensors = SlotTensors(self._max_rows, max_tokens, device)
         self._cache = RowCache(config.num_hidden_layers, self._max_rows, columns=0)
-        self._exit_ids_E = torch.tensor(special_tokens.forced_exit, device=device)
+        self._exit_ids_E = torch.tensor(list(chain(*special_tokens.exits)), device=device)
         self._banned_X = torch.tensor(sorted(special_tokens.banned), dtype=torch.int64, device=device)
         self._notable_V = torch.zeros(config.vocab_size, dtype=torch.bool, device=device)
         self._notable_V[sorted(special_tokens.stops | special_tokens.may_end_tag)] = True
@@ -118,7 +117,7 @@ class Scheduler:
                 self._fill_tensors(entry, delta)
         # A budget of zero is spent before the first step.
         spent = [r for r in range(first, len(self._slots)) if self._slots[r].tracker.deadline == 0]
-        return {row: self._slots[row].tracker.check_budget(0) for row in spent}
+        return {row: self._slots[row].tracker.check_start() for row in spent}
 
     def _take_waiting(self) -> list[tuple[Request, Encoded]]:
         free, taken = self._max_rows - len(self._slots), []
@@ -138,7 +137,7 @@ class Scheduler:
         opened = self._decode_tail(encoded.ids, TAIL_TOKENS).rstrip().endswith(THINK_OPEN)
         first = len(self._slots)
         for sample in request.samples:
-            tracker = request.tracker or BudgetTracker(request.sampling, self._exit_tokens, opened)
+            tracker = request.tracker or BudgetTracker(request.sampling, self._special_tokens.exits, opened)
             start = self._clock - len(request.prefix_ids)
             self._slots.append(Slot(request, sample, encoded.ids, tracker, start))
         with_prefix = replace(encoded, ids=(*encoded.ids, *request.prefix_ids))
@@ -205,10 +204,16 @@ class Scheduler:
                 finished[row] = self._finish(row, decision)
             else:
                 self._tensors.deadline[row] = self._slots[row].tracker.deadline
-                self._tensors.exit_step[row] = 0 if decision == "force exit" else NO_EXIT
+                self._tensors.exit_step[row] = self._exit_step(row) if decision == "force exit" else NO_EXIT
         if finished:
             self._free(set(finished))
         return list(finished.values())
+
+    def _exit_step(self, row: int) -> int:
+        """Where in `_exit_ids_E` the tokens to inject begin."""
+        exits = self._special_tokens.exits
+        closes = self._slots[row].tracker.injected_ids == exits.closing_thought
+        return 0 if closes else len(exits.closing_thought)
 
     def _finish(self, row: int, stop: Stop) -> Rollout:
         slot = self._slots[row]

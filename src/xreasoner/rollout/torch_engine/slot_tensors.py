@@ -1,6 +1,6 @@
 """The slots' state on the device: one row a slot, active slots first.
 
-Suffixes: A active rows, R all rows, S generated tokens, E tokens of the forced exit, V vocabulary, N some
+Suffixes: A active rows, R all rows, S generated tokens, E tokens of both exits, V vocabulary, N some
 rows, K last tokens.
 """
 
