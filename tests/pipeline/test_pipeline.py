@@ -194,7 +194,7 @@ def test_a_missing_engine_is_missed_before_anything_is_trained(
     assert trained == []
     raw["evaluation"] |= {"engine": "auto", "after": ["one"]}
     run_recipe(check(raw, "test"), QUIET)
-    assert "evaluation: auto takes the torch engine: it is not here" in (tmp_path / "log").read_text()
+    assert "evaluation: auto uses the torch engine: it is not here" in (tmp_path / "log").read_text()
 
 
 def test_a_text_only_model_needs_no_surgery(trained, tiny_base: Path, tmp_path: Path) -> None:
