@@ -34,12 +34,16 @@ class ForcedExitLoop(AgentLoopBase):
         think_budget: int,
         answer_budget: int,
         forced_exit: bool,
+        exit_without_thought: bool,
         overlong: str,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._sampling = Sampling(
-            think_budget=think_budget, answer_budget=answer_budget, forced_exit=forced_exit
+            think_budget=think_budget,
+            answer_budget=answer_budget,
+            forced_exit=forced_exit,
+            exit_without_thought=exit_without_thought,
         )
         self._overlong = overlong
         self._decoder = decoder_of(str(self.config.actor_rollout_ref.model.path))

@@ -114,12 +114,16 @@ def measure_sizes(
 ) -> Sizes:
     decoder = read_token_decoder(model)
     refuse_another_tokenizer(model, decoder.tokenizer)
-    sampling = Sampling(think_budget=stage.think_budget, answer_budget=stage.answer_budget)
+    sampling = Sampling(
+        think_budget=stage.think_budget,
+        answer_budget=stage.answer_budget,
+        exit_without_thought=stage.exit_without_thought,
+    )
     return Sizes(
         problems=len(problems),
         held_out=len(held_out),
         longest_prompt=longest_prompt(chain(problems, held_out), instruction, decoder.tokenizer),
-        longest_answer=max_tokens(sampling, len(decoder.special_tokens.forced_exit)),
+        longest_answer=max_tokens(sampling, decoder.special_tokens.exits.longest),
     )
 
 

@@ -189,6 +189,7 @@ def agent_loop_settings(stage: GrpoStage) -> list[dict[str, Any]]:
             "think_budget": stage.think_budget,
             "answer_budget": stage.answer_budget,
             "forced_exit": stage.forced_exit,
+            "exit_without_thought": stage.exit_without_thought,
             "overlong": stage.overlong,
         }
     ]
