@@ -13,7 +13,9 @@ MOST_BROKEN = 10
 
 
 def benchmarks(
-    name: Annotated[str | None, typer.Argument(help="A benchmark; by default all are listed.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A benchmark; by default all are listed.")
+    ] = None,
     path: Annotated[Path | None, typer.Option(help="A local copy; by default the hub.")] = None,
     limit: Annotated[
         int | None, typer.Option(help="Read only this many items, evenly spaced.", min=1)
@@ -41,7 +43,7 @@ def benchmarks(
 
 
 def judge(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     server: Annotated[str, typer.Option(help="URL of an OpenAI-compatible server.")],
     model: Annotated[str, typer.Option(help="Name of the judge on the server.")],
 ) -> None:

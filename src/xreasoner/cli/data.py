@@ -127,7 +127,7 @@ def estimate(
     overrides: Overrides = None,
     gpus: Annotated[str, typer.Option(help="Number, name and GB of memory of the GPUs.")] = "8xH100-80",
 ) -> None:
-    """Estimate memory, tokens and hours of RECIPE on these GPUs, and what to change if it does not fit."""
+    """Estimate memory, tokens and hours of RECIPE on given GPUs, and what to change if it does not fit."""
     from xreasoner.estimate.data_size import known_data_sizes
     from xreasoner.estimate.estimate import estimate_recipe
     from xreasoner.estimate.gpus import read_gpus

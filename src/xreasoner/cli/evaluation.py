@@ -8,12 +8,13 @@ import typer
 from xreasoner.cli.arguments import Overrides
 from xreasoner.cli.console import console, say
 
-Run = Annotated[Path, typer.Argument(help="A run directory.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="A folder, a hub id, `miniworld`, or a model name on --server.")
+        str,
+        typer.Argument(metavar="MODEL", help="A folder, a hub id, `miniworld`, or a model name on --server."),
     ],
     overrides: Overrides = None,
     bench: Annotated[str | None, typer.Option(help="Benchmarks, as in gsm8k,mmmu-pro,probe.")] = None,
@@ -86,8 +87,15 @@ def regrade(run: Run) -> None:
 
 
 def compare(
-    before: Annotated[str, typer.Argument(help="A run, or RUN:NAME for one of its models.")],
-    after: Annotated[str, typer.Argument(help="Likewise. Several seeds: RUN0:NAME,RUN1:NAME on both sides.")],
+    before: Annotated[
+        str, typer.Argument(metavar="BEFORE", help="A run directory, or RUN:NAME for one of its models.")
+    ],
+    after: Annotated[
+        str,
+        typer.Argument(
+            metavar="AFTER", help="The same. For several seeds: RUN0:NAME,RUN1:NAME on both sides."
+        ),
+    ],
 ) -> None:
     """Compare two models on the same items: differences, intervals, corrected p, sample sizes."""
     from xreasoner.report.compare import compare_runs, comparison_table

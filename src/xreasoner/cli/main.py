@@ -1,6 +1,7 @@
 """The command line. Commands import heavy modules inside their functions, so that --help is fast."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
@@ -23,27 +24,14 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Inspect and prepare training data.", no_args_is_help=True)
 miniworld = typer.Typer(help="The miniature world of the quickstart.", no_args_is_help=True)
-app.command()(data_commands.estimate)
-app.command()(data_commands.distill)
-app.command("eval")(evaluation.evaluate)
-app.command()(evaluation.report)
-app.command()(evaluation.regrade)
-app.command()(evaluation.compare)
-app.command("to-inspect")(evaluation.to_inspect)
-app.command()(serving.serve)
-app.command()(serving.chat)
-app.command()(benchmark_commands.benchmarks)
-app.command()(benchmark_commands.judge)
-data.command("show")(data_commands.show)
-data.command("stats")(data_commands.stats)
-data.command("pass-rate")(data_commands.pass_rate)
-app.add_typer(scale.export, name="export")
-app.add_typer(scale.import_, name="import")
-app.add_typer(data, name="data")
-app.add_typer(miniworld, name="miniworld")
+
+Vlm = Annotated[Path, typer.Argument(metavar="VLM", help="The folder of a vision-language model.")]
+LanguageModel = Annotated[
+    Path, typer.Argument(metavar="LM", help="A language model that was detached from it and trained.")
+]
+NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]
 
 
-@app.command()
 def run(
     recipe: RecipeFile,
     overrides: Overrides = None,
@@ -63,8 +51,7 @@ def run(
     run_recipe(wanted, console)
 
 
-@app.command()
-def detach(vlm: Path, out: Path) -> None:
+def detach(vlm: Vlm, out: NewFolder) -> None:
     """Write the language model of VLM to OUT as a plain causal language model."""
     from xreasoner.models.surgery import detach as detach_tower
 
@@ -72,8 +59,7 @@ def detach(vlm: Path, out: Path) -> None:
     say(f"{out}: the language model of {vlm}")
 
 
-@app.command()
-def graft(vlm: Path, lm: Path, out: Path) -> None:
+def graft(vlm: Vlm, lm: LanguageModel, out: NewFolder) -> None:
     """Write VLM with its language model replaced by LM to OUT."""
     from xreasoner.models.surgery import graft as graft_tower
 
@@ -81,7 +67,6 @@ def graft(vlm: Path, lm: Path, out: Path) -> None:
     say(f"{out}: {vlm} with the language model {lm}")
 
 
-@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
     from xreasoner.recipe.file import recipe_schema
@@ -89,12 +74,62 @@ def schema() -> None:
     sys.stdout.write(recipe_schema())
 
 
-@miniworld.command("base")
-def build_base(out: Path, seed: int = 0) -> None:
+def build_base(out: NewFolder, seed: int = 0) -> None:
     """Train the base checkpoint of the mini-world and write it to OUT; takes minutes."""
     from xreasoner.miniworld.base import BaseSettings, build_base
 
     build_base(BaseSettings(seed=seed), out, say)
+
+
+COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Train": {
+        "run": run,
+        "estimate": data_commands.estimate,
+        "data": data,
+        "distill": data_commands.distill,
+        "export": scale.export,
+        "import": scale.import_,
+    },
+    "Evaluate": {
+        "eval": evaluation.evaluate,
+        "benchmarks": benchmark_commands.benchmarks,
+        "report": evaluation.report,
+        "compare": evaluation.compare,
+        "regrade": evaluation.regrade,
+        "judge": benchmark_commands.judge,
+        "to-inspect": evaluation.to_inspect,
+    },
+    "Use a model": {
+        "chat": serving.chat,
+        "serve": serving.serve,
+        "detach": detach,
+        "graft": graft,
+    },
+    "Other": {
+        "schema": schema,
+        "miniworld": miniworld,
+    },
+}
+"""All commands and groups of commands, by the headings of `xreasoner --help`."""
+
+
+def register() -> None:
+    for name, command in {
+        "show": data_commands.show,
+        "stats": data_commands.stats,
+        "pass-rate": data_commands.pass_rate,
+    }.items():
+        data.command(name)(command)
+    miniworld.command("base")(build_base)
+    for heading, commands in COMMANDS.items():
+        for name, command in commands.items():
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=heading)
+            else:
+                app.command(name, rich_help_panel=heading)(command)
+
+
+register()
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ import typer
 from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import say
 
-export = typer.Typer(help="Write a stage in the form another trainer takes.", no_args_is_help=True)
-import_ = typer.Typer(help="Bring back what another trainer made of it.", no_args_is_help=True)
+export = typer.Typer(help="Export a stage for another trainer.", no_args_is_help=True)
+import_ = typer.Typer(help="Import a checkpoint from another trainer.", no_args_is_help=True)
 
 
 @export.command("verl")

@@ -9,7 +9,7 @@ import typer
 
 from xreasoner.cli.console import console, say
 
-Model = Annotated[str, typer.Argument(help="A folder, a hub id, or `miniworld`.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a hub id, or `miniworld`.")]
 ThinkBudget = Annotated[int, typer.Option(min=0, help="Tokens after which the thought is closed.")]
 AnswerBudget = Annotated[int, typer.Option(min=1, help="Tokens after the thought.")]
 
@@ -58,7 +58,7 @@ def chat(
     model: Model,
     image: Annotated[list[Path] | None, typer.Option(help="An image for the first question.")] = None,
     instruction: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
-    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     think_budget: ThinkBudget = 4096,
     answer_budget: AnswerBudget = 512,
 ) -> None:
