@@ -114,12 +114,9 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
 
 
 def register() -> None:
-    for name, command in {
-        "show": data_commands.show,
-        "stats": data_commands.stats,
-        "pass-rate": data_commands.pass_rate,
-    }.items():
-        data.command(name)(command)
+    data.command("show")(data_commands.show)
+    data.command("stats")(data_commands.stats)
+    data.command("pass-rate")(data_commands.pass_rate)
     miniworld.command("base")(build_base)
     for heading, commands in COMMANDS.items():
         for name, command in commands.items():
