@@ -13,7 +13,7 @@ from tests.data import true_schemas as schemas
 from xreasoner.chat.template import training_example
 from xreasoner.data.preparation_report import bars, draw_histogram, print_report, quantiles
 from xreasoner.data.prepare import prepare, read_report, stage_problems
-from xreasoner.data.problem_store import ProblemStore
+from xreasoner.data.problem_store import ProblemStore, problems_fingerprint
 from xreasoner.models.load import load_tokenizer
 from xreasoner.recipe.file import check
 from xreasoner.recipe.schema import Recipe
@@ -181,10 +181,15 @@ def test_data_are_prepared_once_and_again_when_something_changed(tiny_base: Path
         (wanted, tests),
         (recipe(tmp_path / "run", path, {}, instruction="think"), {}),
     ):
+        before = (first.folder / "made_from.json").read_text()
         other = prepared(changed, tiny_base, asked)
-        assert other.fingerprint != first.fingerprint
+        assert (first.folder / "made_from.json").read_text() != before
+        assert other.fingerprint == first.fingerprint  # all three keep the same problems
     schemas.write_jsonl(path, schemas.chains(4))
-    assert len(prepared(wanted, tiny_base)) == 4
+    grown = prepared(wanted, tiny_base)
+    assert len(grown) == 4
+    assert grown.fingerprint != first.fingerprint
+    assert grown.fingerprint == problems_fingerprint(list(grown))
 
 
 def test_a_broken_off_preparation_is_made_anew(tiny_base: Path, tmp_path: Path, monkeypatch) -> None:

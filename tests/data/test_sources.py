@@ -6,12 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.data.sources import (
-    problems_fingerprint,
-    refuse_leaks,
-    split_held_out,
-    training_problems,
-)
+from xreasoner.data.problem_store import problems_fingerprint
+from xreasoner.data.sources import refuse_leaks, split_held_out, training_problems
 from xreasoner.recipe.training_data import JsonlData, MiniworldData
 from xreasoner.records import Problem
 

@@ -1,53 +1,17 @@
-"""Stages in order, skipped when done, made again when changed; the training itself is a stand-in here."""
+"""Stages in order, skipped when done; the training itself is a stand-in here."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from tests.pipeline.recipes import QUIET, evaluated, recipe
 
 from xreasoner.models.surgery import detach
-from xreasoner.pipeline import run as pipeline
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.pipeline.stages import make_plan
 from xreasoner.recipe.file import check
-from xreasoner.recipe.schema import Recipe
 from xreasoner.rollout import choose
-
-QUIET = Console(quiet=True)
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    """Instead of training, add the learning rate to every weight; returns what was trained, from where."""
-    calls: list[tuple[str, Path]] = []
-
-    def stand_in(settings, start, problems, out, seed, progress, instruction) -> None:
-        calls.append((out.name, start))
-        shutil.copytree(start, out / "model", dirs_exist_ok=True)
-        weights = load_file(start / "model.safetensors")
-        changed = {name: weight + settings.lr for name, weight in weights.items()}
-        save_file(changed, out / "model" / "model.safetensors", metadata={"format": "pt"})
-        (out / "state").mkdir(exist_ok=True)
-
-    monkeypatch.setattr(pipeline, "train_sft", stand_in)
-    return calls
-
-
-def recipe(model: Path, out: Path, **stages: dict | None) -> Recipe:
-    data = [{"source": "miniworld", "families": ["sums"], "steps": [1, 2], "count": 10}]
-    sft = {"kind": "sft", "steps": 2, "lr": 0.5, "data": data}
-    full = {name: {**sft, **changes} for name, changes in stages.items() if changes is not None}
-    return check({"name": "t", "model": str(model), "out": str(out), "stages": full}, "test")
-
-
-def evaluated(recipe_: Recipe, views: tuple[str, ...] = ("text", "image")) -> Recipe:
-    entry = {"source": "miniworld", "families": ["sums"], "steps": [1, 2], "count": 3, "views": list(views)}
-    raw = json.loads(recipe_.model_dump_json(by_alias=True))
-    raw["evaluation"] |= {"think_budget": 4, "answer_budget": 2, "benchmarks": [entry]}
-    return check(raw, "test")
 
 
 def test_each_stage_starts_from_the_one_before_and_keeps_the_eyes(
@@ -75,65 +39,6 @@ def test_a_done_run_does_nothing(trained, tiny_base: Path, tmp_path: Path) -> No
     assert files == {
         path: path.stat().st_mtime_ns for path in (tmp_path / "stages").rglob("*") if path.is_file()
     }
-
-
-@pytest.mark.parametrize(
-    ("changes", "again"),
-    [
-        ({"two": {"lr": 0.1}}, ["2-two"]),
-        ({"one": {"lr": 0.1}}, ["1-one", "2-two", "3-three"]),
-        ({"one": {"checkpoint_every": 7}}, []),
-        ({"two": {"from": "one"}}, []),
-        ({"two": {"from": "base"}}, ["2-two"]),
-        (
-            {
-                "three": {
-                    "data": [{"source": "miniworld", "families": ["bars"], "steps": [1, 2], "count": 10}]
-                }
-            },
-            ["3-three"],
-        ),
-        ({"one": None, "three": {}}, ["1-two", "2-three"]),
-        ({"three": None}, []),
-        ({"four": {"from": "two"}}, ["4-four"]),
-    ],
-)
-def test_what_changed_and_what_depends_on_it_is_made_again(
-    trained, tiny_base: Path, tmp_path: Path, changes: dict, again: list[str]
-) -> None:
-    first = {"one": {}, "two": {}, "three": {"from": "one"}}
-    run_recipe(recipe(tiny_base, tmp_path, **first), QUIET)
-    del trained[:]
-    run_recipe(recipe(tiny_base, tmp_path, **(first | changes)), QUIET)
-    assert [name for name, _ in trained] == again
-
-
-def test_another_seed_or_instruction_or_base_makes_everything_again(
-    trained, tiny_base: Path, tmp_path: Path
-) -> None:
-    wanted = recipe(tiny_base, tmp_path / "run", one={})
-    other = tmp_path / "other"
-    shutil.copytree(tiny_base, other)
-    (other / "generation_config.json").write_text("{}")
-    for changed in (
-        wanted,
-        wanted.model_copy(update={"seed": 1}),
-        wanted.model_copy(update={"instruction": "think"}),
-        wanted.model_copy(update={"model": str(other)}),
-    ):
-        del trained[:]
-        run_recipe(changed, QUIET)
-        assert len(trained) == 1
-
-
-def test_a_changed_stage_is_kept_aside_with_its_answers(trained, tiny_base: Path, tmp_path: Path) -> None:
-    run_recipe(evaluated(recipe(tiny_base, tmp_path, one={})), QUIET)
-    old = (tmp_path / "stages" / "1-one" / "model" / "model.safetensors").read_bytes()
-    run_recipe(evaluated(recipe(tiny_base, tmp_path, one={"lr": 0.1})), QUIET)
-    names = {path.name.partition("-")[2] for path in (tmp_path / "stale").iterdir()}
-    assert names == {"evals-one", "stages-1-one"}
-    (kept,) = (tmp_path / "stale").glob("*-stages-1-one/model/model.safetensors")
-    assert kept.read_bytes() == old
 
 
 def test_a_stage_broken_off_after_training_is_not_trained_again(

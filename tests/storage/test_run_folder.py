@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from xreasoner.storage.files import write_atomically
 from xreasoner.storage.run_folder import (
     Manifest,
+    SettingChange,
+    differences,
     first_difference,
-    folder_fingerprint,
     locked,
     read_manifest,
     set_aside,
@@ -19,6 +21,7 @@ from xreasoner.storage.run_folder import (
 
 HOLD = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xreasoner.storage.run_folder import locked
 with locked(Path(sys.argv[1])):
@@ -75,14 +78,16 @@ def test_fingerprints_tell_what_it_was_made_from_and_nothing_else() -> None:
     assert one.fingerprint != Manifest({"a": 1, "b": 3}).fingerprint
 
 
-def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text("{}")
-    one = folder_fingerprint(tmp_path / "one")
-    assert one == folder_fingerprint(tmp_path / "two")
-    (tmp_path / "two" / "config.json").write_text("{ }")
-    assert one != folder_fingerprint(tmp_path / "two")
+def test_only_changes_that_affect_the_result_enter_the_fingerprint(tmp_path: Path) -> None:
+    plain = Manifest({"a": 1}, schedule={"lr": 1.0}, execution={"rows": 4})
+    faster = SettingChange("2026-01-01 00:00:00", 3, "rows was 4, is 8", affects_result=False)
+    slower = SettingChange("2026-01-01 00:00:00", 3, "lr was 2.0, is 1.0", affects_result=True)
+    assert replace(plain, execution={"rows": 8}, history=(faster,)).fingerprint == plain.fingerprint
+    changed = replace(plain, history=(faster, slower))
+    assert changed.fingerprint != plain.fingerprint
+    assert changed.fingerprint == replace(changed, history=(replace(slower, time="later"),)).fingerprint
+    changed.write(tmp_path)
+    assert read_manifest(tmp_path) == changed
 
 
 def test_the_first_difference_is_named_with_both_values() -> None:
@@ -91,6 +96,10 @@ def test_the_first_difference_is_named_with_both_values() -> None:
     assert first_difference(old, {**old, "seed": 1}) == "seed was 0, is 1"
     new = {"seed": 0, "settings": {"lr": 0.2, "data": []}}
     assert first_difference(old, new) == "settings.lr was 0.1, is 0.2"
+    assert list(differences(old, new)) == [
+        "settings.lr was 0.1, is 0.2",
+        'settings.data was [{"count": 1}], is []',
+    ]
     assert first_difference({}, {"lora": "x"}) == 'lora was null, is "x"'
 
 

@@ -37,6 +37,9 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what the run would do.")] = False,
+    redo: Annotated[
+        list[str] | None, typer.Option(help="Set this stage and those after it aside and train again.")
+    ] = None,
 ) -> None:
     """Train and evaluate the stages of RECIPE and write the report; an interrupted run resumes."""
     from xreasoner.pipeline.stages import make_plan, print_plan
@@ -44,11 +47,11 @@ def run(
 
     wanted = read_recipe(recipe, [*(overrides or []), *([f"out={out}"] if out else [])])
     if dry_run:
-        print_plan(make_plan(wanted, say), console)
+        print_plan(make_plan(wanted, say, redo or []), console)
         return
     from xreasoner.pipeline.run import run_recipe
 
-    run_recipe(wanted, console)
+    run_recipe(wanted, console, redo or [])
 
 
 def detach(vlm: Vlm, out: NewFolder) -> None:

@@ -17,24 +17,20 @@ from xreasoner.data.corpora.read import Found, name_of, read_corpus
 from xreasoner.data.duplicates import ExactDuplicates, NearDuplicates, asked_text
 from xreasoner.data.left_out import LeftOut, LeftOutFile
 from xreasoner.data.preparation_report import PreparationReport, quantiles
-from xreasoner.data.problem_store import ProblemStore, ProblemWriter
-from xreasoner.data.sources import (
-    SEEDS_APART,
-    TRAINING,
-    problems_fingerprint,
-    training_problems,
-)
+from xreasoner.data.problem_store import ProblemStore, ProblemWriter, problems_fingerprint
+from xreasoner.data.sources import SEEDS_APART, TRAINING, training_problems
 from xreasoner.data.tables import table_files
 from xreasoner.recipe.schema import Recipe, Stage
 from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.recipe.training_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
+from xreasoner.storage.file_hash import file_hash
 from xreasoner.storage.files import folder_written_atomically, sweep, write_json
 from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import fingerprint, waiting_lock
 
-FORM = 1
+FORM = 2
 """Version of the format of prepared data; a change prepares everything again."""
 TOGETHER = 64
 """Rows per batch of the filters."""
@@ -70,7 +66,7 @@ def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> P
         "filters": filters.model_dump(mode="json"),
         "files": [_stamp(file) for entry in settings.data for file in _files(entry)]
         + ([_stamp(filters.pass_rates.file)] if filters.pass_rates else []),
-        "tokenizer": [_stamp(base / "tokenizer.json")],
+        "tokenizer": _stamp(base / "tokenizer.json"),
         "tests": {name: problems_fingerprint(problems) for name, problems in sorted(tests.items())}
         if filters.decontaminate
         else {},
@@ -80,10 +76,10 @@ def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> P
         if not _is_made(folder, key):
             sweep(folder.parent)
             with folder_written_atomically(folder) as unfinished:
-                report = _Preparation(recipe, stage, filters, base, tests, unfinished, say).run()
+                report, problems = _Preparation(recipe, stage, filters, base, tests, unfinished, say).run()
                 write_json(unfinished / "report.json", asdict(report))
-                write_json(unfinished / "made_from.json", {"key": key} | made_from)
-    return ProblemStore(folder, key)
+                write_json(unfinished / "made_from.json", {"key": key, "problems": problems} | made_from)
+        return ProblemStore(folder, json.loads((folder / "made_from.json").read_text())["problems"])
 
 
 def read_report(folder: Path) -> PreparationReport:
@@ -103,10 +99,8 @@ def _files(entry: Any) -> list[Path]:
     return []
 
 
-def _stamp(file: Path) -> list[Any]:
-    if not file.is_file():
-        return [str(file), 0, 0]
-    return [str(file), file.stat().st_size, file.stat().st_mtime_ns]
+def _stamp(file: Path) -> list[str]:
+    return [file.name, file_hash(file) if file.is_file() else ""]
 
 
 class _Preparation:
@@ -126,7 +120,8 @@ class _Preparation:
         self._sources: Counter[str] = Counter()
         self._rows, self._with_thought, self._began = 0, 0, time.monotonic()
 
-    def run(self) -> PreparationReport:
+    def run(self) -> tuple[PreparationReport, str]:
+        """The report, and the fingerprint of the kept problems."""
         stream = candidates_of(self._entries, self._seed)
         with Grader() as grader:
             checks = self._checks(grader)
@@ -134,9 +129,9 @@ class _Preparation:
                 self._take(found, checks)
         copies = self._near.find(self._writer.read) if self._near else {}
         self._drop_copies(copies)
-        self._writer.close(without=frozenset(copies))
+        fingerprint = self._writer.close(without=frozenset(copies))
         self._left_out.close()
-        return self._report(copies)
+        return self._report(copies), fingerprint
 
     def _checks(self, grader: Grader) -> list[Check]:
         """Cheap ones first."""

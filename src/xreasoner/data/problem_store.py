@@ -1,7 +1,8 @@
 """Prepared problems on disk, read one at a time, so that a corpus need not fit in memory."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
@@ -44,9 +45,11 @@ class ProblemWriter:
         self._path = folder / "problems.jsonl"
         self._file = self._path.open("wb")
         self._rows: list[tuple[int, int]] = []
+        self._digests: list[bytes] = []
 
     def add(self, problem: Problem, tokens: int) -> None:
         self._rows.append((self._file.tell(), tokens))
+        self._digests.append(problem_digest(problem))
         self._file.write(to_json(problem))
 
     def read(self, number: int) -> Problem:
@@ -54,11 +57,34 @@ class ProblemWriter:
         self._file.flush()
         return read_at(self._path, self._rows[number][0])
 
-    def close(self, without: frozenset[int]) -> None:
-        """Problems dropped at the end stay in the file, but not in the index."""
+    def close(self, without: frozenset[int]) -> str:
+        """The fingerprint of the kept problems. Dropped ones stay in the file, but not in the index."""
         self._file.close()
         kept = [row for number, row in enumerate(self._rows) if number not in without]
         np.save(self._path.with_name("index.npy"), np.array(kept, np.int64).reshape(-1, 2))
+        kept_digests = (digest for number, digest in enumerate(self._digests) if number not in without)
+        return joined_fingerprint(kept_digests)
+
+
+def problem_digest(problem: Problem) -> bytes:
+    """Of everything that training reads of a problem."""
+    parts = [part if isinstance(part, str) else part.encoded.hex() for part in problem.question]
+    read = [problem.id, parts, problem.answer, problem.kind, problem.choices, problem.reasoning]
+    return hashlib.sha256(json.dumps(read).encode()).digest()
+
+
+def joined_fingerprint(digests: Iterable[bytes]) -> str:
+    joined = hashlib.sha256()
+    for digest in digests:
+        joined.update(digest)
+    return joined.hexdigest()[:16]
+
+
+def problems_fingerprint(problems: Iterable[Problem]) -> str:
+    """The same for the same problems in the same order, however they were prepared."""
+    if isinstance(problems, ProblemStore):
+        return problems.fingerprint
+    return joined_fingerprint(problem_digest(problem) for problem in problems)
 
 
 def read_at(path: Path, place: int) -> Problem:

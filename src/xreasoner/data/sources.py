@@ -1,14 +1,11 @@
 """From the data entries of a recipe to problems, for sources that need no preparation."""
 
-import hashlib
-import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from xreasoner.data.corpora.user_table import read_jsonl
-from xreasoner.data.problem_store import ProblemStore
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.problems import CHOICE_SHARE, make_items, phrase, read_problem
 from xreasoner.recipe.training_data import DataSource, JsonlData, MiniworldData
@@ -74,14 +71,3 @@ def split_held_out(problems: Sequence[Problem], count: int, seed: int) -> tuple[
     for index, problem in enumerate(problems):
         parts[index in held].append(problem)
     return parts
-
-
-def problems_fingerprint(problems: Iterable[Problem]) -> str:
-    """Hash of everything that training reads of the problems, in order."""
-    if isinstance(problems, ProblemStore):
-        return problems.fingerprint
-    digest = hashlib.sha256()
-    for p in problems:
-        parts = [part if isinstance(part, str) else part.encoded.hex() for part in p.question]
-        digest.update(json.dumps([p.id, parts, p.answer, p.kind, p.choices, p.reasoning]).encode())
-    return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from xreasoner.chat.template import Example, training_ids
-from xreasoner.data.sources import problems_fingerprint
+from xreasoner.data.problem_store import problems_fingerprint
 from xreasoner.data.steps import shuffled
 from xreasoner.records import Problem
 from xreasoner.storage.files import folder_written_atomically, sweep

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xreasoner.parallel import World, wait_for_all
-from xreasoner.storage.files import folder_written_atomically, written_atomically
+from xreasoner.storage.files import folder_written_atomically, write_json, written_atomically
 
 STATE_FILE = "state.pt"
 ALL_WEIGHTS = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -60,6 +60,7 @@ def save_state(
     if world.is_first:
         with written_atomically(folder / STATE_FILE) as file:
             torch.save({"step": step, "model": weights, "optimizer": moments, "extra": extra}, file)
+        write_json(folder / "step.json", {"step": step})  # readable without loading the state
     wait_for_all(world)
 
 

@@ -1,7 +1,9 @@
 """Run a recipe: train each stage on text, graft the vision tower back, evaluate, and write the report."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -9,16 +11,17 @@ from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.data.sources import split_held_out
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
+from xreasoner.models.identity import model_identity
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, ending_together, join_world, wait_for_all
 from xreasoner.pipeline.evaluate import measure, set_aside_unasked
 from xreasoner.pipeline.stages import (
     Plan,
-    PlannedStage,
     make_plan,
     print_plan,
     refuse_unseeable,
 )
+from xreasoner.pipeline.standing import PlannedStage, refuse_changed
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, SftStage
 from xreasoner.report.table import print_table
@@ -30,7 +33,6 @@ from xreasoner.storage.run_folder import (
     Manifest,
     State,
     fingerprint,
-    folder_fingerprint,
     locked,
     read_manifest,
     set_aside,
@@ -40,12 +42,13 @@ from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import display_on
 
 
-def run_recipe(recipe: Recipe, console: Console) -> None:
+def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> None:
     disable_progress_bar()  # transformers' own, one per loaded model
     world = join_world()
     with ending_together(world), locked(recipe.run_dir) if world.is_first else nullcontext():
         journal = Journal(console, recipe.run_dir / "log")
-        plan = make_plan(recipe, journal.say)
+        plan = make_plan(recipe, journal.say, redo)
+        refuse_changed(plan.stages, recipe)
         wait_for_all(world)  # every rank has read the folder before the first rank changes it
         check_engines(plan, world, journal)
         if world.is_first:
@@ -56,7 +59,7 @@ def run_recipe(recipe: Recipe, console: Console) -> None:
             if stage.standing != "done":
                 make_stage(stage, plan, world, journal)
             evaluate_checkpoint(stage.name, plan, world, journal)
-        if world.is_first and plan.benchmarks:
+        if world.is_first and plan.benchmarks and plan.recipe.evaluation.after != ():
             show_report(plan.run_dir, console)
 
 
@@ -74,13 +77,8 @@ def check_engines(plan: Plan, world: World, journal: Journal) -> None:
 
 
 def open_run(plan: Plan) -> None:
-    """Write the recipe, and set aside stages that it no longer has."""
     sweep(plan.run_dir)
     write_atomically(plan.run_dir / "recipe.yaml", write_recipe(plan.recipe).encode())
-    wanted = {stage.folder.name for stage in plan.stages}
-    for folder in sorted((plan.run_dir / "stages").glob("*-*")):
-        if folder.name not in wanted:
-            set_aside_stage(folder, plan.run_dir)
 
 
 def set_aside_stage(folder: Path, run_dir: Path) -> None:
@@ -95,6 +93,8 @@ def set_aside_stage(folder: Path, run_dir: Path) -> None:
 def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) -> None:
     began = time.monotonic()
     if world.is_first:
+        if stage.standing == "resumed" and stage.why:
+            journal.say(f"{stage.name}: resumed with changed settings: {stage.why}")
         prepare_folder(stage, plan.run_dir)
         if stage.start == BASE and plan.sees:
             detach_base(plan)
@@ -114,16 +114,15 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) 
 
 
 def prepare_folder(stage: PlannedStage, run_dir: Path) -> None:
-    if stage.standing == "changed":
+    if stage.standing == "redo":
         set_aside_stage(stage.folder, run_dir)
-    if stage.standing != "resumed":
-        stage.manifest.write(stage.folder)
+    stage.manifest.write(stage.folder)
     sweep(stage.folder)
 
 
 def note(stage: PlannedStage, state: State, began: float) -> None:
     seconds = stage.manifest.seconds + time.monotonic() - began
-    Manifest(stage.manifest.made_from, state, seconds).write(stage.folder)
+    replace(stage.manifest, state=state, seconds=seconds).write(stage.folder)
 
 
 def detach_base(plan: Plan) -> None:
@@ -184,7 +183,7 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
 def model_fingerprint(checkpoint: Path | None, recipe: Recipe) -> str:
     """A model on a server is identified by the URL and its name."""
     if checkpoint is not None:
-        return folder_fingerprint(checkpoint)
+        return model_identity(checkpoint)
     assert recipe.evaluation.server is not None
     return fingerprint([recipe.evaluation.server.url, recipe.evaluation.server.model])
 

@@ -147,6 +147,22 @@ class GrpoStage(Optimization):
 
 Stage = Annotated[SftStage | GrpoStage, Field(discriminator="kind")]
 
+SCHEDULE = frozenset({"lr", "min_lr_ratio", "clip_norm", "warmup", "steps", "epochs"})
+"""Settings of a stage that may be changed while it is being trained; the manifest keeps each change."""
+EXECUTION = frozenset(
+    {
+        *(
+            "tokens_per_microbatch",
+            "gradient_checkpointing",
+            "checkpoint_every",
+            "eval_every",
+            "samples_every",
+        ),
+        *("rollout", "server", "rollout_memory", "rows"),
+    }
+)
+"""Settings of a stage that decide how its result is computed, not what it is; they may always be changed."""
+
 
 # --- evaluation -----------------------------------------------------------------------------------------
 

@@ -6,16 +6,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from xreasoner.storage.files import write_json
 
 State = Literal["started", "trained", "done"]
-
-CONTENT_LIMIT = 64 * 2**20
-"""Larger files are identified by size and modification time: hashing a 7B model would take minutes."""
 
 
 @contextmanager
@@ -62,15 +59,36 @@ def set_aside(path: Path, run_dir: Path) -> Path | None:
 
 
 @dataclass(frozen=True)
+class SettingChange:
+    """A setting that was changed while a stage was being trained."""
+
+    time: str
+    step: int
+    change: str
+    """As in `lr was 1e-05, is 5e-06`."""
+    affects_result: bool
+
+
+@dataclass(frozen=True)
 class Manifest:
     made_from: Mapping[str, Any]
+    """What identifies the result; another value is another result."""
     state: State = "started"
     seconds: float = 0.0
     """Time spent so far, without the part that an interruption lost."""
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that may change while a stage is trained, and then change its result: the learning rate."""
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that may change at any time, because they leave the result as it is: the microbatch."""
+    history: tuple[SettingChange, ...] = ()
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.made_from)
+        """The identity of the result, for what is made from it."""
+        if not self.schedule:
+            return fingerprint(self.made_from)
+        changes = [(one.step, one.change) for one in self.history if one.affects_result]
+        return fingerprint([self.made_from, self.schedule, changes])
 
     def write(self, folder: Path) -> None:
         content = {
@@ -78,8 +96,11 @@ class Manifest:
             "seconds": round(self.seconds, 1),
             "fingerprint": self.fingerprint,
             "made_from": dict(self.made_from),
+            "schedule": dict(self.schedule),
+            "execution": dict(self.execution),
+            "history": [asdict(one) for one in self.history],
         }
-        write_json(folder / "manifest.json", content)
+        write_json(folder / "manifest.json", {key: value for key, value in content.items() if value != {}})
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -87,35 +108,32 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
-    return Manifest(content["made_from"], content["state"], content["seconds"])
+    return Manifest(
+        content["made_from"],
+        content["state"],
+        content["seconds"],
+        content.get("schedule", {}),
+        content.get("execution", {}),
+        tuple(SettingChange(**one) for one in content.get("history", ())),
+    )
 
 
 def fingerprint(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def folder_fingerprint(folder: Path) -> str:
-    """The fingerprint of all files of a checkpoint."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return fingerprint([(path.name, _file_fingerprint(path)) for path in files])
-
-
-def _file_fingerprint(path: Path) -> list[Any]:
-    facts = path.stat()
-    if facts.st_size > CONTENT_LIMIT:
-        return [facts.st_size, facts.st_mtime_ns]
-    return [facts.st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
-
-
-def first_difference(old: Any, new: Any, where: str = "") -> str | None:
+def first_difference(old: Any, new: Any) -> str | None:
     """The first key in which two manifests differ, with both values."""
+    return next(differences(old, new), None)
+
+
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Each key in which two mappings differ, with both values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys([*old, *new]):
-            found = first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
-            if found:
-                return found
-        return None
-    return None if old == new else f"{where} was {_short(old)}, is {_short(new)}"
+            yield from differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+    elif old != new:
+        yield f"{where} was {_short(old)}, is {_short(new)}"
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,8 @@ from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.data.sources import split_held_out
 from xreasoner.models.side_files import new_folder
 from xreasoner.models.surgery import detach
-from xreasoner.pipeline.stages import Plan, PlannedStage, make_plan
+from xreasoner.pipeline.stages import Plan, make_plan
+from xreasoner.pipeline.standing import PlannedStage
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe
 from xreasoner.records import Problem, Sampling

@@ -4,15 +4,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from xreasoner.models.surgery import graft
 from xreasoner.pipeline.run import prepare_folder
-from xreasoner.pipeline.stages import Plan, PlannedStage, make_plan
+from xreasoner.pipeline.stages import Plan, make_plan
+from xreasoner.pipeline.standing import PlannedStage
 from xreasoner.recipe.file import read_recipe
 from xreasoner.storage.files import discard, folder_written_atomically, write_json
-from xreasoner.storage.run_folder import Manifest, locked
+from xreasoner.storage.run_folder import locked
 from xreasoner.verl.export import NOTE, VERL, grpo_stage
 
 LATEST = "latest_checkpointed_iteration.txt"
@@ -113,4 +115,4 @@ def finish_stage(stage: PlannedStage, plan: Plan) -> None:
     if plan.sees:
         discard(stage.folder / "checkpoint")
         graft(plan.base, stage.folder / "model", stage.folder / "checkpoint")
-    Manifest(stage.manifest.made_from, "done", stage.manifest.seconds).write(stage.folder)
+    replace(stage.manifest, state="done").write(stage.folder)
