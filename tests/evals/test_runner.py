@@ -12,6 +12,7 @@ from xreasoner.evals.runner import answer, conclude, evaluate
 from xreasoner.evals.samples import read_answers, read_samples
 from xreasoner.evals.summary import Result
 from xreasoner.evals.task import Benchmark, Broken, RankShard, Task
+from xreasoner.pipeline.evaluate import in_words
 from xreasoner.records import Sampling
 from xreasoner.rewards.grade import Grader
 
@@ -214,3 +215,18 @@ def test_ranks_answer_their_share_and_one_of_them_concludes(tmp_path: Path) -> N
     for name in ("sums.jsonl", "sums.json", "problems/sums.jsonl"):
         whole = (tmp_path / "alone" / "base" / name).read_bytes()
         assert (shared.out / name).read_bytes() == whole
+
+
+def test_a_summary_tells_cut_answers_and_the_rules_by_which_answers_were_found(tmp_path: Path) -> None:
+    replies = {0: "<answer>1</answer>", 1: "So it is \\boxed{2}", 2: "The answer is 3", 3: "Let me see"}
+
+    class Cutting(ScriptedEngine):
+        def generate(self, prompts, sampling):  # type: ignore[no-untyped-def]
+            for rollout in super().generate(prompts, sampling):
+                yield replace(rollout, stop="length" if rollout.prompt_id == "p003-text" else "eos")
+
+    four = Benchmark("sums", "text", "general", TEN.problems[:4])
+    result = run(Cutting(lambda name, _: replies[int(name[1:4])]), tmp_path, benchmark=four)
+    assert (result.accuracy, result.cut, result.missing) == (0.75, 0.25, 0.25)
+    assert result.rules == {"box": 0.25, "lead": 0.25, "tag": 0.25}
+    assert "25% cut" in in_words(result)

@@ -13,7 +13,7 @@ from xreasoner.report.results import collect, stage_order, stage_parents, write_
 ROW_KEYS = {
     "stage", "benchmark", "modality", "domain", "n", "accuracy", "low", "high",
     "forced", "missing", "unscored", "broken", "mean_think_tokens", "role", "subset",
-    "clusters", "scored", "majority", "pass_at",
+    "clusters", "scored", "majority", "pass_at", "cut", "rules",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ class Tally:
     right: int = 0
     wrong: int = 0
     forced: int = 0
+    cut: int = 0
     missing: int = 0
     think_tokens: int = 0
 
@@ -41,6 +42,7 @@ class Tally:
             right=self.right + (sample.score.correct is True),
             wrong=self.wrong + (sample.score.correct is False),
             forced=self.forced + sample.forced,
+            cut=self.cut + sample.cut,
             missing=self.missing + sample.score.missing,
             think_tokens=self.think_tokens + sample.think_tokens,
         )
@@ -107,6 +109,7 @@ def silent(progress: Tally) -> None:
 
 def numbers(progress: Tally) -> str:
     said = f"right {progress.accuracy:.1%}  forced {progress.forced / max(1, progress.done):.0%}"
+    said += f"  cut {progress.cut / progress.done:.0%}" if progress.cut else ""
     return said + (f"  no verdict on {progress.unscored:,}" if progress.unscored else "")
 
 

@@ -80,4 +80,4 @@ def answer_in(rollout: Rollout) -> str:
 
 def with_judge(sample: Sample, problem: Problem, found: str, judge: str, grader: Grader) -> Sample:
     score = grader.score(problem, f"<answer>{found}</answer>")
-    return replace(sample, score=replace(score, why=f"the judge {judge} found it: {score.why}"))
+    return replace(sample, score=replace(score, rule="judge", why=f"the judge {judge} found it: {score.why}"))

@@ -42,6 +42,11 @@ class Sample:
         return self.problem_id, self.epoch
 
     @property
+    def cut(self) -> bool:
+        """The token limit ended it before the model did."""
+        return self.stop == "length" and not self.broken
+
+    @property
     def unscored(self) -> bool:
         """The grader failed."""
         return self.score.correct is None and not self.broken

@@ -1,6 +1,6 @@
 """The summary of one evaluation: accuracy, its interval, and the shares an accuracy alone hides."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
@@ -10,7 +10,7 @@ from xreasoner.evals.statistics import clustered_interval, clusters_of, majority
 from xreasoner.evals.task import Benchmark, ResultRole
 from xreasoner.records import Modality, Sampling
 
-SHARES = ("forced", "missing", "unscored", "broken")
+SHARES = ("forced", "cut", "missing", "unscored", "broken")
 """Shown beside an accuracy where they are not zero."""
 
 
@@ -27,12 +27,15 @@ class Summary:
     low: float
     high: float
     forced: float
-    """Shares of all answers: forced exits, answers not found, answers the grader failed on,
-    and questions that could not be asked."""
+    """Shares of all answers: forced exits, answers cut off by the token limit, answers not found, answers the
+    grader failed on, and questions that could not be asked."""
+    cut: float
     missing: float
     unscored: float
     broken: float
     mean_think_tokens: float
+    rules: Mapping[str, float]
+    """By which rule answers were found, as shares of all answers: shows a change of form between stages."""
     majority: float | None = field(default=None, kw_only=True)
     """The accuracy of majority votes; None if each item has one answer."""
     pass_at: Mapping[int, float] = field(default_factory=dict, kw_only=True)
@@ -72,6 +75,7 @@ def summarise(answers: Answers) -> Summary:
     votes = [
         majority([sample.score for sample in items[name]], problems[name].problem.choices) for name in grades
     ]
+    rules = Counter(sample.score.rule for sample in samples if sample.score.rule)
     several = any(len(known) > 1 for known in grades.values())
     return Summary(
         n=len(items),
@@ -81,10 +85,12 @@ def summarise(answers: Answers) -> Summary:
         low=low,
         high=high,
         forced=_share([sample.forced for sample in samples]),
+        cut=_share([sample.cut for sample in samples]),
         missing=_share([sample.score.missing for sample in samples]),
         unscored=_share([sample.unscored for sample in samples]),
         broken=_share([sample.broken for sample in samples]),
         mean_think_tokens=_mean([sample.think_tokens for sample in samples]) or 0.0,
+        rules={rule: count / len(samples) for rule, count in sorted(rules.items())},
         majority=fmean(votes) if several else None,
         pass_at=mean_pass_at(list(grades.values())),
     )

@@ -10,7 +10,15 @@ from xreasoner.report.cards import Card, choose
 from xreasoner.report.curves import training_curves
 from xreasoner.report.findings import MARGIN, Finding, find, interval, percent, signed, verdict
 from xreasoner.report.html_samples import browser
-from xreasoner.report.html_tables import budgets, colour_of, comparisons, needs_image, table, transfer
+from xreasoner.report.html_tables import (
+    answer_forms,
+    budgets,
+    colour_of,
+    comparisons,
+    needs_image,
+    table,
+    transfer,
+)
 from xreasoner.report.plots import by_stage, by_steps, thinking
 from xreasoner.report.results import PICTURES, Results
 from xreasoner.report.table import SECTIONS
@@ -20,7 +28,7 @@ def page(results: Results, run_dir: Path) -> str:
     findings = find(results)
     sections = [
         ("Findings", headline(findings)),
-        ("Accuracy", "".join(table(results, *key, title) for key, title in SECTIONS.items())),
+        ("Accuracy", accuracy(results)),
         ("Transfer", transfer(results) + needs_image(results)),
         ("By stage", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
         ("Length of thoughts", figure(thinking(findings, results.stages))),
@@ -50,6 +58,11 @@ def asset(name: str) -> str:
 
 def anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
+
+
+def accuracy(results: Results) -> str:
+    tables = "".join(table(results, *key, title) for key, title in SECTIONS.items())
+    return tables + answer_forms(results)
 
 
 def masthead(results: Results) -> str:

@@ -74,6 +74,7 @@ def answer_html(stage: str, sample: Sample) -> str:
     found = sample.score.extracted
     said = escape(shortened(found, 80)) if found is not None else "no answer"
     forced = '<span class="chip forced">forced</span>' if sample.forced else ""
+    forced += '<span class="chip cut">cut</span>' if sample.cut else ""
     thought, reply = split_thought(sample.text)
     thinking = f'<pre class="thought">{escape(shortened(thought, LONGEST_SHOWN))}</pre>' if thought else ""
     return (

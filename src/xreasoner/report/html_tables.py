@@ -72,6 +72,25 @@ def aside(notes: Sequence[str], kind: str = "") -> str:
     return f"<em{f' class={kind}' if kind else ''}>{spans}</em>" if notes else ""
 
 
+def answer_forms(results: Results) -> str:
+    """By which rule the answers were found: a stage may change the form in which a model answers."""
+    rows = [row for row in results.rows if row.subset == "all" and row.rules]
+    rules = sorted({rule for row in rows for rule in row.rules})
+    if not rows:
+        return ""
+    lines = [
+        f'<tr><th scope="row">{escape(row.benchmark)}</th><td>{escape(row.stage)}</td>'
+        + "".join(f"<td>{percent(row.rules[rule])}</td>" if rule in row.rules else NOTHING for rule in rules)
+        + f"<td>{percent(row.missing)}</td><td>{percent(row.cut)}</td></tr>"
+        for row in rows
+    ]
+    heads = ["benchmark", "stage", *rules, "missing", "cut"]
+    return (
+        '<details class="fold"><summary>Where the answers were found, and how many were not</summary>'
+        f"{table_of(heads, lines, kind='plain')}</details>"
+    )
+
+
 # --- transfer -------------------------------------------------------------------------------------------
 
 

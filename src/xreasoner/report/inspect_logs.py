@@ -77,7 +77,7 @@ def finished_at(path: Path) -> str:
 def eval_results(result: dict[str, Any], samples: Sequence[Sample]) -> Any:
     from inspect_ai.log import EvalMetric, EvalResults, EvalScore
 
-    names = ("accuracy", "low", "high", "forced", "missing", "unscored", "broken", "mean_think_tokens")
+    names = ("accuracy", "low", "high", "forced", "cut", "missing", "unscored", "broken", "mean_think_tokens")
     metrics = {name: EvalMetric(name=name, value=result[name]) for name in names if name in result}
     unscored = sum(sample.score.correct is None for sample in samples)
     score = EvalScore(

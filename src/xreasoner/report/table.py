@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xreasoner.evals.statistics import Difference
-from xreasoner.evals.summary import SHARES
+from xreasoner.evals.summary import SHARES, Summary
 from xreasoner.report.findings import find, percent, sentence
 from xreasoner.report.paper import published_columns, transfer_rows
 from xreasoner.report.results import Results, StageResult
@@ -60,12 +60,22 @@ def cell(row: StageResult) -> Text:
         share = getattr(row, name)
         if share:
             text.append(f"\n{name} {percent(share)}", style="not bold yellow")
+    if forms := answer_forms(row):
+        text.append(f"\nfound by {forms}", style="not bold dim")
     if row.majority is not None:
         best, share = max(row.pass_at.items())
         text.append(
             f"\nmajority {100 * row.majority:.1f}, pass@{best} {100 * share:.1f}", style="not bold dim"
         )
     return text
+
+
+def answer_forms(row: Summary) -> str:
+    """By which rules the answers were found; empty if nearly all were found by one."""
+    if max(row.rules.values(), default=1.0) >= 0.99 * sum(row.rules.values()):
+        return ""
+    most_first = sorted(row.rules.items(), key=lambda rule: -rule[1])
+    return ", ".join(f"{rule} {percent(share)}" for rule, share in most_first)
 
 
 def transfer_table(results: Results) -> Table | None:
