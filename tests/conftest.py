@@ -1,4 +1,4 @@
-"""What tests of several folders start from."""
+"""Fixtures that several folders of tests share."""
 
 from pathlib import Path
 

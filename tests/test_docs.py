@@ -1,4 +1,4 @@
-"""The documentation names only what is there: files, links, commands, folders."""
+"""The documentation names only files, links, commands and folders that exist."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""The examples run as written and learn what they say they learn."""
+"""The examples run as written and reach the stated results."""
 
 import runpy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pipeline under torchrun: two processes share the work and come to what one comes to."""
+"""The pipeline under torchrun: two processes share the work and get the results of one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""RESULTS.md and the README say what results.json says."""
+"""RESULTS.md and the README match results.json."""
 
 import importlib.util
 import json

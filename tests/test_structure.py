@@ -1,4 +1,4 @@
-"""The shape of the code: a fixed map, layers that point down, one name for one thing, small files."""
+"""The structure of the code: a fixed map, layers that point down, one name for one thing, small files."""
 
 import ast
 import re

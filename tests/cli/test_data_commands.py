@@ -1,4 +1,4 @@
-"""The commands before a run, as they are typed."""
+"""The data commands, as a user types them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The commands as a user meets them: real processes, their output and their exit codes."""
+"""The commands in real processes: their output and their exit codes."""
 
 import resource
 import subprocess

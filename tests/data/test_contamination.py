@@ -1,4 +1,4 @@
-"""Planted copies are found and called by their name; other texts are left alone."""
+"""Planted copies of test questions are found, each as its kind; other texts are kept."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""The corpora in their true schemas: what a good row becomes, and the reason each ugly one gets."""
+"""The corpora in their true schemas: the problem of each good row, the reason for each bad one."""
 
 from pathlib import Path
 from typing import Any

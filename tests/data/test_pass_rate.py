@@ -1,4 +1,4 @@
-"""Pass rates: counted right, written as they come, never asked for twice."""
+"""Pass rates are counted correctly, written as they come, and never measured twice."""
 
 import json
 from collections import Counter

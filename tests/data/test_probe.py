@@ -1,4 +1,4 @@
-"""The perception probe: the same seed, the same pictures; the answers are those of the pixels."""
+"""The perception probe: the same seed gives the same images, and the answers match the pixels."""
 
 import io
 from collections import Counter, deque

@@ -1,4 +1,4 @@
-"""Every form of table: the same rows, the same bad ones at their positions, and never all in memory."""
+"""Every table format gives the same rows and the same bad ones, and is never loaded whole."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The token store against examples made one by one in memory; kills in the midst of writing it."""
+"""The token store against examples built one by one in memory, and kills while it is written."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Rows in the true schema of each corpus, good and ugly, and files of them in every form."""
+"""Rows in the true schema of each corpus, good and malformed, and files of them in every format."""
 
 import json
 from collections.abc import Sequence

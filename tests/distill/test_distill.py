@@ -1,4 +1,4 @@
-"""Distillation from a real server: what is kept, what is asked twice (nothing), and what a kill costs."""
+"""Distillation from a real server: what is kept, what a kill costs, and that no question is asked twice."""
 
 import json
 import re

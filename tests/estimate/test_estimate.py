@@ -1,4 +1,4 @@
-"""Plans of the shipped recipes and of those that cannot work."""
+"""Estimates of the shipped recipes, and of recipes that cannot work."""
 
 from pathlib import Path
 

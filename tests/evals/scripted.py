@@ -1,4 +1,4 @@
-"""An engine that says what it is told to, and can be killed after so many answers."""
+"""An engine with scripted answers that can be killed after a given number of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Without the image, and what is left when that was enough; stages compared on the same items."""
+"""Items that need the image, and comparisons of stages on the same items."""
 
 import math
 import random

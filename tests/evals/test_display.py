@@ -1,4 +1,4 @@
-"""What is said while a benchmark is answered: running accuracy, forced exits, time left; a bar for people."""
+"""The progress of a benchmark: running accuracy, forced exits, time left."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""An evaluation told in options: as a recipe would tell it, and with mistakes in one line."""
+"""An evaluation from command-line options equals one from a recipe; mistakes are one-line errors."""
 
 from pathlib import Path
 

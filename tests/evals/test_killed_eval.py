@@ -1,4 +1,4 @@
-"""kill -9 amid an evaluation, of a real process that asks a real server: nothing is asked twice."""
+"""kill -9 during an evaluation of a real server, in a real process: nothing is asked twice."""
 
 import os
 import signal

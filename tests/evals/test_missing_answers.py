@@ -1,4 +1,4 @@
-"""A judge behind a real server looks for answers that the rules did not find, and for nothing else."""
+"""A judge on a real server looks only for answers that the rules did not find."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""From the entries of a recipe to benchmarks: splits, names, views, and the published ones."""
+"""From the entries of a recipe to benchmarks: splits, names, modalities, and published ones."""
 
 import json
 from pathlib import Path

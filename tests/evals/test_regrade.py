@@ -1,4 +1,4 @@
-"""Kept answers graded again: without a model, with the key and kind they were asked with."""
+"""Existing answers are graded again without a model, with their original key and kind."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Lessons are what the real template, image processor and rope of Qwen2.5-VL make of the same problem."""
+"""Lessons equal what the real template, image processor and rope of Qwen2.5-VL make of the same problem."""
 
 import random
 

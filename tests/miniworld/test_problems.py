@@ -1,4 +1,4 @@
-"""The world is honest: answers are right, views agree, splits are disjoint, the same seed repeats."""
+"""Problems: answers are correct, text and image agree, splits are disjoint, seeds repeat."""
 
 import io
 import random

@@ -1,4 +1,4 @@
-"""The shipped base is what `xreasoner miniworld base` makes: it sees, answers one step, and fails at many."""
+"""The shipped base reads images, answers one-step questions, and fails at many steps."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Checkpoints as they are found in the wild: older names, older settings, heads that are and are not tied."""
+"""Checkpoints as they are published: older names, older settings, tied and untied heads."""
 
 import json
 from collections.abc import Callable

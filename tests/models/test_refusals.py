@@ -1,4 +1,4 @@
-"""What detach and graft refuse: one line each, naming the file, tensor or setting, and writing nothing."""
+"""What detach and graft refuse: a one-line error that names the file, tensor or setting, and no output."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The promises of detach and graft, for every family: nothing lost, and nothing else changed."""
+"""detach and graft, for every family: nothing is lost, and nothing else changes."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Answers in a run directory: which are kept, which are put aside, and what is said of a result."""
+"""Answers in a run directory: which are kept, which are set aside, and the line that sums them up."""
 
 from pathlib import Path
 

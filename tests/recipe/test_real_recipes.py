@@ -1,4 +1,4 @@
-"""The recipes of the paper in their shape: same stages, adapters and settings, a tiny model, few rows."""
+"""The paper's recipes on a tiny model and few rows: the same stages, adapters and settings."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Recipes: overrides, one-line errors, the editor schema, and every recipe that is shipped."""
+"""Recipes: overrides, one-line errors, the editor schema, and every shipped recipe."""
 
 from pathlib import Path
 

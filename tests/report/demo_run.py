@@ -1,4 +1,4 @@
-"""A run directory with invented answers to real mini-world problems: what the report is tried on."""
+"""A run directory with invented answers to real mini-world problems, to test the report on."""
 
 import json
 import random

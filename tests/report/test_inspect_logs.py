@@ -1,4 +1,4 @@
-"""Logs that inspect_ai's own reader takes back; needs the extra `inspect`."""
+"""inspect_ai's own reader reads our logs; needs the extra `inspect`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The page: whole in itself, all escaped, the picture beside the thought; and what is said in words."""
+"""The page is self-contained and escaped, shows images beside thoughts, and states the findings."""
 
 import io
 import re

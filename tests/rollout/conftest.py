@@ -1,4 +1,4 @@
-"""Small random models whose greedy text is not one token repeated, and prompts of many lengths."""
+"""Small random models whose greedy text varies, and prompts of many lengths."""
 
 import io
 from collections.abc import Callable, Iterator

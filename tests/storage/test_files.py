@@ -1,4 +1,4 @@
-"""Files that appear whole, leftovers that are found, torn lines that are cut off."""
+"""Files appear complete or not at all; temporary files are swept; partly written lines are dropped."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A language model small enough to train in a test, and problems it can be trained on."""
+"""A language model small enough to train in a test, and problems for it."""
 
 from collections.abc import Callable
 from pathlib import Path

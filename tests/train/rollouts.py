@@ -1,4 +1,4 @@
-"""Groups of made-up answers, and the GRPO loss written down once more, padded and with full logits."""
+"""Invented groups of answers, and an independent GRPO loss: padded, with full logits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

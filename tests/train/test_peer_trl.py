@@ -1,4 +1,4 @@
-"""Our loss and gradients against TRL's own GRPOTrainer on the same answers, where TRL is installed."""
+"""Our loss and gradients against TRL's GRPOTrainer on the same answers; needs TRL."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows within a token budget, and what goes into them."""
+"""Packed rows: their contents and the token budget."""
 
 import random
 

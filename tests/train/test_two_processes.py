@@ -1,4 +1,4 @@
-"""Two processes with sharded weights against one: the same loss, the same training, the same checkpoint."""
+"""Two processes with sharded weights against one: the same loss, training and checkpoint."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One update of ours against the same loss written plainly: no packing, no shared prompts, full logits."""
+"""One update against the same loss written plainly: no packing, no shared prompts, full logits."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The same stages trained by two real processes, as torchrun would start them."""
+"""The same stages trained by two real processes, started as torchrun does."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A small copy of every benchmark in its published form and layout, ugly rows included."""
+"""A small copy of every benchmark in its published format and layout, malformed rows included."""
 
 import csv
 import zipfile

@@ -1,4 +1,4 @@
-"""Images of every sort that benchmarks hold, made on the spot."""
+"""Images of every kind that benchmarks contain, generated."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The golden table: replies to one item of every benchmark, and what each must count as."""
+"""A golden table: replies to one item of every benchmark, and how each must be graded."""
 
 from collections.abc import Callable, Iterator
 from functools import cache

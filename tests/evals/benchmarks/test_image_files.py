@@ -1,4 +1,4 @@
-"""What an image becomes: the same bytes where they are plain, an upright opaque PNG where they are not."""
+"""Images are kept byte for byte if they are plain, and converted to an upright opaque PNG otherwise."""
 
 import io
 import zipfile

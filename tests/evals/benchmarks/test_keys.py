@@ -1,4 +1,4 @@
-"""Keys written as texts."""
+"""Keys that are the text of an option."""
 
 import pytest
 

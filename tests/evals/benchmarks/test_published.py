@@ -1,4 +1,4 @@
-"""Every benchmark from a small copy in its published form: keys, prompts, chance level, what is broken."""
+"""Every benchmark from a small copy: keys, prompts, chance level, broken items."""
 
 import io
 from collections.abc import Callable

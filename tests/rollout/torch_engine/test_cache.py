@@ -1,4 +1,4 @@
-"""SlotTensors keep their states while the cache widens and other rows leave."""
+"""Slots keep their states while the cache widens and other slots leave."""
 
 import pytest
 import torch

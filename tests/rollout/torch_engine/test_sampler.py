@@ -1,4 +1,4 @@
-"""The sampler draws from the distribution it is given, and repeats itself."""
+"""The sampler draws from the given distribution, reproducibly."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Groups that come while others run, each with its own sampling; rows that are ended from outside."""
+"""Requests that arrive while others run, each with its own sampling; slots that are ended from outside."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
