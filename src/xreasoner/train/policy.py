@@ -47,7 +47,19 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
     # Trained weights are kept in float32: in bfloat16 small updates would be lost to rounding.
     frozen_dtype = dtype if settings.lora else torch.float32
     loaded = load(start, device=world.device, dtype=frozen_dtype)
-    lm = loaded.model.train()
+    return make_policy(loaded.model, loaded.tokenizer, settings, seed, world, _dtype_of(start))
+
+
+def make_policy(
+    lm: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: Optimization,
+    seed: int,
+    world: World,
+    saved_dtype: torch.dtype,
+) -> Policy:
+    dtype = compute_dtype(settings.dtype, world.device)
+    lm.train()
     if settings.lora:
         seed_step(seed, 0)  # the same on every rank and after a resume
         _add_adapters(lm, settings.lora)
@@ -59,7 +71,7 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
         lm.gradient_checkpointing_enable({"use_reentrant": False})
     loss = LanguageModelLoss(lm)
     shard(loss, lm.base_model.layers, dtype, world)
-    return Policy(lm, loss, loaded.tokenizer, world, dtype, _dtype_of(start), settings.lora)
+    return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora)
 
 
 def save_policy(policy: Policy, out: Path) -> None:
