@@ -27,7 +27,7 @@ def measure(machine: Machine) -> Iterator[Line]:
     end_after(lm, tokenizer_of(vocabulary), mean)
     stage = grpo_stage(dtype="bfloat16", rollout="torch", tokens_per_microbatch=16384, lr=1e-6)
     policy = new_policy(lm, stage, machine.world)
-    optimizer = adamw(policy.nll, stage.lr)
+    optimizer = adamw(policy.loss, stage.lr)
     prompts = random_prompts(count, vocabulary, (16, 128))
     kind: Kind = "math" if find_spec("math_verify") else "number"
     problems = {prompt.id: Problem(prompt.id, ("?",), "1/2", kind) for prompt in prompts}
@@ -35,6 +35,7 @@ def measure(machine: Machine) -> Iterator[Line]:
     updated: list[UpdateMetrics] = []
 
     with open_sampler(stage, Path("unused"), policy) as sampler, Grader() as grader:
+        grader.score_many([(problems[prompts[0].id], "<answer>1</answer>")])  # starts its processes
 
         def sample() -> None:
             sampling = Sampling(samples, stage.temperature, 0, cap, forced_exit=False)

@@ -39,14 +39,14 @@ Precision = Literal["float32", "bfloat16"]
 CPU = World(0, 1, torch.device("cpu"))
 
 
-def nll_and_gradient(policy: Policy, row: PackedRow) -> tuple[Tensor, Tensor]:
-    """Of the mean over the targets, each on the CPU."""
+def logprobs_and_gradient(policy: Policy, row: PackedRow) -> tuple[Tensor, Tensor]:
+    """Of the target tokens, and of their mean loss; on the CPU."""
     with packed_attention(policy.lm), policy.precision():
-        nll_N = policy.nll(row)
-        nll_N.float().mean().backward()
+        found = policy.loss(row)
+        (found.loss / row.targets).backward()
     gradient = torch.cat([p.grad.flatten() for p in policy.lm.parameters() if p.grad is not None])
     policy.lm.zero_grad()
-    return nll_N.detach().float().cpu(), gradient.float().cpu()
+    return found.logprob_N.cpu(), gradient.float().cpu()
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -60,7 +60,7 @@ def packed_attention_against_the_loop(precision: Precision, machine: Machine) ->
     other = new_policy(copy.deepcopy(lm).cpu(), sft_stage(dtype="float32"), CPU)
     groups = made_up_groups(4, 4, lm.config.vocab_size)
     shared = [one for group in groups for one in shared_prompts(group, "score", 4096)]
-    found, expected = (nll_and_gradient(p, pack_shared(shared, p.world.device)) for p in (ours, other))
+    found, expected = (logprobs_and_gradient(p, pack_shared(shared, p.world.device)) for p in (ours, other))
     exact = precision == "float32"
     yield at_most(
         "log-probabilities, mean distance",
@@ -77,13 +77,13 @@ def loss_against_float64(precision: Precision, machine: Machine) -> Iterator[Lin
     row = pack(random_examples(512, 256, lm.config.vocab_size, random.Random(0)), machine.device)
     hidden: list[Tensor] = []
     hook = lm.base_model.register_forward_hook(lambda *call: hidden.append(call[2].last_hidden_state))
-    found_N, _ = nll_and_gradient(policy, row)
+    found_N, _ = logprobs_and_gradient(policy, row)
     hook.remove()
     hidden_NE = hidden[0][0].index_select(0, row.predicting_N).to(policy.compute_dtype)
     head_VE = lm.get_output_embeddings().weight.to(policy.compute_dtype)
     logits_NV = hidden_NE.double() @ head_VE.double().T
     expected_N = F.cross_entropy(logits_NV, row.target_N, reduction="none").detach().float().cpu()
-    yield at_most("mean distance", (found_N - expected_N).abs().mean().item(), 1e-3)
+    yield at_most("mean distance", (found_N + expected_N).abs().mean().item(), 1e-3)
 
 
 def grpo_step_against_the_cpu(precision: Precision, machine: Machine) -> Iterator[Line]:
@@ -105,7 +105,7 @@ def grpo_step(lm: PreTrainedModel, precision: Precision, world: World) -> tuple[
     policy = new_policy(copy.deepcopy(lm), stage, world)
     reference = new_policy(lm, stage, world)
     groups = made_up_groups(4, 4, lm.config.vocab_size)
-    done = update(policy, reference, adamw(policy.nll, 1e-4), RolloutBatch(groups, 4, 4, 0), stage, 0)
+    done = update(policy, reference, adamw(policy.loss, 1e-4), RolloutBatch(groups, 4, 4, 0), stage, 0)
     after = torch.cat([p.detach().flatten().cpu() for p in policy.lm.parameters()])
     return done, after - before
 
@@ -172,7 +172,7 @@ def lora_and_checkpointing(precision: Precision, machine: Machine) -> Iterator[L
     """Fresh adapters change nothing; recomputing the activations changes no gradient."""
     row = pack(random_examples(512, 256, 512, random.Random(0)), machine.device)
     plain, lora, recomputed = (
-        nll_and_gradient(
+        logprobs_and_gradient(
             new_policy(
                 random_lm("small", machine, torch.float32), sft_stage(dtype=precision, **keys), machine.world
             ),
@@ -235,8 +235,8 @@ def sampler_against_trainer(precision: Precision, machine: Machine) -> Iterator[
         )
         for group, found in zip(groups, by_prompt.values(), strict=True)
     )
-    done = update(policy, None, adamw(policy.nll, 1e-4), RolloutBatch(sampled, 4, 4, 0), stage, 0)
-    yield at_most("log-probabilities, mean distance", done.mismatch, 1e-3)
+    done = update(policy, None, adamw(policy.loss, 1e-4), RolloutBatch(sampled, 4, 4, 0), stage, 0)
+    yield at_most("log-probabilities, mean distance", done.mismatch, 1e-3 if precision == "float32" else 2e-3)
 
 
 def new_engine(precision: Precision, machine: Machine) -> tuple[TorchEngine, PreTrainedModel]:

@@ -100,14 +100,14 @@ def measure(case: Case, machine: Machine) -> Iterator[Line]:
 
 def seconds_per_step(policy: Policy, row: PackedRow, stage: SftStage, machine: Machine) -> float:
     """The first two steps allocate the moments and warm up. Two rows a step, so that gradients add up."""
-    optimizer = adamw(policy.nll, 1e-5)
+    optimizer = adamw(policy.loss, 1e-5)
 
     def step() -> None:
         for _ in range(2):
             with packed_attention(policy.lm), policy.precision():
-                loss = policy.nll(row, reduction="sum") / (2 * row.targets)
+                loss = policy.loss(row).loss / (2 * row.targets)
                 loss.backward()
-        guarded_clip(trainable(policy.nll), stage.clip_norm, loss.item(), 0)
+        guarded_clip(trainable(policy.loss), stage.clip_norm, loss.item(), 0)
         optimizer.step()
         optimizer.zero_grad()
 
