@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -69,8 +70,9 @@ def make_policy(
     if settings.gradient_checkpointing:
         lm.enable_input_require_grads()
         lm.gradient_checkpointing_enable({"use_reentrant": False})
-    loss = LanguageModelLoss(lm)
-    shard(loss, lm.base_model.layers, dtype, world)
+    loss, layers = LanguageModelLoss(lm), lm.base_model.layers
+    assert isinstance(layers, nn.ModuleList)
+    shard(loss, layers, dtype, world)
     return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora)
 
 
