@@ -1,11 +1,14 @@
-"""Answers in a run directory: which are kept, which are set aside, and the line that sums them up."""
+"""Answers in a run directory: whose they are, which the report shows, and the line about a result."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, run, says
 
-from xreasoner.pipeline.evaluate import in_words, prepare_answers, set_aside_unasked, shorter_tasks, tasks_of
+from xreasoner.evals.task import is_asked
+from xreasoner.pipeline.evaluate import in_words, prepare_answers, shorter_tasks, tasks_of, write_asked
 from xreasoner.recipe.schema import Evaluation
 from xreasoner.storage.files import unfinished
 
@@ -16,27 +19,25 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_what_a_recipe_does_not_ask_any_more_is_put_aside(tmp_path: Path) -> None:
-    out = tmp_path / "evals" / "base"
-    for folder, name in ((out, "sums"), (out, "old"), (out / "budget-5", "sums"), (out / "budget-5", "old")):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.json").write_text("{}")
-    (out / "budget-7").mkdir()
-    (out / "manifest.json").write_text("{}")
-    unfinished(out / "sums.jsonl").write_text("half")
-    set_aside_unasked(out, [TEN], EVALUATION, tmp_path)
-    assert names(out) == ["budget-5/sums.json", "manifest.json", "sums.json"]
-    assert len(list((tmp_path / "stale").iterdir())) == 3
+def test_what_a_recipe_no_longer_asks_stays_on_disk_and_leaves_the_report(tmp_path: Path) -> None:
+    other = replace(TEN, name="other")
+    assert is_asked(tmp_path, "sums", "budget-7")
+    write_asked(tmp_path, [], [TEN, other], Evaluation(think_budget=10, budgets=(5, 7)))
+    write_asked(tmp_path, [], [TEN], EVALUATION)
+    assert is_asked(tmp_path, "sums") and is_asked(tmp_path, "sums", "budget-5")
+    assert not is_asked(tmp_path, "other") and not is_asked(tmp_path, "sums", "budget-7")
 
 
-def test_answers_of_another_checkpoint_are_put_aside_and_those_of_the_same_kept(tmp_path: Path) -> None:
+def test_a_folder_holds_the_answers_of_one_checkpoint(tmp_path: Path) -> None:
     out = tmp_path / "evals" / "base"
-    prepare_answers(out, "one", tmp_path)
+    prepare_answers(out, "one")
     (out / "sums.jsonl").write_text("")
-    prepare_answers(out, "one", tmp_path)
+    unfinished(out / "sums.jsonl").write_text("half")
+    prepare_answers(out, "one")
     assert names(out) == ["manifest.json", "sums.jsonl"]
-    prepare_answers(out, "two", tmp_path)
-    assert names(out) == ["manifest.json"]
+    with pytest.raises(ValueError, match="these are the answers of another checkpoint"):
+        prepare_answers(out, "two")
+    assert names(out) == ["manifest.json", "sums.jsonl"]
 
 
 def test_shorter_budgets_belong_to_what_wants_thinking(tmp_path: Path) -> None:

@@ -85,6 +85,14 @@ def test_benchmarks_no_longer_asked_leave_the_report(trained, tiny_base: Path, t
     run_recipe(evaluated(recipe(tiny_base, tmp_path, one={}), views=("text",)), QUIET)
     results = json.loads((tmp_path / "results.json").read_text())
     assert {row["benchmark"] for row in results["results"]} == {"sums-text"}
+    assert (tmp_path / "evals" / "one" / "sums-image.jsonl").exists()
+    run_recipe(evaluated(recipe(tiny_base, tmp_path, one=None)), QUIET)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {(row["stage"], row["benchmark"]) for row in results["results"]} == {
+        ("base", "sums-text"),
+        ("base", "sums-image"),
+    }
+    assert not (tmp_path / "stale").exists()
 
 
 def test_a_missing_engine_is_missed_before_anything_is_trained(

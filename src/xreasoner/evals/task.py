@@ -57,6 +57,8 @@ class Benchmark:
 
 
 BUDGET_FOLDER = "budget-"
+ASKED = "asked.json"
+"""In `evals/`: the stages, benchmarks and shorter budgets of the last run, which the report shows."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,21 @@ class Task:
             out=self.out / budget_folder(think_budget),
             keeps_tokens=False,
         )
+
+
+def asked_stages(run_dir: Path) -> list[str]:
+    path = run_dir / "evals" / ASKED
+    return json.loads(path.read_text())["stages"] if path.exists() else []
+
+
+def is_asked(run_dir: Path, benchmark: str, budget: str | None = None) -> bool:
+    """Answers that the last run did not ask for stay on disk, but out of its report."""
+    path = run_dir / "evals" / ASKED
+    if not path.exists():
+        return True
+    asked = json.loads(path.read_text())
+    budgets = map(budget_folder, asked["budgets"])
+    return benchmark in asked["benchmarks"] and (budget is None or budget in budgets)
 
 
 def budget_folder(think_budget: int) -> str:

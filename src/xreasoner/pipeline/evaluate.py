@@ -9,16 +9,16 @@ from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
 from xreasoner.evals.summary import SHARES, Result
-from xreasoner.evals.task import BUDGET_FOLDER, Benchmark, RankShard, Task, budget_folder
+from xreasoner.evals.task import ASKED, BUDGET_FOLDER, Benchmark, RankShard, Task
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
-from xreasoner.recipe.schema import Evaluation
+from xreasoner.recipe.schema import BASE, Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.choose import open_engine
 from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, resume_rollouts
-from xreasoner.storage.files import sweep
+from xreasoner.storage.files import sweep, write_json
 from xreasoner.storage.journal import Journal
-from xreasoner.storage.run_folder import Manifest, read_manifest, set_aside
+from xreasoner.storage.run_folder import Manifest, read_manifest
 
 
 class LazyEngine:
@@ -62,7 +62,7 @@ def measure(
     """Fills `evals/<name>` with the checkpoint's answers; ranks share the problems."""
     out = run_dir / "evals" / name
     if world.is_first:
-        prepare_answers(out, fingerprint, run_dir)
+        prepare_answers(out, fingerprint)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
@@ -129,12 +129,16 @@ def sampling_of(evaluation: Evaluation) -> Sampling:
     )
 
 
-def prepare_answers(out: Path, fingerprint: str, run_dir: Path) -> None:
-    """Moves the answers of another checkpoint aside."""
+def prepare_answers(out: Path, fingerprint: str) -> None:
+    """One folder holds the answers of one checkpoint."""
     wanted = Manifest({"checkpoint": fingerprint})
     found = read_manifest(out)
-    if found is None or found.fingerprint != wanted.fingerprint:
-        set_aside(out, run_dir)
+    if found is not None and found.fingerprint != wanted.fingerprint:
+        raise ValueError(
+            f"{out}: these are the answers of another checkpoint; "
+            "move the folder away, or choose another directory with --out"
+        )
+    if found is None:
         wanted.write(out)
     sweep_answers(out)
 
@@ -144,20 +148,16 @@ def sweep_answers(out: Path) -> None:
         sweep(folder)
 
 
-def set_aside_unasked(
-    out: Path, benchmarks: Sequence[Benchmark], evaluation: Evaluation, run_dir: Path
+def write_asked(
+    run_dir: Path, stages: Sequence[str], benchmarks: Sequence[Benchmark], evaluation: Evaluation
 ) -> None:
-    """Moves aside the answers to benchmarks and budgets that the recipe no longer has."""
-    sweep_answers(out)  # drop partly written files first
-    kept = set(map(budget_folder, evaluation.budgets))
-    for folder in sorted(out.glob(f"{BUDGET_FOLDER}*")):
-        if folder.name not in kept:
-            set_aside(folder, run_dir)
-    names = {one.name for one in benchmarks}
-    folders = [inner for one in (out, *out.glob(f"{BUDGET_FOLDER}*")) for inner in (one, one / "problems")]
-    for path in sorted(path for folder in folders for path in folder.glob("*.json*")):
-        if path.name != "manifest.json" and path.stem not in names:
-            set_aside(path, run_dir)
+    """What the report shows. Answers to other benchmarks stay on disk, in case they are asked again."""
+    content = {
+        "stages": [BASE, *stages],
+        "benchmarks": [one.name for one in benchmarks],
+        "budgets": list(evaluation.budgets),
+    }
+    write_json(run_dir / "evals" / ASKED, content)
 
 
 def in_words(result: Result) -> str:

@@ -11,10 +11,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.data.sources import split_held_out
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
+from xreasoner.evals.task import ASKED
 from xreasoner.models.identity import model_identity
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, ending_together, join_world, wait_for_all
-from xreasoner.pipeline.evaluate import measure, set_aside_unasked
+from xreasoner.pipeline.evaluate import measure, write_asked
 from xreasoner.pipeline.stages import (
     Plan,
     make_plan,
@@ -54,6 +55,7 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> No
         if world.is_first:
             print_plan(plan, console)
             open_run(plan)
+            write_asked(recipe.run_dir, list(recipe.stages), plan.benchmarks, recipe.evaluation)
         evaluate_checkpoint(BASE, plan, world, journal)
         for stage in plan.stages:
             if stage.standing != "done":
@@ -155,8 +157,6 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
     if plan.is_evaluated(name):
         checkpoint, fingerprint = plan.checkpoint(name), plan.fingerprints()[name]
         evaluation, run_dir = plan.recipe.evaluation, plan.run_dir
-        if world.is_first:
-            set_aside_unasked(run_dir / "evals" / name, plan.benchmarks, evaluation, run_dir)
         measure(name, checkpoint, fingerprint, plan.benchmarks, evaluation, run_dir, world, journal)
 
 
@@ -174,6 +174,7 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
         journal = Journal(console, out / "log")
         if world.is_first:
             write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())
+            (out / "evals" / ASKED).unlink(missing_ok=True)  # models in one folder may have other benchmarks
         made_by = model_fingerprint(checkpoint, recipe)
         measure(name, checkpoint or out, made_by, benchmarks, recipe.evaluation, out, world, journal)
         if world.is_first:

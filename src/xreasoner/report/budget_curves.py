@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xreasoner.evals.samples import read_answers
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.evals.task import BUDGET_FOLDER
+from xreasoner.evals.task import BUDGET_FOLDER, is_asked
 from xreasoner.report.figures import as_percent, draw, error_line, legend_below, stage_colour
 
 if TYPE_CHECKING:
@@ -29,13 +29,16 @@ def read_budgets(run_dir: Path, stages: Sequence[str]) -> list[BudgetResult]:
     found = []
     for stage in stages:
         folder = run_dir / "evals" / stage
-        names = {path.stem for path in folder.glob(f"{BUDGET_FOLDER}*/*.json")}
-        found += [row for name in sorted(names) for row in _rows(folder, stage, name)]
+        by_name: dict[str, list[Path]] = {}
+        for path in sorted(folder.glob(f"{BUDGET_FOLDER}*/*.json")):
+            if is_asked(run_dir, path.stem, path.parent.name):
+                by_name.setdefault(path.stem, []).append(path)
+        found += [row for name in sorted(by_name) for row in _rows(folder, stage, name, by_name[name])]
     return found
 
 
-def _rows(folder: Path, stage: str, name: str) -> Iterator[BudgetResult]:
-    paths = [*folder.glob(f"{BUDGET_FOLDER}*/{name}.json"), folder / f"{name}.json"]
+def _rows(folder: Path, stage: str, name: str, shorter: Sequence[Path]) -> Iterator[BudgetResult]:
+    paths = [*shorter, folder / f"{name}.json"]
     budgets = {
         json.loads(path.read_text())["sampling"]["think_budget"]: path for path in paths if path.exists()
     }

@@ -23,7 +23,7 @@ from xreasoner.evals.comparisons import (
 )
 from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.evals.task import ResultRole
+from xreasoner.evals.task import ResultRole, asked_stages, is_asked
 from xreasoner.records import Modality
 from xreasoner.report.budget_curves import BudgetResult, read_budgets
 from xreasoner.storage.files import write_json
@@ -195,10 +195,11 @@ def stage_folders(run_dir: Path) -> dict[str, Path]:
 
 
 def stage_order(run_dir: Path) -> list[str]:
-    """The base, the trained stages in order, then other evaluated models."""
-    known = [BASE, *stage_folders(run_dir)]
+    """The base, the stages of the run in order, then other evaluated models."""
+    trained = stage_folders(run_dir)
+    known = [BASE, *(stage for stage in asked_stages(run_dir) or trained if stage in trained)]
     found = sorted(path.name for path in (run_dir / "evals").glob("*/") if path.name != PICTURES)
-    return known + [stage for stage in found if stage not in known]
+    return known + [stage for stage in found if stage not in known and stage not in trained]
 
 
 def stage_parents(run_dir: Path, stages: Sequence[str]) -> dict[str, str]:
@@ -214,7 +215,9 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
     for stage in stages:
         # Other JSON files, such as a manifest, have no samples beside them.
         paths = sorted((run_dir / "evals" / stage).glob("*.json"))
-        for path in (path for path in paths if path.with_suffix(".jsonl").exists()):
+        for path in (
+            path for path in paths if path.with_suffix(".jsonl").exists() and is_asked(run_dir, path.stem)
+        ):
             summary = json.loads(path.read_text())
             facts.setdefault(path.stem, summary)
             by_name.setdefault(path.stem, {})[stage] = read_answers(path.with_suffix(".jsonl"))
