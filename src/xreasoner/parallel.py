@@ -60,12 +60,14 @@ def backend_of(device: torch.device) -> str:
 @contextmanager
 def rejoining(world: World) -> Iterator[None]:
     """Around a call that ends all process groups of this process: afterwards the ranks meet on a new port."""
-    (port, *_) = gather_shares([free_port()], world)
+    if world.size == 1:
+        yield
+        return
+    (address, *_) = gather_shares([(peers.own_address(), free_port())], world)
     yield
-    if world.size > 1:
-        host = os.environ["MASTER_ADDR"]
-        store = dist.TCPStore(host, port, world.size, world.is_first, TIMEOUT)  # type: ignore[attr-defined]
-        dist.init_process_group(backend_of(world.device), None, TIMEOUT, world.size, world.rank, store)
+    host, port = peers.reachable(address)
+    store = dist.TCPStore(host, port, world.size, world.is_first, TIMEOUT)  # type: ignore[attr-defined]
+    dist.init_process_group(backend_of(world.device), None, TIMEOUT, world.size, world.rank, store)
 
 
 def free_port() -> int:
@@ -122,7 +124,7 @@ def _uneven(world_group: dist.ProcessGroup) -> dist.ProcessGroup:
 @contextmanager
 def ending_together(world: World) -> Iterator[None]:
     """Around the work of all ranks: an error or a kill in one of them ends all others within seconds."""
-    with peers.ending_together(world.rank, world.size, lambda port: gather_shares([port], world)[0]):
+    with peers.ending_together(world.rank, world.size, lambda address: gather_shares([address], world)[0]):
         yield
 
 

@@ -15,20 +15,20 @@ import pytest
 SIZE = 4
 
 RANK = """
-import os, sys, time
+import json, os, sys, time
 from pathlib import Path
 from xreasoner.launch.peers import ending_together
 rank, size, folder, work = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 
-def share_port(port):
+def share(address):
     if rank == 0:
-        (folder / "port.new").write_text(str(port))
-        (folder / "port.new").rename(folder / "port")
-    while not (folder / "port").exists():
+        (folder / "new").write_text(json.dumps(address))
+        (folder / "new").rename(folder / "address")
+    while not (folder / "address").exists():
         time.sleep(0.01)
-    return int((folder / "port").read_text())
+    return json.loads((folder / "address").read_text())
 
-with ending_together(rank, size, share_port):
+with ending_together(rank, size, share):
     (folder / f"ready-{rank}").touch()
     while not (folder / "go").exists():
         time.sleep(0.01)

@@ -40,15 +40,24 @@ def run(
     redo: Annotated[
         list[str] | None, typer.Option(help="Set this stage and those after it aside and train again.")
     ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="GPUs of this machine; by default all.")] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="With several GPUs: restart so often after a process failed.")
+    ] = 0,
 ) -> None:
     """Train and evaluate the stages of RECIPE and write the report; an interrupted run resumes."""
     from xreasoner.pipeline.stages import make_plan, print_plan
     from xreasoner.recipe.file import read_recipe
 
-    wanted = read_recipe(recipe, [*(overrides or []), *([f"out={out}"] if out else [])])
+    settings = [*(overrides or []), *([f"out={out}"] if out else [])]
+    wanted = read_recipe(recipe, settings)
     if dry_run:
         print_plan(make_plan(wanted, say, redo or []), console)
         return
+    if redo and restarts:
+        raise ValueError("--redo: a restart would set the stage aside again; leave out --restarts")
+    again = [word for stage in redo or [] for word in ("--redo", stage)]
+    scale.start_all_gpus(gpus, restarts, ["run", str(recipe), *settings, *again])
     from xreasoner.pipeline.run import run_recipe
 
     run_recipe(wanted, console, redo or [])
@@ -90,6 +99,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "estimate": data_commands.estimate,
         "data": data,
         "distill": data_commands.distill,
+        "launch": scale.launch,
         "export": scale.export,
         "import": scale.import_,
     },

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+Address = tuple[str, int]
+
 SECONDS_FOR_A_CAUSE = 5.0
 """An error may only follow from another rank's death, which the first rank learns a moment later."""
 PROBE_AFTER, PROBE_EVERY, PROBES = 5, 5, 3
@@ -136,6 +138,19 @@ class Peers:
         self._told.set()
 
 
+def own_address() -> str:
+    """Under which the other machines see this one: that of the interface toward the rendezvous."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((os.environ["MASTER_ADDR"], 9))  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+def reachable(address: Address) -> Address:
+    """A loopback address is that of the machine of the rendezvous, which others know by its name."""
+    host, port = address
+    return (os.environ["MASTER_ADDR"] if host.startswith("127.") else host), port
+
+
 def is_second_hand(why: str) -> bool:
     """The errors that a collective raises in a rank whose peer is gone."""
     return why.startswith(("RuntimeError", "Dist"))
@@ -175,17 +190,16 @@ def end_process(rank: int) -> Callable[[Cause], NoReturn]:
 
 
 @contextmanager
-def ending_together(rank: int, size: int, share_port: Callable[[int], int]) -> Iterator[None]:
+def ending_together(rank: int, size: int, share: Callable[[Address], Address]) -> Iterator[None]:
     """Work of all ranks that ends everywhere when it ends in one of them by an error or a kill.
 
-    `share_port` gives every rank the number that the first one calls it with.
+    `share` gives every rank the address that the first one calls it with.
     """
     if size == 1:
         yield
         return
     server = PeerServer(size) if rank == 0 else None
-    port = share_port(server.port if server else 0)
-    address = (os.environ["MASTER_ADDR"], port)
+    address = reachable(share((own_address(), server.port if server else 0)))
     peers = Peers(rank, socket.create_connection(address, timeout=60), end_process(rank))
     peers.watch()
     try:
