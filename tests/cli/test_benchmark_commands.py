@@ -20,7 +20,7 @@ def test_a_copy_is_read_and_shown(tmp_path: Path) -> None:
     path = COPIES["omnimedvqa"](tmp_path)
     shown = CliRunner().invoke(app, ["benchmarks", "omnimedvqa", "--path", str(path)]).stdout
     assert shown.splitlines() == [
-        "omnimedvqa: 2 items, image, medicine",
+        "omnimedvqa: 2 items, image, medicine, published: 88,996",
         "chance level 37.5%",
         "1 items are broken and count as unscored:",
         "  omnimedvqa-Chest_0002: the answer is not an option ('a photograph')",

@@ -79,7 +79,9 @@ def test_images_make_an_image_benchmark(tmp_path: Path) -> None:
 def test_a_published_benchmark_is_read_from_a_copy_and_thinned(tmp_path: Path) -> None:
     rows = [{"question": f"{n} + 1?", "answer": f"So\n#### {n + 1}"} for n in range(8)]
     path = write_lines(tmp_path / "test.jsonl", *rows)
-    named = PublishedBenchmark(source="benchmark", name="gsm8k", path=path, count=4, asked="plainly")
+    named = PublishedBenchmark(
+        source="benchmark", name="gsm8k", path=path, count=4, any_size=True, asked="plainly"
+    )
     (benchmark,) = asked(named)
     assert (benchmark.name, benchmark.role, benchmark.instruction) == ("gsm8k", "skill", None)
     assert [problem.answer for problem in benchmark.problems] == ["1", "3", "5", "7"]

@@ -63,6 +63,7 @@ def shrunk(name: str, base: Path, out: Path, files: dict[str, Path]) -> list[str
         changes += [
             f"evaluation.benchmarks.{number}.path={copy}",
             f"evaluation.benchmarks.{number}.count=1",
+            f"evaluation.benchmarks.{number}.any_size=true",
         ]
     return changes
 

@@ -26,11 +26,12 @@ def benchmarks(
         console.print(listing())
         return
     from xreasoner.chat.template import problem_prompt
-    from xreasoner.evals.benchmarks import load_benchmark
+    from xreasoner.evals.benchmarks import BENCHMARKS, load_benchmark
     from xreasoner.records import Picture
 
-    benchmark = load_benchmark(name, path, limit)
-    say(f"{name}: {len(benchmark.problems):,} items, {benchmark.modality}, {benchmark.domain}")
+    benchmark = load_benchmark(name, path, limit, any_size=True)
+    published = f", published: {size:,}" if (size := BENCHMARKS[name].size) else ""
+    say(f"{name}: {len(benchmark.problems):,} items, {benchmark.modality}, {benchmark.domain}{published}")
     say(f"chance level {100 * benchmark.chance:.1f}%")
     if benchmark.broken:
         say(f"{len(benchmark.broken):,} items are broken and count as unscored:")

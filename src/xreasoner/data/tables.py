@@ -101,10 +101,27 @@ def _parsed(line: bytes, where: str) -> TableRow:
 
 
 def _json_rows(path: Path) -> Iterator[TableRow]:
-    """A JSON list, parsed element by element, or JSON lines in a .json file."""
+    """A JSON list, parsed element by element; JSON lines; or an object that holds the rows by their id."""
     with path.open("rb") as file:
-        is_list = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
-    yield from _listed_rows(path) if is_list and not _is_lines(path) else _jsonl_rows(path)
+        begin = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")
+    if begin.startswith(b"[") and not _is_lines(path):
+        yield from _listed_rows(path)
+    elif begin.startswith(b"{") and (rows := _keyed_rows(path)):
+        yield from rows
+    else:
+        yield from _jsonl_rows(path)
+
+
+def _keyed_rows(path: Path) -> list[TableRow]:
+    """Of `{"1": {...}, "2": {...}}`, which is read whole; empty if the file is anything else."""
+    with path.open("rb") as file:
+        first, second = file.readline(LONGEST_ROW), file.readline(CHUNK)
+    if second.strip() and not _parsed(first, "").trouble:
+        return []  # lines of JSON
+    whole = _parsed(path.read_bytes(), "").value
+    if not isinstance(whole, dict) or not all(isinstance(value, dict) for value in whole.values()):
+        return []
+    return [TableRow(f"{path}[{key!r}]", value) for key, value in whole.items()]
 
 
 def _is_lines(path: Path) -> bool:

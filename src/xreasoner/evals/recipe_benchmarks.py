@@ -64,7 +64,7 @@ def _table(entry: JsonlBenchmark, seed: int) -> Iterator[Benchmark]:
 
 
 def _published(entry: PublishedBenchmark, seed: int) -> Iterator[Benchmark]:
-    yield replace(load_benchmark(entry.name, entry.path, entry.count), role=entry.role)
+    yield replace(load_benchmark(entry.name, entry.path, entry.count, entry.any_size), role=entry.role)
 
 
 def _probe(entry: ProbeBenchmark, seed: int) -> Iterator[Benchmark]:

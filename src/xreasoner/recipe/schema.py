@@ -197,6 +197,8 @@ class PublishedBenchmark(Settings):
     """A local file or folder; by default the hub."""
     count: Count | None = None
     """Only this many items, evenly spaced."""
+    any_size: bool = False
+    """Accept a copy whose size differs from the published one."""
     role: BenchmarkRole = "skill"
     asked: Manner = "instructed"
 

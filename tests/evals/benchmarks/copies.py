@@ -1,12 +1,14 @@
 """A small copy of every benchmark in its published format and layout, malformed rows included."""
 
 import csv
+import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from pyarrow import parquet
 from tests.data import true_schemas as schemas
 from tests.evals.benchmarks import images
 
@@ -72,18 +74,29 @@ def gpqa(folder: Path) -> Path:
         ("Which is heavier,\nthe proton or the electron?", "the proton", "the electron", "both", "neither"),
         ("Which way does it flow?", "to B, slowly", "to A", "to C", "to D"),
     ]
-    path = folder / "gpqa_diamond.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow([*names, "Record ID", "High-level domain"])
-        table.writerows([*row, f"rec{number}", "Physics"] for number, row in enumerate(rows))
-    return path
+    for name, of_file in {
+        "diamond": rows,
+        "main": rows * 2,
+        "extended": rows * 3,
+        "experts": rows[:1],
+    }.items():
+        with (folder / f"gpqa_{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow([*names, "Record ID", "High-level domain"])
+            table.writerows([*row, f"rec{number}", "Physics"] for number, row in enumerate(of_file))
+    return folder
 
 
 def medqa(folder: Path, count: int) -> Path:
     drugs = ("Aspirin", "Heparin", "Iron", "Zinc", "Gold")[:count]
     rows = [schemas.medqa("A 20-year-old bleeds. What helps?", drugs, "ABCDE"[count - 1])]
-    return schemas.write_jsonl(folder / "test.jsonl", rows)
+    us = folder / "questions" / "US"
+    test = us / "4_options" / "phrases_no_exclude_test.jsonl" if count == 4 else us / "test.jsonl"
+    schemas.write_jsonl(test, rows)
+    schemas.write_jsonl(us / "train.jsonl", rows * 2)
+    schemas.write_jsonl(us / "US_qbank.jsonl", rows * 3)
+    schemas.write_jsonl(folder / "questions" / "Mainland" / "test.jsonl", rows * 4)
+    return folder
 
 
 MMMU_EMPTY: Row = {f"image_{n}": None for n in range(1, 8)}
@@ -206,7 +219,25 @@ def mathvista(folder: Path) -> Path:
     ]
     schemas.write_parquet(folder / "data" / "testmini-00000-of-00001.parquet", rows)
     schemas.write_parquet(folder / "data" / "test-00000-of-00001.parquet", rows[:1])
+    schemas.write_json(folder / "annot_testmini.json", [{"pid": "1", "comment": ""}] * 5)
     return folder
+
+
+def mathvista_json(folder: Path) -> Path:
+    """The JSON release: an object of rows by `pid`, images as files."""
+    rows = parquet.read_table(
+        mathvista(folder / "parquet") / "data" / "testmini-00000-of-00001.parquet"
+    ).to_pylist()
+    keyed = {row.pop("pid"): {**row, "pid": str(number)} for number, row in enumerate(rows, start=1)}
+    for row in keyed.values():
+        row.pop("decoded_image")
+    copy = folder / "json"
+    (copy / "images").mkdir(parents=True)
+    for pid in keyed:
+        (copy / "images" / f"{pid}.jpg").write_bytes(images.plain("red", form="JPEG"))
+    (copy / "testmini.json").write_text(json.dumps(keyed, indent=4))
+    (copy / "annot_testmini.json").write_text(json.dumps({pid: {"comment": ""} for pid in keyed}, indent=4))
+    return copy
 
 
 def medxpertqa(folder: Path) -> Path:

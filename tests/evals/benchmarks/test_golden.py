@@ -108,7 +108,9 @@ GOLDEN: dict[tuple[str, str], dict[str, str]] = {
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Benchmark]:
-    return cache(lambda name: load_benchmark(name, COPIES[name](tmp_path_factory.mktemp(name))))
+    return cache(
+        lambda name: load_benchmark(name, COPIES[name](tmp_path_factory.mktemp(name)), any_size=True)
+    )
 
 
 @pytest.fixture(scope="module")

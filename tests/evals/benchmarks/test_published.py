@@ -95,9 +95,14 @@ FOUND: dict[str, tuple[str, str, float, dict[str, str], dict[str, str]]] = {
 }
 
 
+def read(name: str, path: Path, limit: int | None = None) -> Benchmark:
+    """The copies here are small."""
+    return load_benchmark(name, path, limit, any_size=True)
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    return cache(lambda name: load_benchmark(name, COPIES[name](tmp_path_factory.mktemp(name))))
+    return cache(lambda name: read(name, COPIES[name](tmp_path_factory.mktemp(name))))
 
 
 def asked(benchmark: Benchmark, item: str) -> str:
@@ -150,19 +155,19 @@ def test_images_arrive_in_a_form_that_models_take(loaded: Loaded) -> None:
 def test_a_limit_is_spread_evenly_and_keeps_the_items_names(tmp_path: Path) -> None:
     rows = [schemas.gsm8k(f"{n}?", "so", str(n)) for n in range(10)]
     path = schemas.write_jsonl(tmp_path / "test.jsonl", rows)
-    few = load_benchmark("gsm8k", path, limit=3)
+    few = read("gsm8k", path, limit=3)
     assert [(one.id, one.answer) for one in few.problems] == [
         ("gsm8k-1", "0"),
         ("gsm8k-4", "3"),
         ("gsm8k-7", "6"),
     ]
-    assert len(load_benchmark("gsm8k", path, limit=99).problems) == 10
+    assert len(read("gsm8k", path, limit=99).problems) == 10
 
 
 def test_rows_that_are_no_rows_are_broken_and_twins_are_told_apart(tmp_path: Path) -> None:
     row = {"id": "a", "question": "?", "options": {"A": "x", "B": "y"}, "label": "A"}
     path = schemas.write_jsonl(tmp_path / "test.jsonl", [row, row, b"{oops", [1]])
-    benchmark = load_benchmark("medxpertqa-text", path)
+    benchmark = read("medxpertqa-text", path)
     assert [one.id for one in benchmark.problems] == ["medxpertqa-text-a", "medxpertqa-text-a-2"]
     assert [(one.id, one.why) for one in benchmark.broken] == [
         ("medxpertqa-text-3", "not JSON"),
@@ -195,7 +200,7 @@ def test_rows_that_are_no_rows_are_broken_and_twins_are_told_apart(tmp_path: Pat
 def test_what_is_wrong_is_said_in_one_line(name: str, row: object, said: str, tmp_path: Path) -> None:
     path = schemas.write_jsonl(tmp_path / "test.jsonl", [row])
     with pytest.raises(ValueError) as caught:
-        load_benchmark(name, path)
+        read(name, path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -55,6 +55,7 @@ MEDQA = Definition(
     columns=("question", "options", "answer_idx"),
     read=text.read_medqa,
     hub="GBaker/MedQA-USMLE-4-options",
+    layouts=("**/phrases_no_exclude_test.jsonl",),
 )
 MEDXPERT_TEXT = Definition(
     title="MedXpertQA Text",
@@ -92,11 +93,12 @@ MATHVISTA = Definition(
     modality="image",
     domain="math",
     size=1000,
-    columns=("question", "decoded_image", "choices", "answer", "question_type", "answer_type", "precision"),
+    columns=("question", "image", "choices", "answer", "question_type", "answer_type", "precision"),
     read=mathvista.read_mathvista,
     id_column="pid",
     hub="AI4Math/MathVista",
     split="testmini",
+    layouts=("**/testmini-*.parquet", "**/testmini.json"),
 )
 OMNIMEDVQA = Definition(
     title="OmniMedVQA, open access",
@@ -142,6 +144,7 @@ VQA_RAD = Definition(
     id_column="qid",
     hub="flaviagiammarino/vqa-rad",
     belongs=medical.is_closed,
+    rows=451,
 )
 SLAKE = Definition(
     title="SLAKE, closed questions in English",
@@ -153,6 +156,7 @@ SLAKE = Definition(
     id_column="qid",
     hub="BoKelvin/SLAKE",
     belongs=medical.is_closed_english,
+    rows=2094,
     file="test.json",
     archive="imgs.zip",
 )
@@ -162,12 +166,16 @@ BENCHMARKS: dict[str, Definition] = {
     "math-500": MATH_500,
     "mmlu-pro": MMLU_PRO,
     "mmlu-pro-health": replace(
-        MMLU_PRO, title="MMLU-Pro, health", domain="medicine", size=818, belongs=text.is_health
+        MMLU_PRO, title="MMLU-Pro, health", domain="medicine", size=818, rows=12032, belongs=text.is_health
     ),
     "gpqa-diamond": GPQA_DIAMOND,
     "medqa": MEDQA,
     "medqa-5": replace(
-        MEDQA, title="MedQA, 5 options", hub=None, source="questions/US/test.jsonl of the original release"
+        MEDQA,
+        title="MedQA, 5 options",
+        hub=None,
+        source="questions/US/test.jsonl of the original release",
+        layouts=("questions/US/test.jsonl", "US/test.jsonl", "test.jsonl"),
     ),
     "medxpertqa-text": MEDXPERT_TEXT,
     "mmmu": MMMU,
@@ -193,6 +201,7 @@ BENCHMARKS: dict[str, Definition] = {
         title="MMMU-Pro, health and medicine",
         domain="medicine",
         size=None,
+        rows=1730,
         belongs=mmmu.is_health,
     ),
     "mathvista": MATHVISTA,
@@ -211,6 +220,6 @@ BENCHMARKS: dict[str, Definition] = {
     "vqa-rad": VQA_RAD,
     "slake": SLAKE,
     "pathvqa": replace(
-        VQA_RAD, title="PathVQA, closed questions", size=3362, hub="flaviagiammarino/path-vqa"
+        VQA_RAD, title="PathVQA, closed questions", size=3362, rows=6719, hub="flaviagiammarino/path-vqa"
     ),
 }

@@ -36,6 +36,10 @@ class Definition:
     """Selects this benchmark's rows from a larger table."""
     split: str = "test"
     configs: tuple[str | None, ...] = (None,)
+    rows: int | None = None
+    """The size of the whole published table, where `belongs` selects from it; checked instead of `size`."""
+    layouts: tuple[str, ...] = ()
+    """Where the table is in a local copy, as patterns; the first that matches is read."""
     file: str | None = None
     """The table, if the data set is a folder of plain files."""
     archive: str | None = None

@@ -26,6 +26,7 @@ class Pictures:
         self._folders = [folder / inner for folder in folders for inner in FOLDERS]
         beside = [file for folder in folders for file in sorted(folder.glob("*.zip"))]
         self._archives = [*archives, *beside]
+        self._open: dict[Path, zipfile.ZipFile] = {}
         self._members: dict[str, tuple[Path, str] | None] | None = None
 
     def of(self, cell: Any) -> Picture:
@@ -41,15 +42,25 @@ class Pictures:
         return sound_picture(cell, "the row's own")
 
     def _named(self, name: str) -> bytes:
-        for folder in self._folders:
-            if (folder / name).is_file():
-                return (folder / name).read_bytes()
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BadRowError("no image", f"{name} is not inside the copy")
+        files = dict.fromkeys(path for folder in self._folders if (path := folder / name).is_file())
+        contents = {path.read_bytes() for path in files}
+        if len(contents) > 1:
+            raise BadRowError("no image", f"{name} may be {' or '.join(map(str, files))}")
+        if contents:
+            return contents.pop()
         if self._members is None:
             self._members = members_of(self._archives)
         if place := self._members.get(name):
-            with zipfile.ZipFile(place[0]) as archive:
-                return archive.read(place[1])
+            return self._archive(place[0]).read(place[1])
         raise BadRowError("no image", f"{name} was not found")
+
+    def _archive(self, path: Path) -> zipfile.ZipFile:
+        """Kept open: reading the directory of a large archive takes seconds."""
+        if path not in self._open:
+            self._open[path] = zipfile.ZipFile(path)
+        return self._open[path]
 
 
 def members_of(archives: Sequence[Path]) -> dict[str, tuple[Path, str] | None]:

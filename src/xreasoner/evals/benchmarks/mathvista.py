@@ -17,7 +17,11 @@ def read_mathvista(key: str, fields: Fields, pictures: Pictures) -> Problem:
     question = text_column(fields, "question")
     if unit := fields.get("unit"):
         question += f" (Unit: {unit})"
-    shown: tuple[Part, ...] = (pictures.of(fields.get("decoded_image")), "\n", question)
+    shown: tuple[Part, ...] = (
+        pictures.of(fields.get("decoded_image") or fields.get("image")),
+        "\n",
+        question,
+    )
     answer = text_column(fields, "answer")
     tags = {"answer_type": str(fields.get("answer_type", "")), **_skills(fields)}
     if fields.get("question_type") == "multi_choice":
