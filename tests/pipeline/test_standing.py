@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from tests.pipeline.recipes import QUIET, evaluated, recipe
 
+from xreasoner.chat.template import encode_plainly, problem_prompt
+from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.pipeline import run as pipeline
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.pipeline.stages import make_plan
 from xreasoner.recipe.file import check
 from xreasoner.recipe.schema import EXECUTION, SCHEDULE, GrpoStage, Recipe, SftStage
 from xreasoner.storage.files import write_json
+from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import read_manifest
 
 BARS = [{"source": "miniworld", "families": ["bars"], "steps": [1, 2], "count": 10}]
@@ -325,6 +328,45 @@ def test_a_partly_trained_stage_is_refused_too_and_one_without_a_state_is_not(
     write_json(tmp_path / "stages" / "1-sft" / "state" / "step.json", {"step": 1})
     with pytest.raises(ValueError, match=r"settings\.weight_decay was 0\.0, is 0\.1"):
         run_recipe(real(tiny_base, tmp_path, {"weight_decay": 0.1}), QUIET)
+
+
+def test_a_grpo_stage_leaves_out_prompts_that_max_length_does_not_allow(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D5: no sequence of prompt, thought and answer is longer than max_length."""
+    seen: list[int] = []
+    monkeypatch.setattr(
+        pipeline, "train_grpo", lambda settings, start, problems, *rest: seen.append(len(problems))
+    )
+    data = [
+        {"source": "miniworld", "families": ["sums"], "steps": [steps, steps], "count": 10, "choices": False}
+        for steps in (1, 4)
+    ]
+    sizes = {"kind": "grpo", "steps": 1, "think_budget": 12, "answer_budget": 6, "data": data}
+
+    def plan_of(max_length: int | None) -> tuple[Any, Recipe]:
+        raw = {"name": "t", "model": str(tiny_base), "out": str(tmp_path / str(max_length))}
+        recipe_ = check(raw | {"stages": {"rl": sizes | {"max_length": max_length}}}, "test")
+        (tmp_path / str(max_length)).mkdir()
+        return make_plan(recipe_).stages[0], recipe_
+
+    lengths = sorted(
+        len(encode_plainly(problem_prompt(problem, None), build_tokenizer())[0])
+        for problem in plan_of(None)[0].problems
+    )
+    assert lengths[9] < lengths[10]
+    for name, max_length, kept in (("all", lengths[-1] + 18, 20), ("short", lengths[10] + 17, 10)):
+        stage, recipe_ = plan_of(max_length)
+        journal = Journal(QUIET, tmp_path / f"{name}.log")
+        pipeline.train(stage, tiny_base, recipe_, journal)
+        assert seen.pop() == kept
+    assert (
+        "rl: 10 of 20 problems are left out: their prompts have more than"
+        in (tmp_path / "short.log").read_text()
+    )
+    stage, recipe_ = plan_of(19)
+    with pytest.raises(ValueError, match="rl: 20 of 20 problems are left out: "):
+        pipeline.train(stage, tiny_base, recipe_, Journal(QUIET, tmp_path / "none.log"))
 
 
 def test_every_setting_has_one_kind() -> None:

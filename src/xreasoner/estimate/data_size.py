@@ -30,7 +30,7 @@ def typical_data_size(stage: Stage) -> DataSize:
         count, mean = TYPICAL.get(entry.source, (getattr(entry, "count", 0), 100.0))
         if isinstance(entry, Corpus) and entry.limit is not None:
             count = min(count or entry.limit, entry.limit)
-        problems, tokens = problems + count, tokens + count * min(mean, stage.max_length)
+        problems, tokens = problems + count, tokens + count * min(mean, stage.max_length or mean)
     return DataSize(problems, tokens / max(1, problems), is_measured=False)
 
 

@@ -97,14 +97,18 @@ def training_setup(stage: Stage, shape: Shape, gpus: int) -> TrainingSetup:
 
 def longest_answer(asked: GrpoStage | Evaluation) -> int:
     """Tokens of prompt and answer."""
-    return PROMPT + asked.think_budget + asked.answer_budget
+    longest = PROMPT + asked.think_budget + asked.answer_budget
+    limit = asked.max_length if isinstance(asked, GrpoStage) else None
+    return min(longest, limit) if limit is not None else longest
 
 
 def longest_row(stage: Stage) -> int:
     """A sequence longer than the microbatch gets a row of its own."""
-    if isinstance(stage, GrpoStage):
-        return max(stage.tokens_per_microbatch, longest_answer(stage))
-    return max(stage.tokens_per_microbatch, stage.max_length)
+    return max(stage.tokens_per_microbatch, longest_sequence(stage))
+
+
+def longest_sequence(stage: Stage) -> int:
+    return longest_answer(stage) if isinstance(stage, GrpoStage) else stage.max_length
 
 
 def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
@@ -178,8 +182,9 @@ def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
 def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
     if not stage.gradient_checkpointing:
         yield "gradient_checkpointing=true", {"gradient_checkpointing": True}
-    if stage.tokens_per_microbatch > stage.max_length:
-        yield f"tokens_per_microbatch={stage.max_length}", {"tokens_per_microbatch": stage.max_length}
+    longest = longest_sequence(stage)
+    if stage.tokens_per_microbatch > longest:
+        yield f"tokens_per_microbatch={longest}", {"tokens_per_microbatch": longest}
     if isinstance(stage, GrpoStage):
         for rows in (64, 16):
             if stage.rows > rows:

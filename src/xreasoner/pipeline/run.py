@@ -9,10 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
+from xreasoner.data.prompt_length import with_short_prompts
 from xreasoner.data.sources import split_held_out
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import ASKED
 from xreasoner.models.identity import model_identity
+from xreasoner.models.load import load_tokenizer
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, ending_together, join_world, wait_for_all
 from xreasoner.pipeline.evaluate import measure, write_asked
@@ -25,6 +27,7 @@ from xreasoner.pipeline.stages import (
 from xreasoner.pipeline.standing import PlannedStage, refuse_changed
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, SftStage
+from xreasoner.records import Problem
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
 from xreasoner.rollout.choose import auto_fallback, choose_engine
@@ -146,8 +149,27 @@ def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) ->
         case SftStage():
             train_sft(settings, start, stage.problems, out, recipe.seed, progress, recipe.instruction)
         case GrpoStage():
-            problems, held_out = split_held_out(stage.problems, settings.held_out, recipe.seed)
+            fitting = within_length(stage, settings, recipe, start, journal)
+            problems, held_out = split_held_out(fitting, settings.held_out, recipe.seed)
             train_grpo(settings, start, problems, held_out, out, recipe.seed, progress, recipe.instruction)
+
+
+def within_length(
+    stage: PlannedStage, settings: GrpoStage, recipe: Recipe, start: Path, journal: Journal
+) -> Sequence[Problem]:
+    """The problems that `max_length` allows, whatever the model answers within its budgets."""
+    if settings.max_length is None:
+        return stage.problems
+    longest = settings.max_length - settings.think_budget - settings.answer_budget
+    kept = with_short_prompts(stage.problems, longest, recipe.instruction, load_tokenizer(start))
+    if len(kept) < len(stage.problems):
+        left_out = f"{len(stage.problems) - len(kept):,} of {len(stage.problems):,} problems"
+        reason = f"their prompts have more than {longest} tokens, the rest of max_length after both budgets"
+        if not kept:
+            raise ValueError(f"{stage.name}: {left_out} are left out: {reason}")
+        if join_world().is_first:
+            journal.say(f"{stage.name}: {left_out} are left out: {reason}")
+    return kept
 
 
 # --- evaluation and report ------------------------------------------------------------------------------

@@ -58,8 +58,6 @@ class Optimization(Settings):
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     clip_norm: Positive = 1.0
     tokens_per_microbatch: Count = 8192
-    max_length: Count = 4096
-    """Longer examples are left out and counted."""
     freeze: tuple[Literal["embeddings"], ...] = ()
     lora: Lora | None = None
     dtype: Dtype = "auto"
@@ -82,6 +80,8 @@ class SftStage(Optimization):
     data: TrainingData
     filters: Filters | None = None
     """Which problems are left out; null keeps all."""
+    max_length: Count = 4096
+    """Longer examples, in tokens, are left out and counted."""
     tokens_per_step: Count = 65536
     """Tokens per optimizer step, over all devices, approximately."""
     answers: Literal["own", "shuffled"] = "own"
@@ -95,6 +95,9 @@ class GrpoStage(Optimization):
     data: TrainingData
     filters: Filters | None = None
     """Which problems are left out; null keeps all."""
+    max_length: Count | None = None
+    """Tokens of prompt, thought and answer. Problems with longer prompts than the budgets allow are left out
+    and counted; null: no limit."""
     lr: Positive = 3e-6
     prompts_per_step: Count = 128
     samples_per_prompt: Annotated[int, Field(ge=2)] = 8
@@ -139,6 +142,12 @@ class GrpoStage(Optimization):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        budgets = self.think_budget + self.answer_budget
+        if self.max_length is not None and self.max_length <= budgets:
+            raise ValueError(
+                f"max_length: {self.max_length} leaves no room for a prompt; "
+                f"think_budget and answer_budget take {budgets}"
+            )
         if self.eval_every and not self.held_out:
             raise ValueError("eval_every: needs held_out, the number of problems to evaluate on")
         refuse_half_a_server("rollout", self.rollout, self.server)
