@@ -8,7 +8,8 @@ import time
 import pytest
 
 from xreasoner.records import Problem
-from xreasoner.rewards.grade import Grader
+from xreasoner.rewards.extract import find_answer
+from xreasoner.rewards.grade import Grader, score_here
 from xreasoner.rewards.pool import Pool
 
 
@@ -46,18 +47,30 @@ def test_hostile_answers_cost_their_budget_and_are_wrong() -> None:
         "<think>" * 150_000,
         "C: the answer \n" * 60_000,
         " \n# " * 250_000,
+        "<think></think>" * 66_000,
+        "$" * 1_000_000,
+        "the answer to the " * 60_000,
+        "If it is so, C. " * 60_000,
+        "<answer>" + "9" * 9_000 + "</answer>",
+        "<answer>1/" + "3" * 309 + "</answer>",
+        "<answer>1/" + "3" * 4_300 + "</answer>",
+        "<answer>" + r"\text{" * 800 + "}" * 800 + "</answer>",
+        "<answer>\ud800 \udfff</answer>",
     ],
-    ids=["tagged brackets", "open boxes", "braces", "thoughts", "options", "blanks"],
+    ids=[
+        *("tagged brackets", "open boxes", "braces", "thoughts", "options", "blanks", "empty thoughts"),
+        *("dollars", "leads", "suppositions", "9,000 digits", "309 digits", "4,300 digits", "nested text"),
+        "half surrogates",
+    ],
 )
-@pytest.mark.parametrize("kind", ["math", "exact", "choice"])
-def test_a_megabyte_is_read_in_linear_time_and_without_a_worker(text: str, kind: str) -> None:
-    problem = Problem(id="p", question=("?",), answer="A", kind=kind, choices=("x", "y"))  # type: ignore[arg-type]
-    with Grader() as grader:
-        started = time.monotonic()
-        score = grader.score(problem, text)
-        assert time.monotonic() - started < 5
-        assert score.correct is False
-        assert grader._pool.workers == []
+@pytest.mark.parametrize("kind", ["math", "exact", "choice", "number", "open"])
+def test_a_megabyte_is_read_in_linear_time(text: str, kind: str) -> None:
+    key = "A" if kind in ("choice", "exact", "open") else "7"
+    problem = Problem(id="p", question=("?",), answer=key, kind=kind, choices=("x", "y"))  # type: ignore[arg-type]
+    started = time.process_time()
+    score = score_here(problem, find_answer(text, problem))
+    assert time.process_time() - started < 3
+    assert score is None or score.correct is False
 
 
 def test_workers_start_only_for_what_strings_and_integers_leave_open() -> None:
@@ -141,3 +154,16 @@ def test_workers_that_never_start_are_an_error_and_not_a_wait(monkeypatch: pytes
 def test_a_pool_without_workers_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a worker"):
         Pool(workers=0)
+
+
+def test_text_that_cannot_be_encoded_is_graded() -> None:
+    with Grader(workers=1) as grader:
+        assert grader.score(math("x+1"), tagged("\ud800 1+x")).correct is False
+        assert grader.score(math("x\ud800"), tagged("y")).correct is not True
+
+
+def test_what_fails_on_the_answer_is_wrong_and_on_the_key_unscored() -> None:
+    with Grader(workers=1) as grader:
+        for answer in ("1:00", r"x \neq 4", "(" * 3000, "\\"):
+            assert grader.score(math("4"), tagged(answer)).correct is False
+        assert grader.score(math("$$"), tagged("4")).correct is None

@@ -86,10 +86,10 @@ class _Reader:
                 divided = True
                 self.take()
                 value = _divided(value, self.power())
-            elif self.next in (r"\sqrt", r"\pi", "(") and not divided:
-                value = _bounded(value * self.power())  # 2\sqrt{3}, 2(3+4); 1/2\pi could mean either
+            elif self.next in (r"\sqrt", r"\pi") and not divided:
+                value = _bounded(value * self.power())  # 2\sqrt{3}; 1/2\pi could mean either
             elif self.next in _FRACTIONS or (self.next and self.next not in ("+", "-", ")", "}")):
-                raise _UnreadableError  # 1\frac{1}{2} is a mixed number, "1 2" is nothing
+                raise _UnreadableError  # 1\frac{1}{2} is a mixed number, 2(3) may be a function
             else:
                 return value
 
@@ -118,20 +118,23 @@ class _Reader:
             self.take(")" if token == "(" else "}")
             return value
         if token in _FRACTIONS:
-            return _divided(self.argument(), self.argument())
+            return _divided(self.argument(first_digit=True), self.argument(first_digit=True))
         if token == r"\sqrt":
             return _root(self.argument())
         if token == r"\pi":
             return math.pi
         raise _UnreadableError
 
-    def argument(self) -> Value:
-        """What stands in braces, or one digit: `\\frac12`, `2^3`."""
+    def argument(self, first_digit: bool = False) -> Value:
+        """What stands in braces, or one digit: `2^3`, and each of `\\frac12` where the first is asked for."""
         if self.next == "{":
             self.take()
             value = self.sum()
             self.take("}")
             return value
+        if first_digit and len(self.next) > 1 and self.next.isdigit():
+            token, self.tokens[self.place] = self.next[0], self.next[1:]
+            return Fraction(token)
         if len(self.next) != 1 or not self.next.isdigit():
             raise _UnreadableError
         return Fraction(self.take())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from xreasoner.records import OPTION_LETTERS, Problem
@@ -123,6 +124,15 @@ def match_choice(answer: str, choices: tuple[str, ...]) -> Match:
     )
 
 
+_normal_option = lru_cache(maxsize=4096)(normalise)
+_option_number = lru_cache(maxsize=4096)(read_number)
+
+
+@lru_cache(maxsize=4096)
+def _plain_option(choice: str) -> str:
+    return " ".join(unwrap(plain_characters(choice)).split())
+
+
 def without_texts(text: str, choices: tuple[str, ...]) -> str:
     """What is said around the options: an option may itself say that nothing can be determined."""
     for choice in choices:
@@ -143,7 +153,7 @@ def _disagree(letter: str, texts: set[str]) -> Match:
 
 def _by_text(text: str, choices: tuple[str, ...]) -> set[str]:
     wanted = normalise(text)
-    return {OPTION_LETTERS[i] for i, choice in enumerate(choices) if normalise(choice) == wanted}
+    return {OPTION_LETTERS[i] for i, choice in enumerate(choices) if _normal_option(choice) == wanted}
 
 
 def _lone_letter(text: str, choices: tuple[str, ...]) -> Match | None:
@@ -205,7 +215,7 @@ def _letter_and_other_text(letter: str, rest: str, choices: tuple[str, ...]) -> 
 
 def _after(own: str, rest: str) -> str | None:
     """What follows an option's own text; None where it does not begin with it."""
-    wanted = " ".join(unwrap(plain_characters(own)).split())
+    wanted = _plain_option(own)
     begun = re.match(rf"[\W_]*{re.escape(wanted)}(?![\w%]|\.\d)[*_\"']*", rest, re.IGNORECASE)
     return rest[begun.end() :] if begun and wanted else None
 
@@ -251,7 +261,7 @@ def _by_number(text: str, choices: tuple[str, ...]) -> Match | None:
     """`the ladder is 4.40 meters` where 4.40 of something is one option, and no option has two numbers."""
     if language.DENIAL.search(text) or any(_mentioned_letters(text, choices)):
         return None
-    values = [read_number(choice) for choice in choices]
+    values = [_option_number(choice) for choice in choices]
     if None in values or len(set(values)) < len(values):
         return None
     value = read_number(language.REASON.split(text)[0])
@@ -365,7 +375,7 @@ def _texts(text: str, choices: tuple[str, ...]) -> list[_Mention]:
     numbers = len(_NUMBERS.findall(text))
     found: list[_Mention] = []
     for letter, choice in zip(OPTION_LETTERS, choices, strict=False):
-        wanted = " ".join(unwrap(plain_characters(choice)).split())
+        wanted = _plain_option(choice)
         # One number among several names nothing: "9 7" is not the option 9, "3 + 6 = 9" is a calculation.
         if not wanted or (plain_number(wanted) is not None and numbers != 1):
             continue

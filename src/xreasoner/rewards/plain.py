@@ -37,7 +37,7 @@ def _plain(char: str) -> str:
 
 def unwrap(text: str) -> str:
     """Without the markup around it: `**7**`, `$7$`, `\\(7\\)`, `\\text{yes}`, a final full stop."""
-    before = None
+    before = None if text and not (text[0].isalnum() and text[-1].isalnum()) else text
     while text != before:
         before = text
         text = text.strip().removesuffix(".").strip() if text != "." else text
