@@ -117,7 +117,7 @@ def wait_for_all(world: World) -> None:
 
 @lru_cache(maxsize=1)
 def _uneven(world_group: dist.ProcessGroup) -> dist.ProcessGroup:
-    """All ranks again, on the CPU and with patience; made anew for every new world group."""
+    """A second group of all ranks, on the CPU, with the long timeout; rebuilt for every new world group."""
     return dist.new_group(backend="gloo", timeout=UNEVEN_TIMEOUT)
 
 

@@ -42,7 +42,7 @@ def run(
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="GPUs of this machine; by default all.")] = None,
     restarts: Annotated[
-        int, typer.Option(min=0, help="With several GPUs: restart so often after a process failed.")
+        int, typer.Option(min=0, help="With several GPUs: number of restarts after a failure.")
     ] = 0,
 ) -> None:
     """Train and evaluate the stages of RECIPE and write the report; an interrupted run resumes."""

@@ -27,7 +27,7 @@ def slurm(
     recipe: RecipeFile,
     overrides: Overrides = None,
     nodes: Annotated[int, typer.Option(min=1, help="How many machines.")] = 1,
-    gpus: Annotated[int, typer.Option(min=1, help="GPUs of each.")] = 8,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs per machine.")] = 8,
     hours: Annotated[int, typer.Option(min=1, help="The time limit of the job.")] = 24,
     restarts: Annotated[int, typer.Option(min=0, help="Restarts after a failure, within the job.")] = 3,
     script: Annotated[Path | None, typer.Option(help="The file; by default NAME.sbatch.")] = None,
@@ -50,7 +50,7 @@ def export_verl(
     overrides: Overrides = None,
     stage: Annotated[str | None, typer.Option(help="A GRPO stage; may be left out if there is one.")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Machines of the Ray cluster.")] = 1,
-    gpus: Annotated[int, typer.Option(min=1, help="GPUs of each.")] = 8,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs per machine.")] = 8,
 ) -> None:
     """Write a GRPO stage of RECIPE for verl on Ray: text model, parquet files, settings, start script."""
     from xreasoner.recipe.file import read_recipe

@@ -15,7 +15,7 @@ def is_started() -> bool:
 
 
 def processes_for(gpus: int | None) -> int:
-    """All GPUs of this machine by default. Without a GPU, so many processes on the CPU."""
+    """All GPUs of this machine by default. Without a GPU, that many processes on the CPU."""
     here = torch.cuda.device_count()
     if gpus is None:
         return max(1, here)
