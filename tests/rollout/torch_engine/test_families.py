@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GptOssConfig,
+    GptOssForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    Mamba2Config,
+    Mamba2ForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
@@ -17,6 +25,8 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
@@ -25,6 +35,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from xreasoner.chat.template import encode_prompt
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Sampling
+from xreasoner.rollout.torch_engine import attention
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 PLAIN = Sampling(think_budget=0, answer_budget=16, forced_exit=False)
@@ -41,9 +52,14 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def assert_equals_generate(loaded: Loaded, prompts: list[Prompt]) -> None:
+def assert_equals_generate(
+    loaded: Loaded, prompts: list[Prompt], sampling: Sampling = PLAIN, reference: str | None = None
+) -> None:
+    """`reference`: the attention that `generate` uses."""
     engine = TorchEngine(loaded, 3)
-    written = {rollout.prompt_id: list(rollout.token_ids) for rollout in engine.generate(prompts, PLAIN)}
+    written = {rollout.prompt_id: list(rollout.token_ids) for rollout in engine.generate(prompts, sampling)}
+    if reference is not None:
+        loaded.model.set_attn_implementation(reference)
     for prompt in prompts:
         encoded = encode_prompt(prompt, loaded.tokenizer, loaded.image_processor)
         ids = torch.tensor([encoded.ids])
@@ -54,7 +70,7 @@ def assert_equals_generate(loaded: Loaded, prompts: list[Prompt]) -> None:
         expected = loaded.model.generate(
             **inputs,
             do_sample=False,
-            max_new_tokens=PLAIN.answer_budget,
+            max_new_tokens=sampling.answer_budget,
             suppress_tokens=sorted(engine.special_tokens.banned),
             eos_token_id=sorted(engine.special_tokens.stops),
             pad_token_id=0,
@@ -116,9 +132,101 @@ def test_vision_language_models(
     assert_equals_generate(Loaded(shake(model), vlm_loaded.tokenizer, processor), mixed_prompts)
 
 
-def test_a_window_shorter_than_the_text_is_refused(
-    text_loaded: Loaded, text_prompts: list[Prompt], shake: Callable[[PreTrainedModel], Any]
+WINDOW = 8
+LONGER_THAN_THE_WINDOW = Sampling(think_budget=0, answer_budget=40, forced_exit=False)
+WINDOWED: dict[str, Callable[[], PreTrainedModel]] = {
+    "mistral": lambda: MistralForCausalLM(MistralConfig(sliding_window=WINDOW, **SHAPE)),
+    "gemma3": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            head_dim=16,
+            sliding_window=WINDOW,
+            layer_types=["sliding_attention", "full_attention"],
+            **SHAPE,
+        )
+    ),
+    "gemma2 with soft caps": lambda: Gemma2ForCausalLM(
+        Gemma2Config(
+            head_dim=16,
+            sliding_window=WINDOW,
+            attn_logit_softcapping=0.5,
+            final_logit_softcapping=3.0,
+            layer_types=["sliding_attention", "full_attention"],
+            **SHAPE,
+        )
+    ),
+    "gpt-oss with sinks": lambda: GptOssForCausalLM(
+        GptOssConfig(
+            head_dim=16,
+            sliding_window=WINDOW,
+            layer_types=["sliding_attention", "full_attention"],
+            num_local_experts=2,
+            num_experts_per_tok=1,
+            **SHAPE,
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+def test_windows_sinks_and_soft_caps(
+    family: str,
+    text_loaded: Loaded,
+    ask: Callable[..., Prompt],
+    shake: Callable[[PreTrainedModel], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = shake(MistralForCausalLM(MistralConfig(sliding_window=8, **SHAPE)))
-    with pytest.raises(ValueError, match="windows"):
-        list(TorchEngine(Loaded(model, text_loaded.tokenizer, None)).generate(text_prompts, PLAIN))
+    """Prompts of 4 to 31 tokens and answers of 40, so that both are shorter and longer than the window."""
+    monkeypatch.setattr(attention, "_QUERY_CHUNK", 5)
+    model = shake(WINDOWED[family]())
+    if hasattr(model.model.layers[0].self_attn, "sinks"):
+        for layer in model.model.layers:
+            layer.self_attn.sinks.data.normal_(1.0, 1.0)
+    prompts = [ask(f"p{n}", " ".join(f"w{(n * j) % 46}" for j in range(n))) for n in (1, 3, 5, 9, 14, 28)]
+    loaded = Loaded(model, text_loaded.tokenizer, None)
+    assert_equals_generate(loaded, prompts, LONGER_THAN_THE_WINDOW, reference="eager")
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+def test_the_window_matters(
+    family: str, text_loaded: Loaded, ask: Callable[..., Prompt], shake: Callable[[PreTrainedModel], Any]
+) -> None:
+    """The test above would fail if the engine ignored windows."""
+    model = shake(WINDOWED[family]())
+    ids = torch.tensor([[(7 * j) % 46 for j in range(30)]])
+    with torch.no_grad():
+        windowed = model(ids).logits[0, -1]
+        for config in {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values():
+            config.sliding_window = 1000
+        for module in model.modules():
+            if getattr(module, "sliding_window", None):
+                module.sliding_window = 1000
+        assert not torch.allclose(windowed, model(ids).logits[0, -1], atol=1e-3)
+
+
+STATEFUL: dict[str, Callable[[], PreTrainedModel]] = {
+    "mamba2": lambda: Mamba2ForCausalLM(
+        Mamba2Config(
+            vocab_size=80,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_heads=4,
+            head_dim=16,
+            n_groups=1,
+            state_size=8,
+        )
+    ),
+    "lfm2": lambda: Lfm2ForCausalLM(Lfm2Config(layer_types=["conv", "full_attention"], **SHAPE)),
+    "qwen3_next": lambda: Qwen3NextForCausalLM(
+        Qwen3NextConfig(
+            layer_types=["linear_attention", "full_attention"], num_experts=2, num_experts_per_tok=1, **SHAPE
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("family", STATEFUL)
+def test_a_model_with_a_recurrent_state_is_one_line(family: str, text_loaded: Loaded) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^{family}: the torch engine does not support .*; use engine vllm or server$"
+    ):
+        TorchEngine(Loaded(STATEFUL[family](), text_loaded.tokenizer, None))

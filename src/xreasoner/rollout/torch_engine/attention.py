@@ -6,6 +6,7 @@ S cache columns, D head size.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -14,8 +15,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 _NAME = "xreasoner_rollout"
-_UNSUPPORTED = ("softcap", "s_aux", "position_bias")
+_UNSUPPORTED = ("position_bias",)
 _BLOCK_ROWS = 64
+_QUERY_CHUNK = 256
+"""Queries per matrix product where prefill needs its scores explicitly."""
+_LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
 
 
 class RowBlock(NamedTuple):
@@ -31,6 +35,49 @@ def row_blocks(lengths: Sequence[int]) -> list[RowBlock]:
     return [RowBlock(slice(s, s + _BLOCK_ROWS), max(lengths[s : s + _BLOCK_ROWS])) for s in starts]
 
 
+@dataclass
+class DecodeRows:
+    """The rows of one decoding step: where each one's query is, and the masks that follow from it."""
+
+    column_A: Tensor
+    blocks: Sequence[RowBlock]
+    span: int
+    _masks: dict[int | None, Tensor] = field(default_factory=dict)
+
+    def mask(self, window: int | None = None) -> Tensor:
+        """[A, 1, 1, S], built once per step and window; `window` counts the query's own column."""
+        if window not in self._masks:
+            column_S = torch.arange(self.span, device=self.column_A.device)
+            unseen_AS = column_S > self.column_A[:, None]
+            if window is not None:
+                unseen_AS |= column_S <= self.column_A[:, None] - window
+            mask_AS = torch.where(unseen_AS, float("-inf"), 0.0)
+            self._masks[window] = mask_AS[:, None, None]
+        return self._masks[window]
+
+
+class Score(NamedTuple):
+    """How a layer turns products of queries and keys into weights, beyond the usual softmax."""
+
+    softcap: float | None
+    sink_KG: Tensor | None
+    """The logit of an attention sink per query head: part of the softmax, but without a value."""
+
+    @property
+    def is_plain(self) -> bool:
+        return self.softcap is None and self.sink_KG is None
+
+    def weights(self, score: Tensor, mask: Tensor) -> Tensor:
+        """`score` is [B, K, G, ...queries, S] in float32; it is overwritten."""
+        if self.softcap is not None:
+            score = torch.tanh(score / self.softcap) * self.softcap
+        score = score.add_(mask)
+        if self.sink_KG is None:
+            return score.softmax(-1)
+        sink = self.sink_KG.float().reshape(*self.sink_KG.shape, *[1] * (score.ndim - 3))
+        return torch.cat([score, sink.expand(*score.shape[:-1], 1)], -1).softmax(-1)[..., :-1]
+
+
 def rollout_attention(
     module: nn.Module,
     query: Tensor,
@@ -40,43 +87,89 @@ def rollout_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
-    row_blocks: Sequence[RowBlock] = (),
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    decode_rows: DecodeRows | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Called by the attention modules of transformers. Only decoding passes a mask."""
-    if (sliding_window and key.shape[2] > sliding_window) or any(
-        others.get(k) is not None for k in _UNSUPPORTED
-    ):
-        raise ValueError(
-            f"{type(module).__name__}: the torch engine does not support sliding windows, soft caps or sinks"
-        )
+    """Called by the attention modules of transformers, with `decode_rows` while decoding."""
+    if any(others.get(name) is not None for name in _UNSUPPORTED):
+        raise ValueError(f"{type(module).__name__}: the torch engine does not support its position bias")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    if attention_mask is None:
+    key_heads = key.shape[1]
+    score = Score(softcap, s_aux.reshape(key_heads, -1) if s_aux is not None else None)
+    window = sliding_window if sliding_window and key.shape[2] > sliding_window else None
+    if decode_rows is not None:
+        # Query heads that share a key head form the query dimension, so that keys are never repeated.
+        rows, heads, _, size = query.shape
+        query_AKGD = query.reshape(rows, key_heads, -1, size)
+        out_AKGD = _decode(query_AKGD, key, value, decode_rows, window, scale, score)
+        return out_AKGD.reshape(rows, 1, heads, -1), None
+    if window is None and score.is_plain:
         out_BHTD = scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scale, enable_gqa=True
         )
-        return out_BHTD.transpose(1, 2), None
-    # Query heads that share a key head form the query dimension, so that keys are never repeated.
-    rows, heads, _, size = query.shape
-    query_AKGD = query.reshape(rows, key.shape[1], -1, size)
-    if query.is_cuda:
-        mask = attention_mask.to(query.dtype)
-        out_AKGD = scaled_dot_product_attention(query_AKGD, key, value, attn_mask=mask, scale=scale)
     else:
-        out_AKGD = _decode_in_blocks(query_AKGD * scale, key, value, attention_mask, row_blocks)
-    return out_AKGD.reshape(rows, 1, heads, -1), None
+        out_BHTD = _prefill_in_chunks(query * scale, key, value, window, score)
+    return out_BHTD.transpose(1, 2), None
 
 
-def _decode_in_blocks(
-    query_AKGD: Tensor, key_AKSD: Tensor, value_AKSD: Tensor, mask_A11S: Tensor, blocks: Sequence[RowBlock]
+def _decode(
+    query_AKGD: Tensor,
+    key_AKSD: Tensor,
+    value_AKSD: Tensor,
+    decode_rows: DecodeRows,
+    window: int | None,
+    scale: float,
+    score: Score,
 ) -> Tensor:
-    """On a CPU two plain matrix products beat the fused kernel, which is made for long queries."""
-    outs = []
-    for rows, span in blocks:
+    mask_A11S = decode_rows.mask(window)
+    if query_AKGD.is_cuda and score.is_plain:
+        mask = mask_A11S.to(query_AKGD.dtype)
+        return scaled_dot_product_attention(query_AKGD, key_AKSD, value_AKSD, attn_mask=mask, scale=scale)
+    # On a CPU two plain matrix products beat the fused kernel, which is made for long queries.
+    query_AKGD, outs = query_AKGD * scale, []
+    for rows, span in decode_rows.blocks:
         score_BKGS = torch.matmul(query_AKGD[rows], key_AKSD[rows, :, :span].transpose(2, 3)).float()
-        weight_BKGS = score_BKGS.add_(mask_A11S[rows, ..., :span]).softmax(-1).to(value_AKSD.dtype)
+        weight_BKGS = score.weights(score_BKGS, mask_A11S[rows, ..., :span]).to(value_AKSD.dtype)
         outs.append(torch.matmul(weight_BKGS, value_AKSD[rows, :, :span]))
     return torch.cat(outs)
+
+
+def _prefill_in_chunks(
+    query_BHTD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor, window: int | None, score: Score
+) -> Tensor:
+    """Causal attention with explicit scores, a chunk of queries at a time to bound the memory."""
+    batch, heads, count, size = query_BHTD.shape
+    query_BKGTD = query_BHTD.reshape(batch, key_BKSD.shape[1], -1, count, size)
+    column_S, outs = torch.arange(count, device=query_BHTD.device), []
+    for first in range(0, count, _QUERY_CHUNK):
+        # Keys before the window of the chunk's first query and after its last query are never seen.
+        last = min(first + _QUERY_CHUNK, count)
+        seen = slice(0 if window is None else max(0, first - window + 1), last)
+        distance_TS = column_S[first:last, None] - column_S[seen]
+        unseen_TS = distance_TS < 0 if window is None else (distance_TS < 0) | (distance_TS >= window)
+        mask_TS = torch.where(unseen_TS, float("-inf"), 0.0)
+        key_BK1DS = key_BKSD[:, :, None, seen].transpose(3, 4)
+        score_BKGTS = torch.matmul(query_BKGTD[:, :, :, first:last], key_BK1DS).float()
+        weight_BKGTS = score.weights(score_BKGTS, mask_TS).to(value_BKSD.dtype)
+        outs.append(torch.matmul(weight_BKGTS, value_BKSD[:, :, None, seen]))
+    return torch.cat(outs, 3).reshape(batch, heads, count, -1)
+
+
+def check_supported(model: PreTrainedModel) -> None:
+    """The cache holds keys and values of every token; a recurrent state would be silently wrong."""
+    text = model.config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ()) - _LAYER_TYPES
+    if model._is_stateful:
+        kinds = kinds or {"a recurrent state"}
+    if getattr(text, "num_kv_shared_layers", 0):
+        kinds |= {"layers that share keys and values"}
+    if kinds:
+        raise ValueError(
+            f"{model.config.model_type}: the torch engine does not support {', '.join(sorted(kinds))}; "
+            "use engine vllm or server"
+        )
 
 
 def attention_configs(model: PreTrainedModel) -> list[PreTrainedConfig]:

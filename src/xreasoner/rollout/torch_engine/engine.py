@@ -12,6 +12,7 @@ from xreasoner.rollout.forced_exit import max_tokens
 from xreasoner.rollout.rollout_record import failed_rollout
 from xreasoner.rollout.segments import SegmentedRollout
 from xreasoner.rollout.special_tokens import TokenDecoder, read_special_tokens
+from xreasoner.rollout.torch_engine.attention import check_supported
 from xreasoner.rollout.torch_engine.scheduler import Scheduler
 from xreasoner.rollout.torch_engine.slots import Request
 
@@ -22,6 +23,7 @@ class TorchEngine:
     def __init__(self, loaded: Loaded, max_rows: int = 256) -> None:
         if max_rows < 1:
             raise ValueError(f"max_rows is {max_rows}: an engine needs at least one row")
+        check_supported(loaded.model)
         self.loaded = loaded
         self.max_rows = max_rows
         self.special_tokens = read_special_tokens(loaded.model, loaded.tokenizer)

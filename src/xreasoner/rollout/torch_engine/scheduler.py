@@ -22,7 +22,12 @@ from xreasoner.rollout.forced_exit import TAIL_TOKENS, BudgetTracker, Decision
 from xreasoner.rollout.rollout_record import failed_rollout, to_rollout
 from xreasoner.rollout.seeds import stream_key
 from xreasoner.rollout.special_tokens import SpecialTokens, TokenDecoder
-from xreasoner.rollout.torch_engine.attention import attention_configs, row_blocks, use_rollout_attention
+from xreasoner.rollout.torch_engine.attention import (
+    DecodeRows,
+    attention_configs,
+    row_blocks,
+    use_rollout_attention,
+)
 from xreasoner.rollout.torch_engine.cache import Decode, RowCache
 from xreasoner.rollout.torch_engine.prefill import PrefillEntry, length_batches, prefill
 from xreasoner.rollout.torch_engine.sampler import draw, uniforms
@@ -174,16 +179,15 @@ class Scheduler:
         self._cache.reserve(span)
         column_A = tensors.length[:active]
         self._cache.begin(Decode(column_A, tensors.index[:active], span))
-        unseen_AS = torch.arange(span, device=column_A.device) > column_A[:, None]
-        mask_AS = torch.where(unseen_AS, float("-inf"), 0.0)
+        decode_rows = DecodeRows(column_A, row_blocks(lengths), span)
         with use_rollout_attention(self._attention_configs):
             output = self._model(
                 input_ids=tensors.next_token[:active, None],
                 position_ids=(column_A + tensors.rope_delta[:active])[:, None],
-                attention_mask=mask_AS[:, None, None],
+                attention_mask=decode_rows.mask(),  # keeps transformers from building its own
                 past_key_values=self._cache,
                 use_cache=True,
-                row_blocks=row_blocks(lengths),
+                decode_rows=decode_rows,
             )
         logits_AV: Tensor = output.logits[:, -1]
         return logits_AV
