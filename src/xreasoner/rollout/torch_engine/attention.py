@@ -56,8 +56,8 @@ class DecodeRows:
         return self._masks[window]
 
 
-class Score(NamedTuple):
-    """How a layer turns products of queries and keys into weights, beyond the usual softmax."""
+class AttentionSoftmax(NamedTuple):
+    """The softmax of a layer, with what some models add to it."""
 
     softcap: float | None
     sink_KG: Tensor | None
@@ -97,20 +97,20 @@ def rollout_attention(
         raise ValueError(f"{type(module).__name__}: the torch engine does not support its position bias")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     key_heads = key.shape[1]
-    score = Score(softcap, s_aux.reshape(key_heads, -1) if s_aux is not None else None)
+    softmax = AttentionSoftmax(softcap, s_aux.reshape(key_heads, -1) if s_aux is not None else None)
     window = sliding_window if sliding_window and key.shape[2] > sliding_window else None
     if decode_rows is not None:
         # Query heads that share a key head form the query dimension, so that keys are never repeated.
         rows, heads, _, size = query.shape
         query_AKGD = query.reshape(rows, key_heads, -1, size)
-        out_AKGD = _decode(query_AKGD, key, value, decode_rows, window, scale, score)
+        out_AKGD = _decode(query_AKGD, key, value, decode_rows, window, scale, softmax)
         return out_AKGD.reshape(rows, 1, heads, -1), None
-    if window is None and score.is_plain:
+    if window is None and softmax.is_plain:
         out_BHTD = scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scale, enable_gqa=True
         )
     else:
-        out_BHTD = _prefill_in_chunks(query * scale, key, value, window, score)
+        out_BHTD = _prefill_in_chunks(query * scale, key, value, window, softmax)
     return out_BHTD.transpose(1, 2), None
 
 
@@ -121,23 +121,23 @@ def _decode(
     decode_rows: DecodeRows,
     window: int | None,
     scale: float,
-    score: Score,
+    softmax: AttentionSoftmax,
 ) -> Tensor:
     mask_A11S = decode_rows.mask(window)
-    if query_AKGD.is_cuda and score.is_plain:
+    if query_AKGD.is_cuda and softmax.is_plain:
         mask = mask_A11S.to(query_AKGD.dtype)
         return scaled_dot_product_attention(query_AKGD, key_AKSD, value_AKSD, attn_mask=mask, scale=scale)
     # On a CPU two plain matrix products beat the fused kernel, which is made for long queries.
     query_AKGD, outs = query_AKGD * scale, []
     for rows, span in decode_rows.blocks:
         score_BKGS = torch.matmul(query_AKGD[rows], key_AKSD[rows, :, :span].transpose(2, 3)).float()
-        weight_BKGS = score.weights(score_BKGS, mask_A11S[rows, ..., :span]).to(value_AKSD.dtype)
+        weight_BKGS = softmax.weights(score_BKGS, mask_A11S[rows, ..., :span]).to(value_AKSD.dtype)
         outs.append(torch.matmul(weight_BKGS, value_AKSD[rows, :, :span]))
     return torch.cat(outs)
 
 
 def _prefill_in_chunks(
-    query_BHTD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor, window: int | None, score: Score
+    query_BHTD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor, window: int | None, softmax: AttentionSoftmax
 ) -> Tensor:
     """Causal attention with explicit scores, a chunk of queries at a time to bound the memory."""
     batch, heads, count, size = query_BHTD.shape
@@ -152,7 +152,7 @@ def _prefill_in_chunks(
         mask_TS = torch.where(unseen_TS, float("-inf"), 0.0)
         key_BK1DS = key_BKSD[:, :, None, seen].transpose(3, 4)
         score_BKGTS = torch.matmul(query_BKGTD[:, :, :, first:last], key_BK1DS).float()
-        weight_BKGTS = score.weights(score_BKGTS, mask_TS).to(value_BKSD.dtype)
+        weight_BKGTS = softmax.weights(score_BKGTS, mask_TS).to(value_BKSD.dtype)
         outs.append(torch.matmul(weight_BKGTS, value_BKSD[:, :, None, seen]))
     return torch.cat(outs, 3).reshape(batch, heads, count, -1)
 
