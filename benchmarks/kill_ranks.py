@@ -108,9 +108,9 @@ def wait_for_work(process: subprocess.Popen[str], out: Path, ranks: int) -> list
     """Until the first rank has locked the run directory: then the imports are over."""
     while process.poll() is None:
         pids, lock = rank_processes(process.pid, ranks), out / "lock"
-        if pids and lock.exists() and str(pids[0]) in lock.read_text():
+        if pids and lock.exists() and lock.read_text().startswith(f"{pids[0]} "):
             return pids
-        time.sleep(0.01)
+        time.sleep(0.1)
     raise RuntimeError(f"the run ended before it began: see {out.with_suffix('.log')}")
 
 

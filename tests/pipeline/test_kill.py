@@ -67,7 +67,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 def wait_for_work(process: subprocess.Popen[str], out: Path) -> None:
     """Until the imports are over and this process has the lock."""
     lock = out / "lock"
-    while process.poll() is None and not (lock.exists() and lock.read_text() == str(process.pid)):
+    while process.poll() is None and not (lock.exists() and lock.read_text().startswith(f"{process.pid} ")):
         time.sleep(0.01)
 
 

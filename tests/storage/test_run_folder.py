@@ -1,6 +1,9 @@
 """Run directories: the lock, manifests, what is set aside."""
 
+import errno
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +19,7 @@ from xreasoner.storage.run_folder import (
     first_difference,
     locked,
     read_manifest,
+    refuse_local_locks,
     set_aside,
 )
 
@@ -56,13 +60,42 @@ def test_the_lock_dies_with_a_killed_process(holder, tmp_path: Path) -> None:
     holder.kill()
     holder.wait()
     with locked(tmp_path):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()} on {socket.gethostname()}"
 
 
 def test_the_lock_is_free_after_use(tmp_path: Path) -> None:
     for _ in range(2):
         with locked(tmp_path / "new"):
             pass
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)  # as on Lustre mounted without -o flock
+    with pytest.raises(ValueError, match="this file system has no locks"), locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ("rw,relatime,vers=3,local_lock=none", ""),
+        ("rw,relatime,vers=3,nolock,local_lock=all", "nolock|local_lock=all"),
+        ("rw,vers=4.2,local_lock=flock", "local_lock=flock"),
+    ],
+)
+def test_nfs_with_locks_of_one_machine_only_is_refused(options: str, refused: str, tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    lines = ("/dev/vda / ext4 rw,nolock 0 0", f"filer:/home {tmp_path} nfs4 {options} 0 0")
+    mounts.write_text("\n".join(lines))
+    refuse_local_locks(Path("/"), mounts)  # another file system than the one mounted below
+    if refused:
+        with pytest.raises(ValueError, match=f"mounted with ({refused}), so locks do not hold"):
+            refuse_local_locks(tmp_path / "run", mounts)
+    else:
+        refuse_local_locks(tmp_path / "run", mounts)
 
 
 def test_manifests_are_read_as_written(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Run a recipe: train each stage on text, graft the vision tower back, evaluate, and write the report."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,7 +17,7 @@ from xreasoner.evals.task import ASKED
 from xreasoner.models.identity import model_identity
 from xreasoner.models.load import load_tokenizer
 from xreasoner.models.surgery import detach, graft
-from xreasoner.parallel import World, ending_together, join_world, wait_for_all
+from xreasoner.parallel import World, ending_together, gather_shares, join_world, wait_for_all
 from xreasoner.pipeline.evaluate import measure, write_asked
 from xreasoner.pipeline.stages import (
     Plan,
@@ -53,6 +54,7 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> No
         journal = Journal(console, recipe.run_dir / "log")
         plan = make_plan(recipe, journal.say, redo)
         refuse_changed(plan.stages, recipe)
+        refuse_unshared(recipe.run_dir, world)
         wait_for_all(world)  # every rank has read the folder before the first rank changes it
         check_engines(plan, world, journal)
         if world.is_first:
@@ -66,6 +68,23 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> No
             evaluate_checkpoint(stage.name, plan, world, journal)
         if world.is_first and plan.benchmarks and plan.recipe.evaluation.after != ():
             show_report(plan.run_dir, console)
+
+
+def refuse_unshared(run_dir: Path, world: World) -> None:
+    """The first rank writes the models that all ranks of all machines read."""
+    if world.size == 1:
+        return
+    token = run_dir / "token"
+    if world.is_first:
+        write_atomically(token, os.urandom(8).hex().encode())
+    wait_for_all(world)
+    seen = gather_shares([token.read_text() if token.is_file() else ""], world)
+    strangers = [str(rank) for rank, found in enumerate(seen) if found != seen[0]]
+    if strangers:
+        raise ValueError(
+            f"{run_dir}: ranks {', '.join(strangers)} do not see the first rank's files here; "
+            "all machines need the run directory under the same path on a shared file system"
+        )
 
 
 def check_engines(plan: Plan, world: World, journal: Journal) -> None:

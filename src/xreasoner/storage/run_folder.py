@@ -1,9 +1,11 @@
 """A run directory: its lock, and the manifests that record what each part was made from."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,6 +21,7 @@ State = Literal["started", "trained", "done"]
 def locked(run_dir: Path) -> Iterator[None]:
     """Exclusive use of the directory. The lock ends with its process, even after kill -9."""
     run_dir.mkdir(parents=True, exist_ok=True)
+    refuse_local_locks(run_dir, Path("/proc/self/mounts"))
     with (run_dir / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -28,10 +31,32 @@ def locked(run_dir: Path) -> Iterator[None]:
                 f"{run_dir}: this run directory is in use by process {file.read().strip()}; "
                 "wait for it, or choose another directory with --out"
             ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            raise ValueError(
+                f"{run_dir}: this file system has no locks ({error.strerror}), so two runs could overwrite "
+                "each other; mount it with locks, or choose another directory with --out"
+            ) from None
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def refuse_local_locks(folder: Path, mounts: Path) -> None:
+    """NFS can be mounted so that a lock holds on one machine only, and says so nowhere else."""
+    if not mounts.is_file():  # not Linux
+        return
+    found = [line.split() for line in mounts.read_text().splitlines()]
+    holding = [mount for mount in found if folder.resolve().is_relative_to(mount[1].replace("\\040", " "))]
+    _, place, kind, options, *_ = max(holding, key=lambda mount: len(mount[1]))
+    local = {"nolock", "local_lock=all", "local_lock=flock"} & set(options.split(","))
+    if kind.startswith("nfs") and local:
+        raise ValueError(
+            f"{folder}: {place} is mounted with {local.pop()}, so locks do not hold between machines; "
+            "mount it without, or choose another directory with --out"
+        )
 
 
 @contextmanager
