@@ -1,21 +1,26 @@
 """From problems to token ids: prompts, training examples, and placeholders of images."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from PIL import Image
 from torch import Tensor
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
+from xreasoner.chat.image_tokens import FamilyImages
 from xreasoner.chat.think import THINK_CLOSE, write_answer, write_thought
 from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.records import OPTION_LETTERS, Message, Part, Picture, Problem, Prompt
 
-IMAGE_PLACEHOLDER = "<|image_pad|>"
+PLACEHOLDERS = ("<|image_pad|>", "<start_of_image>", "<IMG_CONTEXT>", "[IMG]", "<image>")
+"""What the chat templates of the supported families write for an image."""
 _REPLY = "a reply"
+
+T = TypeVar("T")
 
 
 class PromptError(ValueError):
@@ -29,6 +34,13 @@ class Encoded:
     ids: tuple[int, ...]
     pixel_values: Tensor | None = field(default=None, repr=False)
     image_grid_thw: Tensor | None = field(default=None, repr=False)
+    other_inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    """What families other than Qwen's want beside the pixels."""
+
+    @property
+    def has_own_mask(self) -> bool:
+        """Some tokens attend forward, so that prefill needs the model's own attention mask."""
+        return "token_type_ids" in self.other_inputs
 
 
 @dataclass(frozen=True)
@@ -51,32 +63,53 @@ def instruction_for(problem: Problem, instruction: str) -> str:
 
 
 def encode_prompt(
-    prompt: Prompt, tokenizer: PreTrainedTokenizerBase, image_processor: BaseImageProcessor | None
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase,
+    image_processor: BaseImageProcessor | FamilyImages | None,
 ) -> Encoded:
-    """Token ids up to the assistant's turn; each image has as many placeholders as tokens."""
+    """Token ids up to the assistant's turn, with all tokens of each image."""
     ids, pictures = encode_plainly(prompt, tokenizer)
     if not pictures:
         return Encoded(tuple(ids))
+    if isinstance(image_processor, FamilyImages):
+        return _encode_family(prompt, pictures, tokenizer, image_processor)
     if image_processor is None:
         raise ValueError(f"prompt {prompt.id} has images, but the model is text-only; use the grafted VLM")
-    processed = _process_images(pictures, prompt.id, image_processor)
+    processed = _readable(
+        prompt.id, lambda: image_processor(images=list(map(open_picture, pictures)), return_tensors="pt")
+    )
     grid_thw: Tensor = processed["image_grid_thw"]
     patches_per_token = image_processor.merge_size**2  # type: ignore[attr-defined]  # Qwen's processors have it
     counts = (grid_thw.prod(-1) // patches_per_token).tolist()
-    return Encoded(_expand(ids, _placeholder_id(tokenizer), counts), processed["pixel_values"], grid_thw)
+    return Encoded(_expand(ids, _placeholder(tokenizer)[1], counts), processed["pixel_values"], grid_thw)
 
 
 def encode_plainly(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[Picture]]:
     """Token ids with one placeholder per image, and the images."""
     pictures = [part for message in prompt.messages for part in message.parts if isinstance(part, Picture)]
     ids = _encode_text(_render(prompt.messages, tokenizer, opens_reply=True), tokenizer)
-    found = ids.count(_placeholder_id(tokenizer))
+    placeholder, placeholder_id = _placeholder(tokenizer)
+    found = ids.count(placeholder_id)
     if found != len(pictures):
         raise PromptError(
-            f"prompt {prompt.id}: {len(pictures)} images but {found} {IMAGE_PLACEHOLDER} in the text; "
-            "use a Qwen-VL chat template, and no placeholder in the question itself"
+            f"prompt {prompt.id}: {len(pictures)} images but {found} {placeholder} in the text; "
+            "the chat template must write one per image, and the question none"
         )
     return ids, pictures
+
+
+def _encode_family(
+    prompt: Prompt, pictures: Sequence[Picture], tokenizer: PreTrainedTokenizerBase, family: FamilyImages
+) -> Encoded:
+    pieces = _render(prompt.messages, tokenizer, opens_reply=True).split(family.placeholder)
+    if len(pieces) != len(pictures) + 1:
+        raise PromptError(f"prompt {prompt.id}: {len(pictures)} images but {len(pieces) - 1} in its text")
+    inputs, tokens = _readable(prompt.id, lambda: family.read([open_picture(one) for one in pictures]))
+    text = pieces[0] + "".join(image + after for image, after in zip(tokens, pieces[1:], strict=True))
+    ids = _encode_text(text, tokenizer)
+    if family.marked_token is not None:
+        inputs["token_type_ids"] = torch.tensor([[int(token == family.marked_token) for token in ids]])
+    return Encoded(tuple(ids), inputs.pop("pixel_values"), None, inputs)
 
 
 def training_example(
@@ -201,10 +234,16 @@ def _takes_strings(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _placeholder_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """-1 if the tokenizer has none, so that no text contains it."""
+def _placeholder(tokenizer: PreTrainedTokenizerBase) -> tuple[str, int]:
+    """The one its template writes; id -1 if there is none, then no text contains it."""
     added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
-    return added.get(IMAGE_PLACEHOLDER, -1)
+    known = [name for name in PLACEHOLDERS if name in added]
+    if not known or tokenizer.chat_template is None:
+        return PLACEHOLDERS[0], -1
+    image: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}]}]
+    written = str(tokenizer.apply_chat_template(image, tokenize=False)) if len(known) > 1 else ""
+    name = next((name for name in known if name in written), known[0])
+    return name, added[name]
 
 
 def _reply_part(prompt: str, whole: str) -> str:
@@ -222,10 +261,10 @@ def _encode_text(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids
 
 
-def _process_images(pictures: Sequence[Picture], prompt_id: str, image_processor: BaseImageProcessor) -> Any:
+def _readable(prompt_id: str, read: Callable[[], T]) -> T:
     """Images may be truncated, far too large, or a thousand times as wide as high."""
     try:
-        return image_processor(images=[open_picture(picture) for picture in pictures], return_tensors="pt")
+        return read()
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise PromptError(f"prompt {prompt_id}: an image cannot be read: {error}") from None
 

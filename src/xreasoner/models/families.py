@@ -26,6 +26,8 @@ class Family:
     layouts: tuple[Layout, ...]
     own_text_class: bool = False
     """It has its own text class (sectioned rope), which computes on text what `towers[0]` computes."""
+    placeholder: str = "<|image_pad|>"
+    """What the chat template writes for an image."""
     ignored_by_vlm: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Text settings that the vision-language model never applies, and the value that switches them off."""
 
@@ -39,17 +41,27 @@ FAMILIES: dict[str, Family] = {
     "qwen2_vl": Family("Qwen2-VL", ("qwen2",), (_SINCE_2025, _QWEN_RELEASES), own_text_class=True),
     "qwen2_5_vl": Family("Qwen2.5-VL", ("qwen2",), (_SINCE_2025, _QWEN_RELEASES), own_text_class=True),
     "qwen3_vl": Family("Qwen3-VL (dense)", ("qwen3",), (_SINCE_2025,), own_text_class=True),
-    "llava": Family("LLaVA", ("llama", "qwen2", "mistral"), (_SINCE_2025, _LLAVA_RELEASES)),
-    "internvl": Family("InternVL (HF)", ("qwen2", "qwen3", "llama"), (_SINCE_2025, _LLAVA_RELEASES)),
+    "llava": Family(
+        "LLaVA", ("llama", "qwen2", "mistral"), (_SINCE_2025, _LLAVA_RELEASES), placeholder="<image>"
+    ),
+    "internvl": Family(
+        "InternVL (HF)",
+        ("qwen2", "qwen3", "llama"),
+        (_SINCE_2025, _LLAVA_RELEASES),
+        placeholder="<IMG_CONTEXT>",
+    ),
     "gemma3": Family(
         "Gemma 3",
         ("gemma3_text",),
         (_SINCE_2025, _LLAVA_RELEASES),
+        placeholder="<start_of_image>",
         ignored_by_vlm=MappingProxyType({"final_logit_softcapping": None}),
     ),
-    "smolvlm": Family("SmolVLM", ("llama",), (_IDEFICS,)),
-    "idefics3": Family("Idefics3", ("llama",), (_IDEFICS,)),
-    "mistral3": Family("Mistral 3", ("mistral", "ministral3"), (_SINCE_2025, _LLAVA_RELEASES)),
+    "smolvlm": Family("SmolVLM", ("llama",), (_IDEFICS,), placeholder="<image>"),
+    "idefics3": Family("Idefics3", ("llama",), (_IDEFICS,), placeholder="<image>"),
+    "mistral3": Family(
+        "Mistral 3", ("mistral", "ministral3"), (_SINCE_2025, _LLAVA_RELEASES), placeholder="[IMG]"
+    ),
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -18,7 +19,12 @@ from transformers import (
 # From its own module: under 5.17 the top-level name wants torchvision, which Pillow processors do not need.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from xreasoner.chat.image_tokens import FAMILY_IMAGES, FamilyImages
 from xreasoner.models.config import has_vision
+from xreasoner.models.families import FAMILIES
+
+ImageProcessor = BaseImageProcessor | FamilyImages
+"""Qwen's families need the bare processor only."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Loaded:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    image_processor: BaseImageProcessor | None
+    image_processor: ImageProcessor | None
 
 
 def load(
@@ -54,11 +60,15 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_image_processor(path: Path) -> BaseImageProcessor | None:
+def load_image_processor(path: Path) -> ImageProcessor | None:
     """The Pillow backend: it needs no torchvision, and pixels do not depend on torchvision's version."""
     if not has_vision(path):
         return None
-    return AutoImageProcessor.from_pretrained(path, backend="pil")
+    processor = AutoImageProcessor.from_pretrained(path, backend="pil")
+    config = AutoConfig.from_pretrained(path)
+    if config.model_type not in FAMILY_IMAGES:
+        return processor
+    return FAMILY_IMAGES[config.model_type](processor, config, FAMILIES[config.model_type].placeholder)
 
 
 def _processor_chat_template(path: Path) -> str | None:

@@ -13,6 +13,7 @@ from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
 from xreasoner.models.config import has_vision
 from xreasoner.models.identity import model_identity
+from xreasoner.models.image_support import why_no_images
 from xreasoner.models.resolve import resolve_model
 from xreasoner.pipeline.standing import PlannedStage, plan_stage, stage_folder, with_descendants
 from xreasoner.recipe.schema import BASE, Recipe, Stage
@@ -92,10 +93,8 @@ def stage_data(recipe: Recipe, names: Sequence[str], say: Say) -> Iterator[tuple
 
 def refuse_unseeable(benchmarks: Sequence[Benchmark], checkpoint: Path) -> None:
     images = [one.name for one in benchmarks if one.modality == "image"]
-    if images and not has_vision(checkpoint):
-        raise ValueError(
-            f"{checkpoint}: this model is text-only, but the benchmark {images[0]} has images; remove it"
-        )
+    if images and (lack := why_no_images(checkpoint)):
+        raise ValueError(f"{checkpoint}: {lack}, but the benchmark {images[0]} has images; remove it")
 
 
 def print_plan(plan: Plan, console: Console) -> None:

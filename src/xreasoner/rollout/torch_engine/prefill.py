@@ -30,6 +30,12 @@ def length_batches(entries: Sequence[PrefillEntry]) -> Iterator[list[PrefillEntr
     """Takes prompts longest first; starts a new batch where padding or the batch would grow too large."""
     batch: list[PrefillEntry] = []
     for prompt in entries:
+        if prompt.encoded.other_inputs:  # each family pads its images in another way: such a prompt is alone
+            if batch:
+                yield batch
+                batch = []
+            yield [prompt]
+            continue
         if batch:
             width = len(batch[0].encoded.ids)
             too_long = (len(batch) + 1) * width > MAX_TOKENS
@@ -66,7 +72,7 @@ def prefill(model: PreTrainedModel, cache: RowCache, batch: Sequence[PrefillEntr
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
-        **_image_inputs(model, batch),
+        **_image_inputs(model, batch, width),
     )
     return deltas
 
@@ -79,7 +85,7 @@ def _padded(ids: Sequence[int], width: int) -> list[int]:
 def _positions(model: PreTrainedModel, batch: Sequence[PrefillEntry], width: int) -> tuple[Tensor, list[int]]:
     """Plain positions, or positions on three axes if the batch has images."""
     plain_T = torch.arange(width)
-    if all(prompt.encoded.pixel_values is None for prompt in batch):
+    if all(prompt.encoded.image_grid_thw is None for prompt in batch):
         return plain_T.expand(len(batch), width), [0] * len(batch)
     position_3BT = plain_T.repeat(3, len(batch), 1)
     deltas = [0] * len(batch)
@@ -100,12 +106,14 @@ def _rope_positions(model: PreTrainedModel, encoded: Encoded) -> tuple[Tensor, i
     return position_31T[:, 0], int(delta_11)
 
 
-def _image_inputs(model: PreTrainedModel, batch: Sequence[PrefillEntry]) -> dict[str, Tensor]:
+def _image_inputs(model: PreTrainedModel, batch: Sequence[PrefillEntry], width: int) -> dict[str, Tensor]:
     pixels = [p.encoded.pixel_values for p in batch if p.encoded.pixel_values is not None]
     grids = [p.encoded.image_grid_thw for p in batch if p.encoded.image_grid_thw is not None]
     if not pixels:
         return {}
-    return {
-        "pixel_values": torch.cat(pixels).to(model.device, model.dtype),
-        "image_grid_thw": torch.cat(grids).to(model.device),
-    }
+    inputs = {"pixel_values": torch.cat(pixels).to(model.device, model.dtype)}
+    if grids:
+        inputs["image_grid_thw"] = torch.cat(grids).to(model.device)
+    for name, tensor in batch[0].encoded.other_inputs.items():
+        inputs[name] = (tensor[:, :width] if name == "token_type_ids" else tensor).to(model.device)
+    return inputs

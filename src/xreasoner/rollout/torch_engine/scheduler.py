@@ -6,6 +6,7 @@ move, X banned tokens.
 
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -116,7 +117,8 @@ class Scheduler:
             return {}
         self._cache.reserve(max(len(entry.encoded.ids) for entry in entries) + _FIRST_COLUMNS)
         for batch in length_batches(entries):
-            with use_rollout_attention(self._attention_configs):
+            own_mask = any(entry.encoded.has_own_mask for entry in batch)
+            with nullcontext() if own_mask else use_rollout_attention(self._attention_configs):
                 deltas = prefill(self._model, self._cache, batch)
             for entry, delta in zip(batch, deltas, strict=True):
                 self._fill_tensors(entry, delta)

@@ -1,0 +1,41 @@
+"""Which checkpoints can be asked about images is known from their files, before anything is loaded."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xreasoner.models.families import FAMILIES
+from xreasoner.models.image_support import why_no_images
+from xreasoner.models.resolve import resolve_model
+
+
+def checkpoint(folder: Path, model_type: str, template: str) -> Path:
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type, "vision_config": {}}))
+    (folder / "preprocessor_config.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    return folder
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_every_supported_family_can_be_asked(model_type: str, tmp_path: Path) -> None:
+    placeholder = FAMILIES[model_type].placeholder
+    folder = checkpoint(tmp_path, model_type, f"{{% for part in x %}}{placeholder}\n{{% endfor %}}")
+    assert why_no_images(folder) is None
+    (folder / "chat_template.jinja").write_text("words only")
+    assert why_no_images(folder) == f"its chat template does not write {placeholder} for an image"
+
+
+def test_what_a_checkpoint_lacks_is_one_line(tmp_path: Path) -> None:
+    assert (
+        why_no_images(checkpoint(tmp_path, "kosmos-2", "")) == "images of kosmos-2 models are not supported"
+    )
+    checkpoint(tmp_path, "llava", "<image>")
+    (tmp_path / "preprocessor_config.json").unlink()
+    assert why_no_images(tmp_path) == "it has no image processor (preprocessor_config.json)"
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    assert why_no_images(tmp_path) == "this model is text-only"
+
+
+def test_the_shipped_base_can_be_asked() -> None:
+    assert why_no_images(resolve_model("miniworld")) is None
