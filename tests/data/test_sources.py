@@ -120,6 +120,6 @@ def test_held_out_problems_are_not_trained_on() -> None:
     assert len(held_out) == 10
     assert sorted(problem.id for problem in trained + held_out) == sorted(problem.id for problem in problems)
     assert split_held_out(problems, 10, seed=1)[1] != held_out
-    assert split_held_out(problems, 0, seed=0) == (problems, [])
+    assert split_held_out(problems, 0, seed=0) == (problems, ())
     with pytest.raises(ValueError, match="held_out: 60 of 60 problems leaves none to train on"):
         split_held_out(problems, 60, seed=0)

@@ -109,6 +109,8 @@ MISTAKES = {
     "rl.from=dpo": "{file}: stages.rl.from: 'dpo' is not an earlier stage; use base, sft",
     "sft.dtype=float23": "stages.sft.dtype: should be 'auto', 'float32' or 'bfloat16', not 'float23'",
     "rl.max_length=64": "stages.rl: max_length: 64 leaves no room for a prompt; think_budget and answer_",
+    "sft.held_out=4": "stages.sft: held_out and eval_every: set both or neither",
+    "sft.keep_best=true": "stages.sft: keep_best: needs held_out and eval_every",
     "evaluation.samples=4": "evaluation: samples: more than one at temperature 0 are all equal",
     "evaluation.after=[dpo]": "evaluation.after: 'dpo' is not a stage of this recipe",
     "sft.data.3.count=1": "sft.data.3.count=1: stages.sft.data is a list; use an index from 0 to 0",

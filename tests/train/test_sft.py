@@ -145,3 +145,57 @@ def test_examples_beyond_max_length_are_left_out_and_counted(
     train_sft(settings(max_length=bound), start, problems, tmp_path / "out", 0, NoDisplay())
     summary = json.loads((tmp_path / "out" / "data.json").read_text())
     assert summary["left_out"] == sum(length > bound for length in lengths) > 0
+
+
+def held_out_losses(out: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["held_out_loss"] for line in lines if "held_out_loss" in line}
+
+
+def test_the_held_out_loss_is_that_of_transformers(
+    start: Path, problems: list[Problem], tmp_path: Path
+) -> None:
+    held_out = problems[:7]
+    chosen = settings(steps=4, held_out=7, eval_every=2)
+    train_sft(chosen, start, problems[7:], tmp_path / "out", 0, NoDisplay(), held_out=held_out)
+    found = held_out_losses(tmp_path / "out")
+    assert list(found) == [0, 2, 4]
+    for step, checkpoint in ((0, start), (4, tmp_path / "out" / "model")):
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto")
+        tokenizer = open_policy(checkpoint, settings(), 0, join_world()).tokenizer
+        total = count = 0.0
+        for problem in held_out:
+            example = training_example(problem, None, tokenizer)
+            ids = torch.tensor([example.ids])
+            labels = torch.where(torch.tensor([example.is_target]), ids, -100)
+            targets = sum(example.is_target)
+            with torch.no_grad():
+                total += model(input_ids=ids, labels=labels).loss.item() * targets
+            count += targets
+        assert found[step] == pytest.approx(total / count, rel=1e-4)
+
+
+def test_the_checkpoint_with_the_lowest_held_out_loss_is_kept_if_asked(
+    start: Path, problems: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(steps=4, held_out=1, eval_every=1, checkpoint_every=1)
+    arguments = (start, problems[1:], tmp_path / "plain", 0, NoDisplay(), None, problems[:1])
+    train_sft(chosen, *arguments)
+    measured = iter([3.0, 2.0, 1.0, 2.0, 3.0])
+    monkeypatch.setattr(sft, "mean_loss", lambda *_: next(measured))
+    best = tmp_path / "best"
+    train_sft(
+        chosen.model_copy(update={"keep_best": True}),
+        start,
+        problems[1:],
+        best,
+        0,
+        NoDisplay(),
+        None,
+        problems[:1],
+    )
+    assert not (tmp_path / "plain" / "best").exists()
+    kept, last = weights(best / "model"), weights(tmp_path / "plain" / "model")
+    assert any(not torch.equal(kept[name], last[name]) for name in last)
+    state = torch.load(best / "state" / "state.pt", weights_only=True)
+    assert state["extra"]["best"] == {"score": -1.0, "step": 2}

@@ -62,8 +62,12 @@ def refuse_leaks(training: Iterable[Problem], tests: Mapping[str, Sequence[Probl
             )
 
 
-def split_held_out(problems: Sequence[Problem], count: int, seed: int) -> tuple[list[Problem], list[Problem]]:
+def split_held_out(
+    problems: Sequence[Problem], count: int, seed: int
+) -> tuple[Sequence[Problem], Sequence[Problem]]:
     """The training problems, and `count` held-out ones."""
+    if count == 0:
+        return problems, ()
     if count >= len(problems) > 0:
         raise ValueError(f"held_out: {count} of {len(problems)} problems leaves none to train on")
     held = set(random.Random(f"held out {seed}").sample(range(len(problems)), count))

@@ -166,7 +166,8 @@ def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) ->
     settings, out, progress = stage.settings, stage.folder, display_on(journal.console)
     match settings:
         case SftStage():
-            train_sft(settings, start, stage.problems, out, recipe.seed, progress, recipe.instruction)
+            problems, held_out = split_held_out(stage.problems, settings.held_out, recipe.seed)
+            train_sft(settings, start, problems, out, recipe.seed, progress, recipe.instruction, held_out)
         case GrpoStage():
             fitting = within_length(stage, settings, recipe, start, journal)
             problems, held_out = split_held_out(fitting, settings.held_out, recipe.seed)

@@ -84,8 +84,22 @@ class SftStage(Optimization):
     """Longer examples, in tokens, are left out and counted."""
     tokens_per_step: Count = 65536
     """Tokens per optimizer step, over all devices, approximately."""
+    held_out: Budget = 0
+    """Problems that are held out from training to measure their loss."""
+    eval_every: Budget = 0
+    """Steps between two measurements of the held-out loss; 0: none."""
+    keep_best: bool = False
+    """The result is the checkpoint with the lowest held-out loss instead of the last one."""
     answers: Literal["own", "shuffled"] = "own"
     """shuffled: a control experiment in which each problem gets the thought and answer of another one."""
+
+    @model_validator(mode="after")
+    def _held_out_is_measured(self) -> Self:
+        if bool(self.eval_every) != bool(self.held_out):
+            raise ValueError("held_out and eval_every: set both or neither")
+        if self.keep_best and not self.held_out:
+            raise ValueError("keep_best: needs held_out and eval_every")
+        return self
 
 
 class GrpoStage(Optimization):

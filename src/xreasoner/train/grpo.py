@@ -19,35 +19,25 @@ It differs from the GRPO of the textbook in this:
 
 import dataclasses
 import math
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from xreasoner.models.checkpoint import load_state, save_state
-from xreasoner.parallel import World, join_world, seed_step, wait_for_all
+from xreasoner.parallel import World, join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
-from xreasoner.storage.files import folder_written_atomically
+from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.collect import Collector
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
 from xreasoner.train.optim import adamw, cosine, set_lr
-from xreasoner.train.policy import Policy, open_policy, save_policy
+from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.samplers import open_sampler
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.update import update
 
 SHOWN = ("reward", "think_tokens", "forced", "skipped", "entropy")
-
-
-@dataclass(frozen=True)
-class Best:
-    """The checkpoint that did best on the held-out problems so far."""
-
-    accuracy: float = -1.0
-    step: int = 0
 
 
 def train_grpo(
@@ -97,7 +87,7 @@ def train_grpo(
             display.step(step + 1, {name: values[name] for name in SHOWN})
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
-            if is_evaluated(step + 1, steps, settings):
+            if is_evaluated(step + 1, steps, settings.eval_every):
                 best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
                 kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
@@ -114,10 +104,6 @@ def open_reference(start: Path, settings: GrpoStage, seed: int, world: World) ->
     return reference
 
 
-def is_evaluated(step: int, steps: int, settings: GrpoStage) -> bool:
-    return settings.eval_every > 0 and (step % settings.eval_every == 0 or step == steps)
-
-
 def evaluate_held_out(
     policy: Policy,
     collector: Collector,
@@ -130,18 +116,4 @@ def evaluate_held_out(
     """Measure accuracy on the held-out problems, and keep the checkpoint if it is the best so far."""
     accuracy = collector.accuracy(held_out)
     metrics.write(step, {"held_out": accuracy})
-    if accuracy <= best.accuracy:
-        return best
-    save_policy(policy, out / "best")
-    return Best(accuracy, step)
-
-
-def write_result(policy: Policy, best: Best, out: Path) -> None:
-    """The stage's result: the best checkpoint if held-out problems were evaluated, else the last."""
-    if best == Best():
-        save_policy(policy, out / "model")
-        return
-    if policy.world.is_first:
-        with folder_written_atomically(out / "model") as folder:
-            shutil.copytree(out / "best", folder, dirs_exist_ok=True)
-    wait_for_all(policy.world)
+    return keep_best(policy, accuracy, step, best, out)

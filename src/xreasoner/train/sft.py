@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from xreasoner.parallel import join_world, own_share, seed_step, sum_over_ranks,
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
-from xreasoner.train.metrics import metrics_of
+from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
+from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
-from xreasoner.train.policy import Policy, open_policy, save_policy
+from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.rows import cut_rows, pack
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 
@@ -29,12 +31,16 @@ def train_sft(
     seed: int,
     display: StepDisplay,
     instruction: str | None = None,
+    held_out: Sequence[Problem] = (),
 ) -> None:
     """Train the checkpoint `start` into `out/model`. An interrupted run resumes from `out/state`."""
     world = join_world()
     display = display if world.is_first else NoDisplay()
     policy = open_policy(start, settings, seed, world)
     examples = read_examples(problems, settings, instruction, seed, policy, out, display)
+    watched = (
+        read_held_out(held_out, settings.max_length, instruction, policy, out, display) if held_out else None
+    )
     steps = cut_steps(
         examples.lengths,
         settings.tokens_per_step,
@@ -44,13 +50,16 @@ def train_sft(
         at_least=world.size,
     )
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
-    done, _ = load_state(out / "state", policy.loss, optimizer, world)
+    done, extra = load_state(out / "state", policy.loss, optimizer, world)
+    best = Best(**extra.get("best", {}))
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
     with (
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
         displaying(display, "sft", len(steps), done),
     ):
+        if watched and done == 0:
+            best = measure_held_out(policy, watched, 0, best, settings, out, metrics)
         for step in range(done, len(steps)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
@@ -71,9 +80,42 @@ def train_sft(
             }
             metrics.write(step + 1, measured)
             display.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
+            if watched and is_evaluated(step + 1, len(steps), settings.eval_every):
+                best = measure_held_out(policy, watched, step + 1, best, settings, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
-                save_state(out / "state", policy.loss, optimizer, step + 1, {}, world)
-    save_policy(policy, out / "model")
+                kept = {"best": asdict(best)}
+                save_state(out / "state", policy.loss, optimizer, step + 1, kept, world)
+    write_result(policy, best, out)
+
+
+def measure_held_out(
+    policy: Policy,
+    examples: TokenStore,
+    step: int,
+    best: Best,
+    settings: SftStage,
+    out: Path,
+    metrics: MetricsFile | NoMetrics,
+) -> Best:
+    """Measure the loss on the held-out examples; with `keep_best`, keep the checkpoint of the lowest."""
+    loss = mean_loss(policy, examples)
+    metrics.write(step, {"held_out_loss": loss})
+    return keep_best(policy, -loss, step, best, out) if settings.keep_best else best
+
+
+@torch.no_grad()
+def mean_loss(policy: Policy, examples: TokenStore) -> float:
+    """The mean over all target tokens, one example per row. Each rank computes equally many rows."""
+    world = policy.world
+    loss_sum = torch.zeros((), device=world.device)
+    with packed_attention(policy.lm), policy.precision():
+        for start in range(0, len(examples), world.size):
+            place = start + world.rank
+            packed = pack([examples[min(place, len(examples) - 1)]], world.device)
+            loss = policy.loss(packed).loss
+            if place < len(examples):  # the others only keep step: ranks gather weights together
+                loss_sum += loss
+    return sum_over_ranks(loss_sum, world).item() / sum(examples.targets)
 
 
 def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], tokens_per_row: int) -> float:
@@ -90,6 +132,24 @@ def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], tokens
             (loss * (world.size / targets)).backward()
             loss_sum += loss.detach()
     return sum_over_ranks(loss_sum, world).item() / targets
+
+
+def read_held_out(
+    problems: Sequence[Problem],
+    max_length: int,
+    instruction: str | None,
+    policy: Policy,
+    out: Path,
+    display: StepDisplay,
+) -> TokenStore:
+    folder = out / "state" / "held_out_tokens"
+    if policy.world.is_first:
+        token_store(problems, instruction, policy.tokenizer, folder, display.note)
+    wait_for_all(policy.world)
+    examples = open_tokens(folder).up_to(max_length)
+    if not len(examples):
+        raise ValueError(f"held_out: all {len(problems)} examples are longer than max_length {max_length}")
+    return examples
 
 
 def read_examples(
