@@ -1,7 +1,7 @@
-"""The value of a formula without variables, in microseconds: what most answers are, and need no algebra for.
+"""The value of a formula without variables, in microseconds. Most answers are such formulas.
 
-`same_value` says right only where two values are exactly the same rational number, and wrong only where they
-differ by more than any rounding: everything between is left to Math-Verify, which then decides alike.
+`same_value` answers only in clear cases: True if both values are exactly the same rational number, False if
+they differ by more than any rounding could explain. Everything else is left to Math-Verify.
 """
 
 import math
@@ -27,7 +27,7 @@ Value = Fraction | float
 
 
 class _UnreadableError(Exception):
-    """It holds a variable, a function, or a form whose meaning is not certain."""
+    """The formula has a variable, a function or an ambiguous form."""
 
 
 class _Reader:
@@ -126,7 +126,7 @@ class _Reader:
         raise _UnreadableError
 
     def argument(self, first_digit: bool = False) -> Value:
-        """What stands in braces, or one digit: `2^3`, and each of `\\frac12` where the first is asked for."""
+        """The content of braces, or one digit: `2^3`, and each of `\\frac12` where the first is asked for."""
         if self.next == "{":
             self.take()
             value = self.sum()
@@ -166,7 +166,7 @@ def _root(value: Value) -> Value:
 
 
 def value_of(formula: str) -> Value | None:
-    """Exact where it is rational; None where it is no plain arithmetic."""
+    """An exact value if it is rational; None if it is not plain arithmetic."""
     if len(formula) > LONGEST:
         return None
     try:
@@ -176,7 +176,7 @@ def value_of(formula: str) -> Value | None:
 
 
 def same_value(gold: str, answer: str) -> bool | None:
-    """Whether two formulas have one value; None where only algebra or rounding can tell."""
+    """Whether two formulas have the same value; None if only algebra or rounding can decide."""
     left, right = value_of(gold), value_of(answer)
     if left is None or right is None:
         return None

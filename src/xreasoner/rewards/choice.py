@@ -25,7 +25,7 @@ _LETTER = re.compile(
     r"(?i:\b(?:answer|option|choice|letter)\b(?:\s+is)?)[\s:*(\[]*([A-Z])\b(?!['’])"  # option C
     r"|[(\[]([A-Z])[)\]]"  # (C)
     r"|(?<![\w'’])([A-Z])[)\]*]* (?:is|was) (?:the )?(?:correct|right|best|true|answer|most|wrong|incorrect)"
-    r"|(?<![\w'’.-])([B-HJ-Z])(?![\w'’-]|\.\w)"  # a capital that stands alone and is no English word
+    r"|(?<![\w'’.-])([B-HJ-Z])(?![\w'’-]|\.\w)"  # a lone capital that is not an English word
     r"|(?<![\w'’.-])([AI])(?=[\s.:)*\]]*$)"  # A and I are words too, but not at the end
     r"|(?<![\w'’])([AI])(?=\s*(?:,|/|&|and\b|or\b)\s*\(?[A-Z]\b)"
 )
@@ -73,7 +73,7 @@ _COMMON = frozenset(
         "it",
     ]
 )
-"""Option texts that stand in many a sentence which does not mean the option."""
+"""Option texts that often occur in sentences that do not mean the option."""
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BESIDE_CJK = re.compile(rf"(?<=[{_CJK}])(?=[A-Z](?![A-Za-z]))|(?<=[A-Z])(?<![A-Za-z][A-Z])(?=[{_CJK}])")
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
@@ -83,7 +83,7 @@ class Match(NamedTuple):
     letter: str | None
     why: str
     clash: bool = False
-    """It names two options, or a letter with another's text."""
+    """The text names two options, or a letter with another option's text."""
     denied: frozenset[str] = frozenset()
 
 
@@ -134,7 +134,7 @@ def _plain_option(choice: str) -> str:
 
 
 def without_texts(text: str, choices: tuple[str, ...]) -> str:
-    """What is said around the options: an option may itself say that nothing can be determined."""
+    """The text without the options themselves, which may also say that nothing can be determined."""
     for choice in choices:
         if len(choice) > 3:
             text = re.sub(re.escape(choice), "…", text, flags=re.IGNORECASE)
@@ -157,7 +157,7 @@ def _by_text(text: str, choices: tuple[str, ...]) -> set[str]:
 
 
 def _lone_letter(text: str, choices: tuple[str, ...]) -> Match | None:
-    """A lone capital that is offered is the letter, whatever the options' texts are."""
+    """A lone capital among the letters is the letter, whatever the texts of the options are."""
     if not (alone := _ALONE.match(text)):
         return None
     letter, same = alone[1].upper(), _by_text(text, choices)
@@ -214,7 +214,7 @@ def _letter_and_other_text(letter: str, rest: str, choices: tuple[str, ...]) -> 
 
 
 def _after(own: str, rest: str) -> str | None:
-    """What follows an option's own text; None where it does not begin with it."""
+    """The text after an option's own text; None if it does not begin with it."""
     wanted = _plain_option(own)
     begun = re.match(rf"[\W_]*{re.escape(wanted)}(?![\w%]|\.\d)[*_\"']*", rest, re.IGNORECASE)
     return rest[begun.end() :] if begun and wanted else None
@@ -232,7 +232,7 @@ def _added(after: str, letter: str, choices: tuple[str, ...]) -> str | None:
 
 
 def _is_refused(after: str) -> bool:
-    """What is said of an option right after it: `is wrong`, `?`."""
+    """Whether the words right after an option deny or doubt it: `is wrong`, `?`."""
     clause = _BREAK.split(after.lstrip(" ,:-–"), maxsplit=1)[0]
     if after.strip(" )*_.").startswith("?"):
         return True
@@ -244,7 +244,7 @@ def _is_refused(after: str) -> bool:
 
 
 def _leading_text(text: str, choices: tuple[str, ...]) -> Match | None:
-    """`No, it is not enlarged`: an option's text, then words that name no other."""
+    """`No, it is not enlarged`: an option's text, then words that name no other option."""
     if not (lead := _LEADING.match(text)):
         return None
     said = _by_text(lead[1], choices)
@@ -258,7 +258,7 @@ def _leading_text(text: str, choices: tuple[str, ...]) -> Match | None:
 
 
 def _by_number(text: str, choices: tuple[str, ...]) -> Match | None:
-    """`the ladder is 4.40 meters` where 4.40 of something is one option, and no option has two numbers."""
+    """`the ladder is 4.40 meters` if exactly one option has that number and none has two."""
     if language.DENIAL.search(text) or any(_mentioned_letters(text, choices)):
         return None
     values = [_option_number(choice) for choice in choices]
@@ -272,7 +272,7 @@ def _by_number(text: str, choices: tuple[str, ...]) -> Match | None:
 
 
 def _same_unit(text: str, choice: str) -> bool:
-    """Units written on both sides must begin alike: 5 mg is not 5 g of anything."""
+    """If both have a unit, one must be a prefix of the other: 5 mg is not 5 g."""
     told, offered = _unit(text), _unit(choice)
     return not (told and offered) or told[:2] == offered[:2] or told in offered or offered in told
 
@@ -306,7 +306,7 @@ class _Said(NamedTuple):
 
 
 def _sentence_letters(text: str, choices: tuple[str, ...]) -> _Said:
-    """Every option that is named, by how its clause speaks of it."""
+    """The named options, by whether their clause affirms, denies or doubts them."""
     texts = _texts(text, choices)
     around = list(text)
     for mention in texts:
@@ -364,22 +364,22 @@ def _mentioned_letters(text: str, choices: tuple[str, ...]) -> list[_Mention]:
 
 
 def _either_number(word: str) -> str:
-    """One long word is found in the singular and in the plural."""
+    """A single long word also matches in the singular or plural."""
     if len(word) > 3 and word.isalpha() and word.isascii():
         return re.escape(word.removesuffix("s")) + "s?"
     return re.escape(word)
 
 
 def _texts(text: str, choices: tuple[str, ...]) -> list[_Mention]:
-    """The options whose text stands in `text` as whole words, but not only within a longer one's."""
+    """The options whose text occurs in `text` as whole words, not only inside a longer option."""
     numbers = len(_NUMBERS.findall(text))
     found: list[_Mention] = []
     for letter, choice in zip(OPTION_LETTERS, choices, strict=False):
         wanted = _plain_option(choice)
-        # One number among several names nothing: "9 7" is not the option 9, "3 + 6 = 9" is a calculation.
+        # One number among several names no option: "9 7" is not 9, and "3 + 6 = 9" is a calculation.
         if not wanted or (plain_number(wanted) is not None and numbers != 1):
             continue
-        # One letter is read as a letter only; of a common word, the answer must be made up.
+        # A single letter counts only as a letter; a common word only if it is the whole answer.
         if len(wanted) == 1 and wanted.isalpha():
             continue
         common = wanted.casefold() in _COMMON

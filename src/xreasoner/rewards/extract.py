@@ -1,8 +1,8 @@
-"""Find the answer that a reply states, and by which rule: of all statements the one that counts for its kind.
+"""Find the answer that a reply states, and the rule that found it.
 
-A tag counts before anything else. Then the last box or lead ("the answer is") that can be read counts, and a
-box or a lead that names no option, or no number, falls through to the one before. A line in the form of an
-option, a short reply as a whole and plain prose are read only where nothing is marked as the answer.
+A tag comes first. Then the last box or lead ("the answer is") that can be read counts; one that names no
+option or no number is skipped for the one before. A line in the form of an option, a short reply as a whole
+and plain prose are read only if nothing is marked as the answer.
 """
 
 import re
@@ -57,7 +57,7 @@ def find_answer(text: str, problem: Problem) -> Found:
     if found := tagged(reply):
         return _found(_said_within(found, problem))
     reply = without_tags(reply)
-    # A model that does not stop writes the next question too: its answer is not ours.
+    # A model that does not stop writes the next question too; its answer does not count.
     first = first_turn(reply)[-LONGEST_REPLY:]
     for part in dict.fromkeys((first, reply[-LONGEST_REPLY:])):
         if found := _untagged(part, problem):
@@ -71,7 +71,7 @@ def _found(statement: Statement) -> Found:
 
 
 def _said_within(tag: Statement, problem: Problem) -> Statement:
-    """A tag that holds sentences states its answer as a reply does."""
+    """A tag with whole sentences is read like a reply."""
     words = len(re.findall(r"(?<![\\\w])[A-Za-z]{3,}", tag.text))
     if words < FEW_WORDS or problem.kind in ("open", "exact"):
         return tag
@@ -91,7 +91,7 @@ def _untagged(reply: str, problem: Problem) -> Statement | None:
 
 
 def _choice_statement(reply: str, problem: Problem) -> Statement | None:
-    """The last statement that names an option, unless what follows takes it back."""
+    """The last statement that names an option, unless the text after it retracts it."""
     letters = OPTION_LETTERS[: len(problem.choices)]
     reply = without_listing(reply, letters)
     marked = [*boxed(reply), *led(reply, True), *called(reply, letters)]
@@ -136,19 +136,19 @@ def _value_statement(reply: str, problem: Problem) -> Statement | None:
 
 
 def _can_be_whole(text: str, problem: Problem) -> bool:
-    """A reply that is only words answers no question whose key is a formula: `Done.`"""
+    """Whether the whole reply can be the answer; if the key is a formula, `Done.` cannot."""
     is_formula = problem.kind == "math" and _MATHEMATICS.search(problem.answer)
     return not is_formula or bool(_MATHEMATICS.search(text) or word_number(text.rstrip(".")))
 
 
 def _is_bare(text: str) -> bool:
-    """An answer with at most a few words around it, `x = 2 or x = 3`, and no sentence."""
+    """An answer with a few words around it at most, such as `x = 2 or x = 3`; not a sentence."""
     words = re.findall(r"(?<![\\\w])[A-Za-z]{2,}", text)
     return len([word for word in words if word not in ("and", "or")]) <= FEW_WORDS + 1
 
 
 def gives_value(text: str, problem: Problem) -> bool:
-    """Whether a statement can be the answer to a problem of this kind at all."""
+    """Whether a statement can be the answer to a problem of this kind."""
     text = text.strip()
     if not re.search(r"\w", text):
         return False
@@ -161,7 +161,7 @@ def gives_value(text: str, problem: Problem) -> bool:
 
 
 def _is_taken_back(reply: str, statement: Statement, problem: Problem) -> bool:
-    """`The answer is C. Wait, that is wrong.`, or only one case of several and in the end no answer."""
+    """Retracted (`The answer is C. Wait, that is wrong.`), or one case of several without a final answer."""
     if language.TAKEN_BACK.search(reply, statement.start):
         return True
     before = re.split(r"[.!?\n]\s", reply[max(0, statement.start - 300) : statement.start])[-1]

@@ -1,4 +1,4 @@
-"""Score a generated text against a problem's key: extract the answer, compare it in the way of its kind."""
+"""Score a generated text against a problem's key: extract the answer and compare it by the problem's kind."""
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -54,18 +54,18 @@ BY_KIND: dict[Kind, Callable[[Problem, str], tuple[bool, str] | None]] = {
 
 
 def score_here(problem: Problem, found: Found) -> Score | None:
-    """Everything but the mathematics that arithmetic cannot settle."""
+    """Grades everything except mathematics that needs Math-Verify."""
     if found.answer is None:
         return Score(False, None, found.why)
     if len(found.answer) > max(LONGEST, 2 * len(problem.answer)):
-        why = f"{found.why}: {len(found.answer)} characters are no answer"
+        why = f"{found.why}: {len(found.answer)} characters are too long for an answer"
         return Score(False, found.answer[:LONGEST], why, found.rule)
     verdict = BY_KIND[problem.kind](problem, found.answer)
     return _score(verdict, found) if verdict else None
 
 
 class Grader:
-    """Grades answers; its worker processes start with the first that needs math-verify, and end with it."""
+    """Grades answers. Worker processes start with the first answer that needs Math-Verify."""
 
     def __init__(self, workers: int = 2, seconds: float = 5.0) -> None:
         self._pool = Pool(workers, seconds)
@@ -85,7 +85,7 @@ class Grader:
         return self.score_many([(problem, text)])[0]
 
     def score_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Score]:
-        """One score a pair, in order. The same answer to the same key is worked out once."""
+        """One score per pair, in order. Equal answers to equal keys are compared once."""
         found = [find_answer(text, problem) for problem, text in pairs]
         scores = [score_here(problem, one) for (problem, _), one in zip(pairs, found, strict=True)]
         asked = {

@@ -1,17 +1,17 @@
-"""The words that grading looks for, by language: what leads to an answer, denies it, or gives none."""
+"""The words that extraction looks for, by language: leads to an answer, denials, refusals."""
 
 import re
 from typing import NamedTuple
 
 
 class Lead(NamedTuple):
-    """How a language leads to an answer: `the answer` + `is`, or a phrase that needs no verb."""
+    """Leads to an answer in one language: `the answer` + `is`, or a phrase without a verb."""
 
     names: str
     joined: str
     phrases: str = ""
     signs: tuple[str, ...] = ()
-    """A text without any of these, in lower case, has no lead of this language: a cheap test."""
+    """A cheap test: a lower-case text without any of these has no lead in this language."""
 
 
 _COLON = "[:：=]"
@@ -91,7 +91,7 @@ _PATTERNS = [(lead.signs, _pattern(lead)) for lead in LEADS.values()]
 
 
 def leads_in(text: str) -> list[re.Match[str]]:
-    """Every lead of every language, in the order in which they end."""
+    """All leads in all languages, in the order of their ends."""
     lowered = text.lower()
     patterns = [pattern for signs, pattern in _PATTERNS if any(sign in lowered for sign in signs)]
     found = (match for pattern in patterns for match in pattern.finditer(text))
@@ -99,7 +99,7 @@ def leads_in(text: str) -> list[re.Match[str]]:
 
 
 SHORT_LEAD = re.compile(r"^A:[ \t]*(?=\S)", re.MULTILINE)
-"""Before the answer of a problem without options, where it can be no option's letter."""
+"""Before the answer to a problem without options, where it cannot be a letter."""
 
 CALLED = re.compile(
     r"(?:^|[.,;:!] |\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|only|that) )"
@@ -113,11 +113,11 @@ CALLED = re.compile(
     r"|est (?:la )?correcte|ist richtig)",
     re.MULTILINE,
 )
-"""An option that is called the right one; the letter is the only group that is set."""
+"""An option that is called correct; the letter is the only group that is set."""
 
 
 def _any(*words: str, unspaced: str = "(?!)") -> re.Pattern[str]:
-    """Whole words or phrases; `unspaced` for languages that put no space between words."""
+    """Whole words or phrases; `unspaced` for languages without spaces between words."""
     return re.compile(rf"\b(?:{'|'.join(words)})\b|{unspaced}", re.IGNORECASE)
 
 
@@ -135,7 +135,7 @@ DENIES_WHAT_FOLLOWS = re.compile(
     r"|nicht|kein)|不是|不选|并非)\W*(?:(?:be|the|a|an|option|choice|answer|letter)\W+)*$",
     re.IGNORECASE,
 )
-"""Words that end just before an option, and deny that one and those after it."""
+"""Words just before an option that deny it and the options after it."""
 SUPPOSITION = _any(
     *("if", "whether", "unless", r"suppos\w+", "assum(?:e|ing)", "imagine", "falls", "wenn", "ob"),
     r"(?:would|might|may|could|some|people|students?) (?:\w+ )?(?:say|think|argue|believe|claim)",
@@ -173,13 +173,13 @@ REFUSAL = _any(
     *("kann (?:ich )?nicht", "no puedo", "não posso", "non posso", "je ne peux", "не могу"),
     unspaced="无法|不能确定|抱歉|对不起",
 )
-"""Says that no answer is given. Looked for in prose only: tags, boxes and leads say that there is one."""
+"""Refuses to answer. Searched in prose only, because tags, boxes and leads mark an answer."""
 NO_ANSWER = _any(
     r"(?:cannot|can ?not|can't|unable to|impossible to|not possible to|not able to)(?: \w+){0,3}? "
     r"(?:determined?|answer(?:ed)?|decided?|tell|choose|say|"
     r"(?:provided?|given?) (?:an?|the|any)? ?(?:\w+ ){0,2}answer)"
 )
-"""Said of the answer itself, it takes the answer back."""
+"""Retracts the answer before it."""
 TAKEN_BACK = re.compile(
     r"(?:[.!?\n]\s*(?:wait|hmm+|actually|sorry|correction|oops|scratch that|hold on)\b"
     r"|(?<!\b[A-Z])[.!?\n]\s*no\b)[,.!… -]*[^.!?\n]{0,40}?"
@@ -201,4 +201,4 @@ CHATTER = re.compile(
 TURN = re.compile(
     r"\n\s*(?:#+ *|\*\*)?(?:Question|Q|Hint|User|Human|Problem)\s*\d*\s*:|<\|im_(?:start|end)\|>|</s>"
 )
-"""Where a model that does not stop goes on to write the next question itself."""
+"""Where a model that does not stop starts to write the next question."""

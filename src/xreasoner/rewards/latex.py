@@ -1,4 +1,4 @@
-"""A mathematical answer as one formula: signs as LaTeX, without delimiters, currencies and words."""
+"""Normalise a mathematical answer to one LaTeX formula, without delimiters, currencies and words."""
 
 import re
 
@@ -135,7 +135,7 @@ _MEANT = frozenset(
         "not",
     ]
 )
-"""Words that belong to the mathematics: a number beside them is not the whole answer."""
+"""Words that are part of the mathematics: a number next to one is not the whole answer."""
 _PHRASE = re.compile(
     r"^(?:(?:[A-Za-z]{2,}|a|A|I)[,:]?\s+)*(?P<number>[$€£]?\s?-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
     r"(?:[\s-]+(?:[A-Za-z]{2,}|a|/)[,]?)*[.!]?$"
@@ -163,7 +163,7 @@ UNITS: dict[str, str] = {
     **{name: name for name in ("km/h", "m/s", "cm/s", "mph", "mi/h", "ft/s")},
     **dict.fromkeys(("degree", "^\\circ", "°"), "degree"),
 }
-"""Units that are known by all their names; others are not compared."""
+"""Known units with all their names; other units are not compared."""
 _UNIT = re.compile(
     r"(?<=[\d}\s.])(?:\\,|\\ |\\;|~|\s)*(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?"
     r"(?P<square>sq(?:uare)?\.?\s+|cubic\s+)?(?P<name>\^\s*\{?\\circ\}?|[A-Za-z¢°米天]+(?:/[a-z]+)?)(?:\s*\})?"
@@ -172,7 +172,7 @@ _UNIT = re.compile(
 
 
 def with_latex_signs(text: str) -> str:
-    """`√ ∞ ∪ ² × π ≤` and their like as LaTeX writes them, and `sqrt(x)` too."""
+    """Converts `√ ∞ ∪ ² × π ≤`, similar signs and `sqrt(x)` to LaTeX."""
     if not text.isascii():
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: f"^{{{m[0].translate(_RAISED)}}}", text)
         text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: f"_{{{m[0].translate(_LOWERED)}}}", text)
@@ -182,7 +182,7 @@ def with_latex_signs(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Without `$`, `\\(`, `\\[` and a currency's sign; `1e3` as `1 \\times 10^{3}`, `1 234` as `1234`."""
+    """Removes `$`, `\\(`, `\\[` and currency signs; `1e3` as `1 \\times 10^{3}`, `1 234` as `1234`."""
     text = _MATH.sub("", plain_characters(text)).replace(r"\$", "").strip().removesuffix(".")
     if _SPACED.match(text):
         return re.sub(r"\\,| ", "", text)
@@ -194,7 +194,7 @@ def key_formula(key: str) -> str:
 
 
 def answer_formula(answer: str) -> str:
-    """What a reply states, without the words around it: `There are $12$ apples` is 12."""
+    """The stated value without the words around it: `There are $12$ apples` is 12."""
     text = _one_formula(complement(affirmed(with_latex_signs(plain_characters(answer)))))
     text = bare(unwrap(_BOLD.sub(r"\1", text)))
     if spoken := word_number(text):
@@ -206,7 +206,7 @@ def answer_formula(answer: str) -> str:
 
 
 def affirmed(text: str) -> str:
-    """`not 7 but 8`, `8, not 7` and `8 rather than 7` say 8."""
+    """`not 7 but 8`, `8, not 7` and `8 rather than 7` are 8."""
     if but := re.match(
         r"^(?:it is |is )?not\b.{1,60}?\bbut (?:rather )?(?P<said>.*)$", text, re.DOTALL | re.IGNORECASE
     ):
@@ -215,13 +215,13 @@ def affirmed(text: str) -> str:
 
 
 def complement(text: str) -> str:
-    """`The largest $n$ is 34` says 34."""
+    """`The largest $n$ is 34` is 34."""
     said = _COMPLEMENT.match(text) if len(text) < 500 else None
     return said["said"] if said else text
 
 
 def _one_formula(text: str) -> str:
-    """The formula among words; several that a comma or an `and` joins are one list."""
+    """The formula in a text; formulas joined by a comma or `and` form one list."""
     formulas = [
         (next(group for group in match.groups() if group), match) for match in _FORMULA.finditer(text)
     ]
@@ -238,7 +238,7 @@ def _one_formula(text: str) -> str:
 
 
 def word_number(text: str) -> str | None:
-    """`twelve`, `twenty-five`, `十二`: a whole answer that is a number in words."""
+    """`twelve`, `twenty-five`, `十二`: an answer that is only a number in words."""
     words = re.split(r"[\s-]+", text.strip().casefold())
     if len(words) == 1 and words[0] in _ONES:
         return str(_ONES.index(words[0]))
@@ -261,7 +261,7 @@ def _chinese_number(text: str) -> str | None:
 
 
 def _number_in_phrase(text: str) -> str | None:
-    """`18 dollars per day`, `It is 12`: one number among words that are no mathematics."""
+    """`18 dollars per day`, `It is 12`: one number among words that are not mathematics."""
     if len(text) > 200 or not (phrase := _PHRASE.match(text)):
         return None
     words = re.findall(r"[A-Za-z]+", text)
@@ -271,7 +271,7 @@ def _number_in_phrase(text: str) -> str | None:
 
 
 def _measured(text: str) -> re.Match[str] | None:
-    """A number and a word after it, nothing else."""
+    """A number followed by one word."""
     found = _UNIT.search(text.strip().removesuffix(".")) if len(text) < 100 else None
     number = re.sub(r"\\(?:d?frac|sqrt|text|mathrm)\b", "", text[: found.start()]) if found else ""
     return found if re.search(r"\d", number) and not re.search(r"[A-Za-z=]", number) else None

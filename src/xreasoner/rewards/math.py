@@ -1,4 +1,4 @@
-"""Mathematical equivalence. `settled` is cheap and safe; `equivalent` calls math-verify, in a worker only."""
+"""Mathematical equivalence. `settled` is cheap; `equivalent` calls Math-Verify, in a worker process only."""
 
 import re
 from functools import lru_cache
@@ -9,7 +9,7 @@ from xreasoner.rewards.arithmetic import same_value, value_of
 from xreasoner.rewards.latex import affirmed, answer_formula, key_formula, unit_of, without_unit
 
 LONGEST = 10_000
-"""No answer to a problem is longer than this many characters."""
+"""Longer answers, in characters, are wrong."""
 
 _INTEGER = re.compile(r"^[+-]?\d+$")
 _EQUAL = re.compile(r"(?<![<>!\\])=|\\approx\b")
@@ -19,7 +19,7 @@ _GROUPED = re.compile(r"^(?:\\left\s*)?(\\\{|\{|\(|\[)")
 
 
 def settled(gold: str, answer: str) -> bool | None:
-    """The fast path: equal strings, integers, arithmetic. None where only algebra can tell."""
+    """The fast path: strings, integers, arithmetic. None if only algebra can decide."""
     left, right = formulas(gold, answer)
     if objection(left, right, answer):
         return False
@@ -31,19 +31,19 @@ def settled(gold: str, answer: str) -> bool | None:
 
 
 def formulas(gold: str, answer: str) -> tuple[str, str]:
-    """The key and the answer as formulas; a unit is left out where the key is a number without one."""
+    """The key and the answer as formulas; the unit is dropped if the key is a number without one."""
     left, right = key_formula(gold), answer_formula(answer)
     return left, right if re.search("[A-Za-z]", left) else without_unit(right)
 
 
 def _digits(number: str) -> str:
-    """`+007` is `7`; by characters, so that no length is too much."""
+    """`+007` is `7`; a comparison by characters, so that any length is cheap."""
     digits = number.lstrip("+-").lstrip("0") or "0"
     return "-" + digits if number.startswith("-") and digits != "0" else digits
 
 
 def objection(gold: str, answer: str, reply: str) -> str:
-    """Why an answer is wrong though math-verify would call it equal; empty if nothing is against it."""
+    """Why an answer is wrong although Math-Verify would accept it; empty if it is not."""
     if _UNEQUAL.search(answer) and not _UNEQUAL.search(gold):
         return "it says what the answer is not"
     reply = affirmed(reply)
@@ -76,7 +76,7 @@ def _words(text: str) -> str:
 
 
 def _false_equation(answer: str) -> str:
-    """`41=42` is neither; `3+4=7` is 7, and so is `22/7=3.14` good enough."""
+    """The reason if an equation in the answer is false: `41=42`; `3+4=7` and `22/7=3.14` pass."""
     values = [float(value) for side in _EQUAL.split(answer) if (value := value_of(side)) is not None]
     if len(values) > 1 and max(values) - min(values) > 0.02 * max(map(abs, values)):
         return "its equation is false"
@@ -84,7 +84,7 @@ def _false_equation(answer: str) -> str:
 
 
 def _read(formula: str) -> list[Any]:
-    """Its own timeouts use SIGALRM and cannot stop compiled code: the pool's limit is the only one."""
+    """Math-Verify's timeouts use SIGALRM and cannot stop compiled code, so only the pool's limit is used."""
     from math_verify import parse
 
     return parse(f"${formula}$", parsing_timeout=None, raise_on_error=True)
@@ -95,12 +95,12 @@ def read_key(gold: str) -> list[Any]:
     """All samples of a prompt have the same key."""
     read = _read(key_formula(gold))
     if not read:
-        raise ValueError("it is no mathematics")
+        raise ValueError("it is not mathematics")
     return read
 
 
 def equivalent(gold: str, answer: str) -> tuple[bool, str]:
-    """Whether math-verify calls the two equal, gold first: it is not symmetric. Its errors are raised."""
+    """Whether Math-Verify calls the two equal, gold first, because it is not symmetric. Raises its errors."""
     from math_verify import verify
 
     left, right = formulas(gold, answer)

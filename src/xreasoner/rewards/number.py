@@ -1,4 +1,4 @@
-"""Numbers as MathVista counts them: cut to an integer, or rounded to as many places as the key has."""
+"""Numbers by MathVista's rule: truncated to an integer, or rounded to the decimal places of the key."""
 
 import ast
 import math
@@ -10,9 +10,9 @@ from xreasoner.rewards.latex import bare
 from xreasoner.rewards.plain import plain_characters, plain_number, unwrap
 
 LONGEST = 2_000
-"""A number is looked for in so many characters."""
+"""Characters in which a number is searched."""
 LONGEST_PHRASE = 4
-"""Words, a number word among them."""
+"""Most words of a phrase whose number word counts."""
 _CLAUSE = re.compile(
     r"(?<=[;!?])\s+|\.\s+|,\s+(?=[A-Za-z])(?!(?:or|and|to|maybe|perhaps|possibly)\b)"
     r"|\s+(?:but|because|since|as|with|which|where|for|while|than|if|when|compared|after|per)\s+|\s\("
@@ -35,13 +35,13 @@ _DECORATION = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*|\\[%,;! ]|\^\s*\{?
 
 
 def match_number(key: str, answer: str) -> tuple[bool, str]:
-    """To a key without a decimal point the answer is cut to a whole number; a list counts as it is given."""
+    """For a key without a decimal point the answer is truncated to an integer. Lists are compared whole."""
     if key.startswith("["):
         wanted, given = read_list(key), read_list(answer)
         return given == wanted, f"the list {given}" if given else "no list of numbers"
     value = told_number(answer)
     if value is None:
-        return False, "it does not give one number"
+        return False, "it does not give exactly one number"
     places = len(key.partition(".")[2]) if "." in key else None
     counted = int(value) if places is None else round(value, places)
     same = counted == float(key)
@@ -63,7 +63,7 @@ def told_number(answer: str) -> float | None:
 
 
 def read_number(answer: str) -> float | None:
-    """The one number that an answer gives, whatever its unit; what follows the last `=` counts."""
+    """The only number of an answer, with any unit; after the last `=` if there is one."""
     text = _EQUALS.split(_plain(answer))[-1].strip()
     if written := plain_number(text):
         return _float(written)
@@ -75,19 +75,19 @@ def read_number(answer: str) -> float | None:
 
 
 def read_list(answer: str) -> list[float]:
-    """Numbers in the order in which they are given."""
+    """The numbers of a list, in order."""
     text = _plain(answer)
     inside = text[text.find("[") : text.rfind("]") + 1]
     if re.fullmatch(r"\[[\d\s.,eE+-]*\]", inside) and len(inside) < 1000:
         try:
             return [float(value) for value in ast.literal_eval(inside)]
         except (SyntaxError, ValueError):
-            pass  # brackets that hold no list of numbers
+            pass  # brackets without a list of numbers
     return list(_numbers(re.sub(r"[\[\](){}]", " ", text.replace(",", ", "))))
 
 
 def _plain(answer: str) -> str:
-    """Characters, `$`, units' markup, grouping of thousands and powers of ten in one form."""
+    """Normalises characters, `$`, unit markup, thousands separators and powers of ten."""
     text = _DECORATION.sub(" ", bare(unwrap(plain_characters(answer)))).strip()
     text = _GROUPED.sub(",", _POWER.sub(_exponent, text))
     return _SPACED_SIGN.sub(r"\1", text)
@@ -99,14 +99,14 @@ def _exponent(power: re.Match[str]) -> str:
 
 def _numbers(text: str) -> list[float]:
     found = [_float(match.group().replace(",", "")) for match in _NUMBER.finditer(text)]
-    # A word counts where no digit does, in a phrase: "two cubes", not "the ages of the two people".
+    # A number word counts if there are no digits, in a phrase: "two cubes", not "the ages of the two people".
     if not found and len(text.split()) <= LONGEST_PHRASE:
         found = [float(_WORDS.index(match.group().lower())) for match in _WORD.finditer(text)]
     return [number for number in found if math.isfinite(number)]
 
 
 def _float(written: str) -> float:
-    """The nearest float, but 0.999... of any length stays below 1: what is cut must not be rounded first."""
+    """The nearest float, except that 0.999... stays below 1, so that truncation does not round up."""
     value = float(written)
     if not math.isfinite(value) or not value.is_integer():
         return value

@@ -1,10 +1,10 @@
-"""Open questions as MMMU counts them: a phrase that holds the key, or its number to two decimals."""
+"""Open questions by MMMU's rule: a phrase that contains the key, or its number to two decimals."""
 
 import json
 import re
 
 _LEADS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
-"""After one of these words a line gives its answer; after `=` too, if it is the last line."""
+"""Words that lead to the answer of a line; so does `=` in the last line."""
 _ONLY_MARKS = frozenset(":,.!?;'")
 _NUMBERS = (
     re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b"),
@@ -16,7 +16,7 @@ Told = str | float
 
 
 def accepted_answers(key: str) -> list[str]:
-    """A key may be a JSON list of answers that are all right."""
+    """A key may be a JSON list of accepted answers."""
     if key.startswith("["):
         try:
             listed = json.loads(key)
@@ -34,19 +34,19 @@ def match_open(key: str, answer: str) -> tuple[bool, str]:
         return True, "a number equals the key to two decimals"
     phrases = [phrase for phrase in told if isinstance(phrase, str)]
     if any(form in phrase for form in wanted if isinstance(form, str) for phrase in phrases):
-        return True, "it holds the key's words"
-    return False, "neither the key's words nor its number are in it"
+        return True, "it contains the key's words"
+    return False, "it contains neither the key's words nor its number"
 
 
 def told_by(answer: str) -> list[Told]:
-    """The phrases that the answer gives, and the numbers in them."""
+    """The phrases of the answer, and the numbers in them."""
     phrases = _phrases(answer)
     numbers = [number for phrase in phrases for form in _NUMBERS for number in form.findall(phrase)]
     return [form for text in phrases + numbers for form in _forms(text)]
 
 
 def _phrases(answer: str) -> list[str]:
-    """Of each line the shortest end that follows a lead; the whole answer where no line has one."""
+    """For each line the shortest end after a lead; the whole answer if no line has a lead."""
     whole = answer.strip().strip(".").lower()
     lines = whole.split("\n")
     ends = [_end(line, (*_LEADS, "=") if line is lines[-1] else _LEADS) for line in lines]
@@ -62,7 +62,7 @@ def _end(line: str, leads: tuple[str, ...]) -> str:
 
 
 def _forms(text: str) -> list[Told]:
-    """A number to two decimals, or lower case; a single letter must stand at a word's edge."""
+    """A number to two decimals, else lower case; a single letter must be at a word boundary."""
     text = text.strip()
     try:
         return [round(float(text.replace(",", "")), 2)]

@@ -1,4 +1,4 @@
-"""Characters and markup made plain, so that two spellings of one answer are one text."""
+"""Normalises characters and markup, so that two spellings of an answer are equal."""
 
 import re
 import unicodedata
@@ -18,12 +18,12 @@ _SPACED_SIGN = re.compile(r"^([+-])\s+(?=[\d.])")
 
 
 def visible(text: str) -> str:
-    """Without what nobody sees or can write: zero-width characters go, half a surrogate pair is replaced."""
+    """Removes zero-width characters and replaces lone surrogates."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", _UNSEEN.sub("", text))
 
 
 def plain_characters(text: str) -> str:
-    """Full-width and other compatibility forms made plain; raised and lowered digits are kept as they are."""
+    """Normalises full-width and other compatibility forms; keeps superscripts and subscripts."""
     if text.isascii():
         return text
     text = _VULGAR.sub(lambda match: f"{match[1]}{' ' if match[1] else ''}{match[2]}", text)
@@ -36,7 +36,7 @@ def _plain(char: str) -> str:
 
 
 def unwrap(text: str) -> str:
-    """Without the markup around it: `**7**`, `$7$`, `\\(7\\)`, `\\text{yes}`, a final full stop."""
+    """Removes the markup around an answer: `**7**`, `$7$`, `\\(7\\)`, `\\text{yes}`, a final full stop."""
     before = None if text and not (text[0].isalnum() and text[-1].isalnum()) else text
     while text != before:
         before = text
@@ -49,7 +49,7 @@ def unwrap(text: str) -> str:
 
 
 def closes_at_end(text: str, start: int) -> bool:
-    """Whether the brace opened just before `start` is closed by the last character and not before."""
+    """Whether the brace before `start` is closed by the last character and not earlier."""
     depth = 1
     for place in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[place], 0)
@@ -59,7 +59,7 @@ def closes_at_end(text: str, start: int) -> bool:
 
 
 def plain_number(text: str) -> str | None:
-    """A decimal number in one form: `+7`, `7.0` and `07` are `7`, `1,234` is `1234`. Else None."""
+    """The normal form of a decimal number: `+7`, `7.0` and `07` are `7`, `1,234` is `1234`. Else None."""
     text = _SPACED_SIGN.sub(r"\1", text)
     if _SEPARATED.match(text):
         text = re.sub(r"\{,\}|\\,|[ ,]", "", text)
@@ -70,7 +70,7 @@ def plain_number(text: str) -> str | None:
 
 
 def normalise(text: str) -> str:
-    """The one form of equal short answers: spaces, case, markup and the writing of numbers left out."""
+    """The normal form of a short answer, without spaces, case, markup and number formats."""
     text = unwrap(plain_characters(text)).replace(r"\%", "%")
     text = " ".join(text.casefold().split())
     return plain_number(text) or text

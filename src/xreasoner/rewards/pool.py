@@ -1,4 +1,4 @@
-"""Worker processes with hard time limits: whatever an answer does, it costs its budget and no more."""
+"""Worker processes with hard time limits: no answer costs more than its budget."""
 
 import contextlib
 import json
@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 START_SECONDS = 120.0
-"""A worker imports sympy before its first answer; on a busy machine that takes its time."""
+"""A worker first imports sympy, which is slow on a busy machine."""
 MOST_FAILED_STARTS = 3
 BATCH = 16
-"""So many pairs are handed to a worker at once: neighbours share their key, which is then read once."""
+"""Pairs per batch of a worker: neighbours often share a key, which is then parsed once."""
 
 Pair = tuple[str, str | None]
-"""A key and an answer. None: only whether the key can be read."""
+"""A key and an answer. Without an answer, the worker only checks that the key can be parsed."""
 
 
 class Equivalence(NamedTuple):
     correct: bool | None
-    """None: the key cannot be read, and `why` says how."""
+    """None if the key cannot be parsed; `why` has the reason."""
     why: str
 
 
@@ -32,7 +32,7 @@ class Equivalence(NamedTuple):
 class Worker:
     process: subprocess.Popen[bytes]
     tasks: deque[int] = field(default_factory=deque)
-    """The indices of what it was handed; it works on the first."""
+    """The indices of its pairs; it works on the first."""
     ready: bool = False
     deadline: float = 0.0
     received: bytearray = field(default_factory=bytearray)
@@ -57,12 +57,12 @@ class Worker:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):  # bytes that a dead process never read
+            with contextlib.suppress(BrokenPipeError):  # bytes that the dead process did not read
                 pipe.close()
 
 
 def start_worker() -> Worker:
-    """A fresh interpreter, so that neither a fork of torch nor the user's main module is involved."""
+    """A fresh interpreter: no fork of a process with torch, no import of the user's main module."""
     process = subprocess.Popen(
         [sys.executable, "-m", "xreasoner.rewards.worker"],
         stdin=subprocess.PIPE,
@@ -73,7 +73,7 @@ def start_worker() -> Worker:
 
 
 class Pool:
-    """Grades pairs of a key and an answer. No worker is started before it is needed."""
+    """Grades pairs of a key and an answer. Workers start when they are needed."""
 
     def __init__(self, workers: int = 2, seconds: float = 5.0) -> None:
         if workers < 1 or seconds <= 0:
@@ -83,11 +83,11 @@ class Pool:
         self.wanted = workers
         self.seconds = seconds
         self.failed_starts = 0
-        """In a row."""
+        """Consecutive failures."""
         self.workers: list[Worker] = []
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Equivalence]:
-        """One verdict a pair, in order. What fails on the answer is wrong if the key alone can be read."""
+        """One verdict per pair, in order. If a worker fails on an answer whose key parses, it is wrong."""
         verdicts = self._run(pairs)
         failed = [i for i, verdict in enumerate(verdicts) if verdict.correct is None]
         keys = sorted({pairs[i][0] for i in failed})
@@ -118,13 +118,13 @@ class Pool:
             self.workers.append(start_worker())
 
     def _hand_over(self, worker: Worker, waiting: deque[int], pairs: Sequence[Pair]) -> None:
-        # Fewer at once toward the end, so that no worker waits while another has a batch before it.
+        # Smaller batches toward the end, so that no worker is idle while another has a queue.
         count = max(1, min(BATCH, len(waiting) // (2 * len(self.workers))))
         worker.tasks.extend(waiting.popleft() for _ in range(count))
         lines = (json.dumps([*pairs[task], self.seconds]) + "\n" for task in worker.tasks)
         worker.deadline = time.monotonic() + self.seconds
         if not worker.send("".join(lines)):
-            # It died while it waited, through no fault of these answers.
+            # It died while idle, so these answers are not the cause.
             self._dismiss(worker, waiting)
 
     def _wait(self, verdicts: dict[int, Equivalence], waiting: deque[int]) -> None:
@@ -174,7 +174,7 @@ class Pool:
         self._dismiss(worker, waiting)
 
     def _dismiss(self, worker: Worker, waiting: deque[int]) -> None:
-        """What it had not begun waits for another."""
+        """Pairs that it had not started go to another worker."""
         waiting.extendleft(reversed(worker.tasks))
         worker.end()
         self.workers.remove(worker)

@@ -1,4 +1,4 @@
-"""What an unmarked reply says: its concluding sentence, a value in bold, its last or first sentence."""
+"""The answer of an unmarked reply: its concluding sentence, a value in bold, its last or first sentence."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from xreasoner.rewards.choice import match_choice, without_texts
 from xreasoner.rewards.latex import complement
 
 HEAD, TAIL = 1_500, 3_000
-"""So many characters of a long reply are read at its two ends."""
+"""Characters that are read at each end of a long reply."""
 
 _CODE = re.compile(r"```.*?(?:```|$)|\[asy\].*?(?:\[/asy\]|$)", re.DOTALL)
 _SENTENCE = re.compile(r"(?<=[.!?。])[*_]*\s+(?=[\"'(*$\\A-Z\d])|\n+")
@@ -56,7 +56,7 @@ def _is_assured(sentence: str) -> bool:
 
 
 def _from_the_end(said: Sequence[str]) -> Iterator[str]:
-    """Conclusions, the last first; then the only number in bold; the last sentence; the first."""
+    """In this order: conclusions, the last first; the only bold number; the last sentence; the first."""
     yield from (sentence for sentence in reversed(said) if language.CONCLUSION.match(sentence))
     bold = {match[1] for match in _BOLD.finditer(" ".join(said))}
     yield from (f"**{number}**" for number in bold if len(bold) == 1)
@@ -65,7 +65,7 @@ def _from_the_end(said: Sequence[str]) -> Iterator[str]:
 
 
 def option_in_prose(reply: str, choices: tuple[str, ...]) -> str | None:
-    """The sentence that names one option: the last conclusion, or the last and the first where they agree."""
+    """The sentence that names one option: the last conclusion, or the last and the first if they agree."""
     said = sentences(reply)
     if not said or language.REFUSAL.search(without_texts(reply[-TAIL:], choices)):
         return None
@@ -106,18 +106,18 @@ def _number_of(sentence: str) -> str | None:
     if stated:
         return max(stated, key=lambda match: match.start(1))[1]
     if re.match(r"\W*(?:to|let|we need|first)\b", sentence, re.IGNORECASE):
-        return None  # an intention, no result
+        return None  # an intention, not a result
     numbers = [match[1] for match in _ONLY.finditer(sentence.split(", with ")[0])]
     return numbers[0] if len(numbers) == 1 else None
 
 
 def _is_only_word(number: str, sentence: str) -> bool:
-    """`There are two bars with at least one ...`, but not `There are two bars and three lines`."""
+    """Matches `There are two bars with at least one ...`, but not `There are two bars and three lines`."""
     return set(map(str.lower, _WORD.findall(sentence))) <= {number.lower(), "one"} and number.lower() != "one"
 
 
 def formula_in_prose(reply: str) -> str | None:
-    """Mathematics: the one formula of a conclusion, else its number."""
+    """For mathematics: the only formula of a conclusion, else its number."""
     told = sentences(reply)
     if not told or not _is_assured(told[-1]):
         return None
@@ -135,6 +135,6 @@ def formula_in_prose(reply: str) -> str | None:
 
 
 def formulas_in(text: str) -> list[str]:
-    """What stands between `$` and the like, each once."""
+    """The distinct formulas between `$` and similar delimiters."""
     held = (next(group for group in match.groups() if group) for match in _MATH.finditer(text))
     return list(dict.fromkeys(formula.strip() for formula in held))

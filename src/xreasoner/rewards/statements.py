@@ -1,4 +1,4 @@
-"""Where a reply states its answer, and by which rule that is seen: tags, boxes, leads, lines, prose."""
+"""The places where a reply states its answer: tags, boxes, leads, lines, prose."""
 
 import re
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from xreasoner.rewards.plain import visible
 
 Rule = Literal["tag", "box", "lead", "called", "option line", "whole reply", "prose"]
 SHORT_REPLY = 200
-"""A reply of one line, no longer than this, is an answer without tags."""
+"""A one-line reply up to this length is an answer without tags."""
 MOST = 50
-"""So many statements of one rule are looked at, the last ones."""
+"""Statements per rule that are considered; the last ones."""
 LONGEST_STATEMENT = 2_000
 LONGEST_REPLY = 100_000
-"""Of a longer reply the end is read: whatever is written, grading takes milliseconds."""
+"""Only the end of a longer reply is read, so that grading takes milliseconds."""
 
 _MARKS = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s*([^\s{}$\\.,;]+)")
@@ -27,7 +27,7 @@ _ENDS_WITH_AND = re.compile(r"^[^.;:!?\n]*\b(?:and|or)\b[\s$}\\(]*$")
 _ENCLOSED = (("\\[", "\\]"), ("$$", "$$"), ("\\(", "\\)"), ("```", "```"), ("$", "$"))
 _SENTENCE_END = re.compile(r"(?<![\s.(][A-Z])(?<!\b[A-Z][a-z])(?<!\b[A-Z][a-z]{2})[.!?]\s+(?=[A-Z*(\[])|。")
 _LONE_LETTER = re.compile(r"[\s*_]*[A-Z]$")
-"""Before a full stop it belongs to what follows: `B. No`."""
+"""A capital whose full stop does not end a sentence: `B. No`."""
 _CLAUSE_START = re.compile(r"[.,;:!?\n]")
 
 
@@ -35,11 +35,11 @@ class Statement(NamedTuple):
     rule: Rule
     text: str
     start: int
-    """Where it stands in the reply."""
+    """Its position in the reply."""
 
 
 def outside_thought(text: str) -> str:
-    """The text without its thoughts. What comes before a lone `</think>` was thought too."""
+    """The text without thoughts, which include everything before a lone `</think>`."""
     opened, closed = text.find(THINK_OPEN), text.find(THINK_CLOSE)
     place = closed + len(THINK_CLOSE) if closed >= 0 and not 0 <= opened < closed else 0
     kept: list[str] = []
@@ -51,7 +51,7 @@ def outside_thought(text: str) -> str:
 
 
 def tagged(reply: str) -> Statement | None:
-    """What the last `<answer>` holds that holds anything. One never closed counts up to its line's end."""
+    """The content of the last `<answer>` that is not empty. An unclosed one ends with its line."""
     for piece in reversed(reply.split(ANSWER_OPEN)[1:]):
         inside, closed, _ = piece.partition(ANSWER_CLOSE)
         if inside.strip():
@@ -60,12 +60,12 @@ def tagged(reply: str) -> Statement | None:
 
 
 def without_tags(reply: str) -> str:
-    """Only an empty tag is left where `tagged` found none."""
+    """For a reply whose tags are all empty."""
     return reply.replace(ANSWER_OPEN, "").replace(ANSWER_CLOSE, "").strip()
 
 
 def box_spans(text: str) -> list[tuple[int, int]]:
-    """Where the outermost `\\boxed{...}` hold their text; one pass, so that no nesting makes it slow."""
+    """The spans inside the outermost `\\boxed{...}`, in one pass, so that nesting cannot make it slow."""
     starts: list[int | None] = []
     found: list[tuple[int, int]] = []
     for mark in _MARKS.finditer(text):
@@ -86,7 +86,7 @@ def boxes(text: str) -> list[str]:
 
 
 def boxed(reply: str) -> list[Statement]:
-    """Boxes that only a comma or an `and` parts are one answer."""
+    """Boxes with only a comma or `and` between them are one answer."""
     found: list[Statement] = []
     end_before = -1
     for start, end in box_spans(reply)[-MOST:]:
@@ -109,13 +109,13 @@ def _joins(between: str) -> bool:
 
 
 def unbox(answer: str) -> str:
-    """A statement may hold a box, or several that are one answer together."""
+    """A statement may contain a box, or several that together are one answer."""
     held = boxed(answer) if "\\boxed" in answer or "\\fbox" in answer else []
     return held[-1].text if held else answer
 
 
 def led(reply: str, has_options: bool) -> Iterator[Statement]:
-    """What follows `the answer is` or its like in other languages; the last first."""
+    """The texts after `the answer is` or its equivalent in other languages; the last first."""
     leads = language.leads_in(reply)
     if not has_options:
         leads = sorted([*leads, *language.SHORT_LEAD.finditer(reply)], key=lambda lead: lead.end())
@@ -126,14 +126,14 @@ def led(reply: str, has_options: bool) -> Iterator[Statement]:
 
 
 def is_supposed(reply: str, start: int, lead: str) -> bool:
-    """`I cannot tell whether the answer is C`: the clause of the lead asks, denies or supposes."""
+    """Whether the clause of the lead asks, denies or supposes: `I cannot tell whether the answer is C`."""
     before = reply[max(0, start - 80) : start]
     clause = _CLAUSE_START.split(before)[-1].replace("not hard", "").replace("not difficult", "") + lead
     return any(found.search(clause) for found in (language.SUPPOSITION, language.DENIAL, language.HEDGE))
 
 
 def statement_at(reply: str, start: int) -> str:
-    """The sentence that begins here; where a formula begins here, up to its closing delimiter."""
+    """The sentence that begins here; if it begins with a formula, up to the closing delimiter."""
     rest = reply[start : start + LONGEST_STATEMENT]
     line = rest.partition("\n")[0].strip()
     for opening, closing in _ENCLOSED:
@@ -155,7 +155,7 @@ def first_sentence(line: str) -> str:
 
 
 def _first_part(text: str) -> str:
-    """Without the reasons that follow an answer."""
+    """The answer without the reasons after it."""
     return language.REASON.split(text)[0]
 
 
@@ -169,7 +169,7 @@ def called(reply: str, letters: str) -> Iterator[Statement]:
 
 
 def without_listing(reply: str, letters: str) -> str:
-    """Without the lines that only list the options: `(A) ...`, `(B) ...` one after the other."""
+    """The text without lines that only list the options: `(A) ...`, `(B) ...`."""
     form = re.compile(rf"[\s*_>-]*[(\[]?([{letters}])[*_]*[:.)\]]")
     lines = reply.splitlines()
     marked = [(i, match[1]) for i, line in enumerate(lines) if line.strip() and (match := form.match(line))]
@@ -181,10 +181,10 @@ def without_listing(reply: str, letters: str) -> str:
 
 
 def option_line(reply: str, letters: str) -> Statement | None:
-    """The released model's form as a line of its own: `B: No`, also `(B) No`, `B. No`, `**B**`."""
+    """A line in the form of the released model: `B: No`, also `(B) No`, `B. No`, `**B**`."""
     form = re.compile(rf"[\s*_(\[]*([{letters}])(?:[\s*_)\]]*[:.)\]][\s*_]*\S.*|[\s*_)\].:]*)$")
     lines = [(match.group(1), line.strip()) for line in reply.splitlines() if (match := form.match(line))]
-    # A reply that goes through the options has a line for each: none of them is the answer.
+    # A reply that discusses every option has a line for each; none of them is the answer.
     if len({letter for letter, _ in lines}) != 1:
         return None
     return Statement("option line", lines[-1][1], 0)

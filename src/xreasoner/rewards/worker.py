@@ -1,4 +1,4 @@
-"""The process that calls math-verify: one JSON line in, one out. Started by the pool, and killed by it."""
+"""The process that calls Math-Verify: one JSON line in, one out. The pool starts and kills it."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import sys
 
 START_SECONDS = 120
 MEMORY_LIMIT = 4 << 30
-"""Bytes of address space; `9^{9^{9^9}}` would take all there is."""
+"""Bytes of address space; `9^{9^{9^9}}` would use all memory."""
 
 
 def limit_memory() -> None:
@@ -19,13 +19,13 @@ def limit_memory() -> None:
 
 
 def die_after(seconds: int) -> None:
-    """The backstop for a worker whose parent is gone: the unhandled alarm ends it, whatever code it is in."""
+    """Ends a worker whose parent is gone: an unhandled alarm stops any code."""
     if hasattr(signal, "alarm"):
         signal.alarm(seconds)
 
 
 def answer_line(line: str) -> str:
-    """The verdict on one pair. None where the key cannot be read; whatever the answer breaks, it is wrong."""
+    """The verdict on one pair: None if the key cannot be parsed; an answer that raises any error is wrong."""
     from xreasoner.rewards.math import equivalent, read_key
 
     key, answer, seconds = json.loads(line)
@@ -38,7 +38,7 @@ def answer_line(line: str) -> str:
         if answer is not None:
             correct, why = False, "it cannot be compared"
             correct, why = equivalent(key, answer)
-    except Exception as error:  # whatever a library makes of a model's text
+    except Exception as error:  # a library may raise anything on a model's text
         why += f": {type(error).__name__}: {str(error)[:200]}"
     die_after(0)
     return json.dumps({"correct": correct, "why": why})
@@ -46,12 +46,12 @@ def answer_line(line: str) -> str:
 
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # Whatever a library prints must not be taken for a reply.
+    os.dup2(2, 1)  # Output of a library must not be mistaken for a reply.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory()
-    sys.set_int_max_str_digits(20_000)  # An answer of 5,000 digits is wrong, not beyond us.
+    sys.set_int_max_str_digits(20_000)  # An answer with 5,000 digits is wrong, not an error.
     logging.disable(logging.CRITICAL)
-    # Imports and grammar belong to the start, not to the first answer's budget.
+    # Imports and the grammar are loaded at the start, not within the budget of the first answer.
     answer_line(json.dumps(["1", r"\frac{1}{2}", START_SECONDS]))
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for request in sys.stdin:
