@@ -25,7 +25,7 @@ def measure(machine: Machine) -> Iterator[Line]:
     lm = random_lm(SIZE, machine, torch.float32)
     vocabulary = lm.config.vocab_size
     end_after(lm, tokenizer_of(vocabulary), mean)
-    stage = grpo_stage(dtype="bfloat16", rollout="torch", tokens_per_microbatch=16384, lr=1e-6)
+    stage = grpo_stage(dtype="bfloat16", rollout="torch", tokens_per_microbatch=8192, lr=1e-6)
     policy = new_policy(lm, stage, machine.world)
     optimizer = adamw(policy.loss, stage.lr)
     prompts = random_prompts(count, vocabulary, (16, 128))

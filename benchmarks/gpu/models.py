@@ -85,7 +85,8 @@ def end_after(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, mean_leng
     the sampler's probabilities are the trainer's.
     """
     embedding, head = lm.get_input_embeddings().weight, lm.get_output_embeddings().weight
-    embedding[:, 0] = embedding.float().norm(dim=1).mean()
+    # Small, or logits in bfloat16 would be rounded to the size of what all of them share in a tied model.
+    embedding[:, 0] = embedding.float().norm(dim=1).mean() / 8
     for layer in lm.base_model.layers:
         layer.self_attn.o_proj.weight[0] = 0
         layer.mlp.down_proj.weight[0] = 0
