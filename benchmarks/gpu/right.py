@@ -158,7 +158,7 @@ def forced_exit(precision: Precision, machine: Machine) -> Iterator[Line]:
     assert isinstance(engine.loaded.tokenizer.chat_template, str)
     engine.loaded.tokenizer.chat_template += "{%- if add_generation_prompt -%}<think>{%- endif -%}"
     prompts = random_prompts(8, lm.config.vocab_size, (4, 40))
-    exit_ids = list(engine.special_tokens.forced_exit)
+    exit_ids = list(engine.special_tokens.exits.closing_thought)
     good = forced = 0
     for rollout in engine.generate(prompts, Sampling(4, 1.0, 8, 8)):
         injected = [i for i, own in zip(rollout.token_ids, rollout.by_policy, strict=True) if not own]
