@@ -18,7 +18,7 @@ BEGIN, END = "<!-- made by docs/architecture.py -->\n", "<!-- end -->\n"
 
 Edges = set[tuple[str, str]]
 
-COLUMN, ROW, GAP = 184, 100, 12
+COLUMN, ROW, GAP = 184, 96, 12
 PLACES: dict[str, tuple[int, float, float]] = {
     "cli": (0, 0, 5),
     "verl": (1, 2, 4),
@@ -33,17 +33,17 @@ PLACES: dict[str, tuple[int, float, float]] = {
     "miniworld": (6, 0, 4),
     "rewards": (7, 0, 2),
     "rollout": (7, 2, 5),
-    "chat": (8, 0, 2.75),
-    "models": (8, 2.75, 5),
-    "recipe": (9, 2.4, 3.27),
-    "storage": (9, 3.27, 4.13),
-    "parallel": (9, 4.13, 5),
-    "launch": (10, 3.27, 5),
-    "records": (10, 0, 3.27),
+    "chat": (9, 0, 3.2),
+    "models": (8, 2, 5),
+    "recipe": (10, 2.4, 3.27),
+    "storage": (10, 3.27, 4.13),
+    "parallel": (10, 4.13, 5),
+    "launch": (11, 3.27, 5),
+    "records": (11, 0, 3.27),
 }
 """The row of each part, and the columns that it spans."""
 BLUE, GREEN, SAND, GREY = "#e8eefc", "#e6f4ec", "#fdf1e0", "#eeeeee"
-COLOURS = (BLUE, BLUE, BLUE, GREEN, GREEN, SAND, SAND, SAND, SAND, GREY, GREY)
+COLOURS = (BLUE, BLUE, BLUE, GREEN, GREEN, SAND, SAND, SAND, SAND, SAND, GREY, GREY)
 """Of each row, by layer."""
 EDGE, INK, PALE = "#5b6472", "#1d2430", "#4b5563"
 
@@ -120,6 +120,7 @@ def draw_box(package: Path, part: str) -> str:
 
 def draw_arrow(one: str, other: str) -> str:
     """Straight down where the two overlap, else from corner to corner."""
+    assert PLACES[one][0] < PLACES[other][0], f"{one} imports {other}: move it to a higher row in PLACES"
     upper, lower = box_of(one), box_of(other)
     left, right = max(upper.left, lower.left), min(upper.right, lower.right)
     start = end = (left + right) / 2
@@ -129,7 +130,7 @@ def draw_arrow(one: str, other: str) -> str:
 
 
 def drawing(package: Path = PACKAGE) -> str:
-    width, height = 2 * GAP + 5 * COLUMN, 2 * GAP + 10 * ROW + 66
+    width, height = 2 * GAP + 5 * COLUMN, 2 * GAP + 11 * ROW + 66
     arrows = [draw_arrow(one, other) for one, other in sorted(reduced(imports(package)))]
     return "\n".join(
         [
