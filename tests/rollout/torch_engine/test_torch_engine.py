@@ -126,6 +126,22 @@ def test_samples_do_not_depend_on_the_batch(vlm_loaded: Loaded, mixed_prompts: l
             assert rollout.logprobs == pytest.approx(alone[key].logprobs, abs=2e-4)
 
 
+@pytest.mark.parametrize("check_every", [2, 5, 16])
+@pytest.mark.parametrize("think_budget", [0, 3, 16])
+def test_how_often_the_host_looks_changes_nothing(
+    vlm_loaded: Loaded, mixed_prompts: list[Prompt], check_every: int, think_budget: int
+) -> None:
+    """Rows go past their end, their budget and their forced exit, and are taken back."""
+    for sampling in (replace(RANDOM, think_budget=think_budget), replace(GREEDY, forced_exit=True)):
+        expected = run(vlm_loaded, mixed_prompts, sampling)
+        rollouts = TorchEngine(vlm_loaded, 4, check_every).generate(mixed_prompts, sampling)
+        found = {(rollout.prompt_id, rollout.sample): rollout for rollout in rollouts}
+        assert found.keys() == expected.keys()
+        for key, rollout in expected.items():
+            assert replace(found[key], logprobs=()) == replace(rollout, logprobs=())
+            assert found[key].logprobs == pytest.approx(rollout.logprobs, abs=2e-4)
+
+
 def test_samples_and_seeds_differ(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
     first = run(text_loaded, text_prompts[:1], RANDOM)
     other = run(text_loaded, text_prompts[:1], Sampling(3, 0.8, 16, 6, seed=6))

@@ -16,16 +16,20 @@ from xreasoner.rollout.torch_engine.attention import check_supported
 from xreasoner.rollout.torch_engine.scheduler import Scheduler
 from xreasoner.rollout.torch_engine.slots import Request
 
+CHECK_EVERY = {"cuda": 8}
+"""By device: tokens between two checks by the host, which would stall a GPU if it waited for each one."""
+
 
 class TorchEngine:
     """Generates with the model it is given, which may be trained between two calls."""
 
-    def __init__(self, loaded: Loaded, max_rows: int = 256) -> None:
+    def __init__(self, loaded: Loaded, max_rows: int = 256, check_every: int | None = None) -> None:
         if max_rows < 1:
             raise ValueError(f"max_rows is {max_rows}: an engine needs at least one row")
         check_supported(loaded.model)
         self.loaded = loaded
         self.max_rows = max_rows
+        self.check_every = check_every or CHECK_EVERY.get(loaded.model.device.type, 1)
         self.special_tokens = read_special_tokens(loaded.model, loaded.tokenizer)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
@@ -59,7 +63,7 @@ class TorchEngine:
         model, was_training = self.loaded.model, self.loaded.model.training
         rows = min(self.max_rows, max(1, sum(len(request.samples) for request in requests)))
         longest = max_tokens(sampling, self.special_tokens.exits.longest)
-        scheduler = Scheduler(self.loaded, self.special_tokens, rows, longest)
+        scheduler = Scheduler(self.loaded, self.special_tokens, rows, longest, self.check_every)
         scheduler.add(requests)
         model.eval()
         try:

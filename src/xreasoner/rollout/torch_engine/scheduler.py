@@ -32,7 +32,7 @@ from xreasoner.rollout.torch_engine.attention import (
 from xreasoner.rollout.torch_engine.cache import Decode, RowCache
 from xreasoner.rollout.torch_engine.prefill import PrefillEntry, length_batches, prefill
 from xreasoner.rollout.torch_engine.sampler import draw, uniforms
-from xreasoner.rollout.torch_engine.slot_tensors import NO_EXIT, SlotTensors
+from xreasoner.rollout.torch_engine.slot_tensors import SlotTensors
 from xreasoner.rollout.torch_engine.slots import Request, Slot, split_request
 
 _FIRST_COLUMNS = 64
@@ -48,12 +48,30 @@ class SlotProgress(NamedTuple):
     last_token: int
 
 
+class Outcome(NamedTuple):
+    """A rollout ends, or its exit is forced, after so many of its tokens."""
+
+    decision: Decision
+    steps: int
+
+
 class Scheduler:
     """The waiting requests, the slots in use, and their tensors. Requests may be added at any time."""
 
     @torch.inference_mode()
-    def __init__(self, loaded: Loaded, special_tokens: SpecialTokens, max_rows: int, max_tokens: int) -> None:
-        """`max_tokens`: no rollout is longer, so the `max_tokens` of every request's sampling must fit."""
+    def __init__(
+        self,
+        loaded: Loaded,
+        special_tokens: SpecialTokens,
+        max_rows: int,
+        max_tokens: int,
+        check_every: int = 1,
+    ) -> None:
+        """`max_tokens`: no rollout is longer, so the `max_tokens` of every request's sampling must fit.
+
+        `check_every`: decode this many tokens before the host looks at them. Tokens beyond an end or a budget
+        are taken back, so the rollouts are the same; on a GPU the host then never waits for single tokens.
+        """
         self._loaded, self._model, self._special_tokens = loaded, loaded.model, special_tokens
         self._decoder = TokenDecoder(loaded.tokenizer, special_tokens)
         self._waiting: deque[Request] = deque()
@@ -61,9 +79,9 @@ class Scheduler:
         self._failed: list[Rollout] = []
         self._clock = 0
         self._attention_configs = attention_configs(self._model)
-        self._max_rows = max_rows
+        self._max_rows, self._check_every = max_rows, check_every
         config, device = self._model.config.get_text_config(), self._model.device
-        self._tensors = SlotTensors(self._max_rows, max_tokens, device)
+        self._tensors = SlotTensors(self._max_rows, max_tokens + check_every, device)
         self._cache = RowCache(config.num_hidden_layers, self._max_rows, columns=0)
         self._exit_ids_E = torch.tensor(list(chain(*special_tokens.exits)), device=device)
         self._banned_X = torch.tensor(sorted(special_tokens.banned), dtype=torch.int64, device=device)
@@ -79,18 +97,20 @@ class Scheduler:
 
     @torch.inference_mode()
     def step(self) -> list[Rollout]:
-        """Admit waiting requests if there is room, else decode one token; return finished rollouts."""
-        decisions = self._admit() if self._has_room() else {}
-        if not decisions and self._slots:
-            decisions = self._decode()
+        """Admit waiting requests if there is room, decode, and return the finished rollouts."""
+        outcomes = self._admit() if self._has_room() else {}
+        if not outcomes and self._slots:
+            for _ in range(self._check_every):
+                self._decode()
+            outcomes = self._check()
         failed, self._failed = self._failed, []
-        return [*failed, *self._apply(decisions)]
+        return [*failed, *self._apply(outcomes)]
 
     @torch.inference_mode()
     def stop(self, slots: Collection[Slot]) -> list[Rollout]:
         """End these slots now and return what they generated."""
         rows = [row for row, slot in enumerate(self._slots) if any(slot is one for one in slots)]
-        return self._apply(dict.fromkeys(rows, "length"))
+        return self._apply({row: Outcome("length", self._slots[row].steps(self._clock)) for row in rows})
 
     def abort(self, prompt_id: str) -> None:
         """Drop a prompt, whether it waits or is generated."""
@@ -109,7 +129,7 @@ class Scheduler:
             return False
         return not self._slots or free >= self._max_rows // _REFILL_SHARE
 
-    def _admit(self) -> dict[int, Decision]:
+    def _admit(self) -> dict[int, Outcome]:
         first = len(self._slots)
         longest_first = sorted(self._take_waiting(), key=lambda taken: len(taken[1].ids), reverse=True)
         entries = [self._open_slots(request, encoded) for request, encoded in longest_first]
@@ -124,7 +144,8 @@ class Scheduler:
                 self._fill_tensors(entry, delta)
         # A budget of zero is spent before the first step.
         spent = [r for r in range(first, len(self._slots)) if self._slots[r].tracker.deadline == 0]
-        return {row: self._slots[row].tracker.check_start() for row in spent}
+        decisions = {row: self._slots[row].tracker.check_start() for row in spent}
+        return {row: Outcome(made, 0) for row, made in decisions.items() if made != "continue"}
 
     def _take_waiting(self) -> list[tuple[Request, Encoded]]:
         free, taken = self._max_rows - len(self._slots), []
@@ -152,22 +173,19 @@ class Scheduler:
 
     def _fill_tensors(self, entry: PrefillEntry, rope_delta: int) -> None:
         slots = [self._slots[row] for row in entry.rows]
-        request, deadline = slots[0].request, slots[0].tracker.deadline
+        request = slots[0].request
         keys = [stream_key(request.sampling.seed, request.stream, slot.sample) for slot in slots]
         ids, temperature = entry.encoded.ids, request.sampling.temperature
         prefix = len(request.prefix_ids)
-        self._tensors.fill(entry.rows, ids, rope_delta, keys, deadline, temperature, prefix)
+        self._tensors.fill(entry.rows, ids, rope_delta, keys, temperature, prefix)
 
-    def _decode(self) -> dict[int, Decision]:
+    def _decode(self) -> None:
         active, tensors = len(self._slots), self._tensors
         logits_AV = self._forward(active).float()
-        logits_AV[:, self._banned_X] = float("-inf")
+        logits_AV.index_fill_(-1, self._banned_X, float("-inf"))
         uniform_A = uniforms(tensors.key[:active], tensors.step[:active])
-        drawn = draw(logits_AV, self._temperature(), uniform_A)
-        to_check_A = tensors.append(active, drawn, self._exit_ids_E, self._notable_V)
+        tensors.append(active, draw(logits_AV, self._temperature(), uniform_A), self._exit_ids_E)
         self._clock += 1
-        to_check: list[int] = to_check_A.nonzero()[:, 0].tolist()
-        return self._check(to_check) if to_check else {}
 
     def _temperature(self) -> float | Tensor:
         """A number if all slots have the same one, which is cheaper."""
@@ -194,36 +212,60 @@ class Scheduler:
         logits_AV: Tensor = output.logits[:, -1]
         return logits_AV
 
-    def _check(self, rows: list[int]) -> dict[int, Decision]:
-        decisions: dict[int, Decision] = {}
-        for row, tail in zip(rows, self._tensors.tails(rows, TAIL_TOKENS), strict=True):
-            slot = self._slots[row]
-            stopped = tail[-1] in self._special_tokens.stops
-            steps = slot.steps(self._clock)
-            decisions[row] = slot.tracker.check(steps, stopped, partial(self._decode_tail, tail))
-        return decisions
+    def _check(self) -> dict[int, Outcome]:
+        """Look at the tokens since the last check: at notable ones, and where a budget's deadline was."""
+        notable: dict[int, set[int]] = {}
+        for row, position in self._tensors.find(len(self._slots), self._check_every, self._notable_V):
+            notable.setdefault(row, set()).add(position)
+        for row, slot in enumerate(self._slots):
+            if slot.steps(self._clock) >= slot.tracker.deadline:
+                notable.setdefault(row, set())
+        if not notable:
+            return {}
+        rows = sorted(notable)
+        tails = self._tensors.tails(rows, TAIL_TOKENS + self._check_every - 1)
+        found = (
+            (row, self._check_slot(self._slots[row], notable[row], tail))
+            for row, tail in zip(rows, tails, strict=True)
+        )
+        return {row: outcome for row, outcome in found if outcome is not None}
 
-    def _apply(self, decisions: dict[int, Decision]) -> list[Rollout]:
+    def _check_slot(self, slot: Slot, notable: set[int], tail: list[int]) -> Outcome | None:
+        """Token by token, because an early one may move the deadline of later ones."""
+        tracker, now = slot.tracker, slot.steps(self._clock)
+        for position in range(self._check_every):
+            steps = now - self._check_every + position + 1
+            is_notable = position in notable and steps - 1 not in tracker.injected
+            if not is_notable and steps < tracker.deadline:
+                continue
+            until_here = tail[: len(tail) - (now - steps)]
+            stopped = is_notable and until_here[-1] in self._special_tokens.stops
+            decision = tracker.check(steps, stopped, partial(self._decode_tail, until_here))
+            if decision != "continue":
+                return Outcome(decision, steps)
+        return None
+
+    def _apply(self, outcomes: dict[int, Outcome]) -> list[Rollout]:
         finished: dict[int, Rollout] = {}
-        for row, decision in decisions.items():
+        for row, (decision, steps) in outcomes.items():
             if decision == "eos" or decision == "length":
-                finished[row] = self._finish(row, decision)
+                finished[row] = self._finish(row, decision, steps)
             else:
-                self._tensors.deadline[row] = self._slots[row].tracker.deadline
-                self._tensors.exit_step[row] = self._exit_step(row) if decision == "force exit" else NO_EXIT
+                self._force_exit(row, steps)
         if finished:
             self._free(set(finished))
         return list(finished.values())
 
-    def _exit_step(self, row: int) -> int:
-        """Where in `_exit_ids_E` the tokens to inject begin."""
-        exits = self._special_tokens.exits
-        closes = self._slots[row].tracker.injected_ids == exits.closing_thought
-        return 0 if closes else len(exits.closing_thought)
+    def _force_exit(self, row: int, steps: int) -> None:
+        slot, exits = self._slots[row], self._special_tokens.exits
+        injected = slot.tracker.injected_ids
+        first = 0 if injected == exits.closing_thought else len(exits.closing_thought)
+        take_back = slot.steps(self._clock) - steps
+        slot.start += take_back
+        self._tensors.force_exit(row, first, len(injected), take_back)
 
-    def _finish(self, row: int, stop: Stop) -> Rollout:
+    def _finish(self, row: int, stop: Stop, steps: int) -> Rollout:
         slot = self._slots[row]
-        steps = slot.steps(self._clock)
         return to_rollout(
             slot.request.prompt_id,
             slot.sample,

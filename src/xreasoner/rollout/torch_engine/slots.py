@@ -25,7 +25,7 @@ class Request:
     """The budgets after these tokens."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Slot:
     """One sample being generated. Slot i owns row i of the batch's tensors and of the cache."""
 
@@ -34,7 +34,7 @@ class Slot:
     prompt_ids: tuple[int, ...]
     tracker: BudgetTracker
     start: int
-    """The scheduler's clock at the slot's first token."""
+    """The scheduler's clock at the slot's first token; moved when tokens are taken back."""
 
     def steps(self, clock: int) -> int:
         """The number of tokens generated so far."""
