@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from transformers import BaseImageProcessor
 
 from xreasoner.models.families import FAMILIES
-from xreasoner.models.image_support import why_no_images
+from xreasoner.models.image_support import PixelRange, image_tokens, pixel_range, why_no_images
+from xreasoner.models.load import load_image_processor
 from xreasoner.models.resolve import resolve_model
 
 
@@ -39,3 +42,28 @@ def test_what_a_checkpoint_lacks_is_one_line(tmp_path: Path) -> None:
 
 def test_the_shipped_base_can_be_asked() -> None:
     assert why_no_images(resolve_model("miniworld")) is None
+
+
+def test_the_range_of_pixels_is_the_checkpoints_unless_set() -> None:
+    base = resolve_model("miniworld")
+    assert pixel_range(base) == (784, 200704)
+    assert pixel_range(base, high=784 * 4) == (784, 784 * 4)
+    assert pixel_range(base, low=262144) == (262144, 262144)
+    assert image_tokens(base, 262144) == 262144 // 28**2
+    with pytest.raises(ValueError, match="min_pixels 9,000 is above max_pixels 800"):
+        pixel_range(base, 9000, 800)
+
+
+def test_other_families_have_one_size(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, "llava", "<image>")
+    assert pixel_range(folder) is None
+    with pytest.raises(ValueError, match="for Qwen-VL models, not llava"):
+        pixel_range(folder, high=1000)
+
+
+@pytest.mark.parametrize(("pixels", "tokens"), [((784, 784), 1), ((784 * 16, 784 * 16), 16)])
+def test_images_are_scaled_into_the_range(pixels: tuple[int, int], tokens: int) -> None:
+    processor = load_image_processor(resolve_model("miniworld"), PixelRange(*pixels))
+    assert isinstance(processor, BaseImageProcessor)
+    grid = processor(images=[Image.new("RGB", (112, 112))], return_tensors="pt")["image_grid_thw"]
+    assert int(grid.prod()) // 4 == tokens

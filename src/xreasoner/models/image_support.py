@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from xreasoner.models.config import has_vision, read_config
 from xreasoner.models.families import FAMILIES
 
+QWEN = "<|image_pad|>"
+"""The families that take images of any size within a range of pixels."""
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -35,3 +38,48 @@ def chat_template(checkpoint: Path) -> str:
             if found:
                 return json.dumps(found, ensure_ascii=False)  # a template, or several by name
     return ""
+
+
+class PixelRange(NamedTuple):
+    """Images are scaled to have at least `low` and at most `high` pixels."""
+
+    low: int
+    high: int
+
+    @property
+    def size(self) -> dict[str, int]:
+        """As Qwen's image processors call it."""
+        return {"shortest_edge": self.low, "longest_edge": self.high}
+
+
+def pixel_range(checkpoint: Path, low: int | None = None, high: int | None = None) -> PixelRange | None:
+    """The checkpoint's own limits, where `low` and `high` do not replace them; None for other families."""
+    model_type = str(read_config(checkpoint).get("model_type"))
+    if model_type not in FAMILIES or FAMILIES[model_type].placeholder != QWEN:
+        if low or high:
+            raise ValueError(
+                f"{checkpoint}: min_pixels and max_pixels are for Qwen-VL models, not {model_type}"
+            )
+        return None
+    settings = processor_settings(checkpoint)
+    size = settings.get("size") or {}
+    own_low = settings.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels") or 56 * 56
+    own_high = (
+        settings.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels") or 28 * 28 * 1280
+    )
+    found = PixelRange(low or min(own_low, high or own_low), high or max(own_high, low or own_high))
+    if found.low > found.high:
+        raise ValueError(f"min_pixels {found.low:,} is above max_pixels {found.high:,}")
+    return found
+
+
+def image_tokens(checkpoint: Path, pixels: int) -> int:
+    """The most that an image of so many pixels takes."""
+    settings = processor_settings(checkpoint)
+    side = int(settings.get("patch_size", 14)) * int(settings.get("merge_size", 2))
+    return pixels // side**2
+
+
+def processor_settings(checkpoint: Path) -> dict[str, Any]:
+    path = checkpoint / PROCESSOR_FILES[0]
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

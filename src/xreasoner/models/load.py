@@ -22,6 +22,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from xreasoner.chat.image_tokens import FAMILY_IMAGES, FamilyImages
 from xreasoner.models.config import has_vision
 from xreasoner.models.families import FAMILIES
+from xreasoner.models.image_support import PixelRange
 
 ImageProcessor = BaseImageProcessor | FamilyImages
 """Qwen's families need the bare processor only."""
@@ -41,12 +42,13 @@ def load(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     attention: str = "sdpa",
+    pixels: PixelRange | None = None,
 ) -> Loaded:
     """Model in evaluation mode, tokenizer and image processor. Without `dtype`, as it was saved."""
     architecture = AutoModelForImageTextToText if has_vision(path) else AutoModelForCausalLM
     model = architecture.from_pretrained(path, dtype=dtype or "auto", attn_implementation=attention)
     model.to(torch.device(device))  # type: ignore[arg-type]  # a wrapper hides `self` from the checker
-    return Loaded(model, load_tokenizer(path), load_image_processor(path))
+    return Loaded(model, load_tokenizer(path), load_image_processor(path, pixels))
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -60,11 +62,12 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_image_processor(path: Path) -> ImageProcessor | None:
+def load_image_processor(path: Path, pixels: PixelRange | None = None) -> ImageProcessor | None:
     """The Pillow backend: it needs no torchvision, and pixels do not depend on torchvision's version."""
     if not has_vision(path):
         return None
-    processor = AutoImageProcessor.from_pretrained(path, backend="pil")
+    size = {"size": pixels.size} if pixels else {}
+    processor = AutoImageProcessor.from_pretrained(path, backend="pil", **size)
     config = AutoConfig.from_pretrained(path)
     if config.model_type not in FAMILY_IMAGES:
         return processor

@@ -1,24 +1,34 @@
 """Evaluate a checkpoint on every benchmark of a recipe, resuming what is there."""
 
+import os
+import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
 from xreasoner.evals.summary import SHARES, Result
 from xreasoner.evals.task import ASKED, BUDGET_FOLDER, Benchmark, RankShard, Task
+from xreasoner.models.config import has_vision
+from xreasoner.models.image_support import pixel_range
+from xreasoner.models.precision import compute_dtype
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
 from xreasoner.recipe.schema import BASE, Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.choose import open_engine
+from xreasoner.rollout.choose import choose_engine, open_engine
 from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, resume_rollouts
+from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import sweep, write_json
 from xreasoner.storage.journal import Journal
-from xreasoner.storage.run_folder import Manifest, read_manifest
+from xreasoner.storage.run_folder import Manifest, first_difference, read_manifest, set_aside
 
 
 class LazyEngine:
@@ -62,7 +72,8 @@ def measure(
     """Fills `evals/<name>` with the checkpoint's answers; ranks share the problems."""
     out = run_dir / "evals" / name
     if world.is_first:
-        prepare_answers(out, fingerprint)
+        method = method_of(checkpoint, evaluation, world.device)
+        prepare_answers(out, fingerprint, method, conditions_of(world.device, benchmarks), journal.say)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
@@ -87,7 +98,7 @@ def measure(
         manifest = read_manifest(out)
         assert manifest is not None
         seconds = manifest.seconds + time.monotonic() - began
-        Manifest(manifest.made_from, "done", seconds).write(out)
+        replace(manifest, state="done", seconds=seconds).write(out)
 
 
 def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, shard: RankShard, world: World) -> bool:
@@ -129,18 +140,59 @@ def sampling_of(evaluation: Evaluation) -> Sampling:
     )
 
 
-def prepare_answers(out: Path, fingerprint: str) -> None:
-    """One folder holds the answers of one checkpoint."""
-    wanted = Manifest({"checkpoint": fingerprint})
+def prepare_answers(
+    out: Path,
+    fingerprint: str,
+    method: Mapping[str, Any] | None = None,
+    conditions: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """One folder holds the answers of one checkpoint, all generated in the same way."""
+    wanted = Manifest({"checkpoint": fingerprint, **(method or {})}, execution=conditions or {})
     found = read_manifest(out)
-    if found is not None and found.fingerprint != wanted.fingerprint:
+    if found is not None and found.made_from["checkpoint"] != fingerprint:
         raise ValueError(
             f"{out}: these are the answers of another checkpoint; "
             "move the folder away, or choose another directory with --out"
         )
-    if found is None:
+    changed = found and first_difference(
+        {key: value for key, value in found.made_from.items() if key in wanted.made_from},
+        {key: value for key, value in wanted.made_from.items() if key in found.made_from},
+    )
+    if changed:
+        place = set_aside(out, out.parent.parent)
+        say(f"{out.name}: {changed}, so it is evaluated anew; the other answers are in {place}")
+    if found is None or changed:
         wanted.write(out)
     sweep_answers(out)
+
+
+def method_of(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> dict[str, Any]:
+    """What may change answers though checkpoint and questions are the same."""
+    if evaluation.server is not None:
+        return {"engine": "server", "dtype": None, "attention": None, "pixels": None}
+    engine = choose_engine(evaluation.engine, checkpoint, device)
+    pixels = (
+        pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
+        if has_vision(checkpoint)
+        else None
+    )
+    return {
+        "engine": engine,
+        "dtype": str(compute_dtype(evaluation.dtype, device)).removeprefix("torch."),
+        "attention": "sdpa" if engine == "torch" else os.environ.get("VLLM_ATTENTION_BACKEND", "auto"),
+        "pixels": list(pixels) if pixels else None,
+    }
+
+
+def conditions_of(device: torch.device, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+    """Recorded only: these change answers by rounding at most."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+    return {
+        "device": f"{device.type}: {name}",
+        "versions": installed_versions(),
+        "revisions": {one.name: one.revision for one in benchmarks if one.revision},
+    }
 
 
 def sweep_answers(out: Path) -> None:

@@ -13,7 +13,7 @@ from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
 from xreasoner.models.config import has_vision
 from xreasoner.models.identity import model_identity
-from xreasoner.models.image_support import why_no_images
+from xreasoner.models.image_support import image_tokens, pixel_range, why_no_images
 from xreasoner.models.resolve import resolve_model
 from xreasoner.pipeline.standing import PlannedStage, plan_stage, stage_folder, with_descendants
 from xreasoner.recipe.schema import BASE, Recipe, Stage
@@ -103,6 +103,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"{recipe.name}: {recipe.model}, seed {recipe.seed}, in {plan.run_dir}", style="bold", highlight=False
     )
     console.print(stage_table(plan))
+    if shown := image_line(plan):
+        console.print(f"  {shown}", highlight=False)
     for benchmark in plan.benchmarks:
         console.print(
             f"  benchmark {benchmark.name}: {len(benchmark.problems):,} problems, {benchmark.modality}"
@@ -111,6 +113,16 @@ def print_plan(plan: Plan, console: Console) -> None:
         )
     if recipe.about_minutes is not None:
         console.print(f"Expected time: about {recipe.about_minutes:g} minutes.", highlight=False)
+
+
+def image_line(plan: Plan) -> str:
+    """How large images are shown; empty without image benchmarks or for families of one fixed size."""
+    evaluation = plan.recipe.evaluation
+    pixels = pixel_range(plan.base, evaluation.min_pixels, evaluation.max_pixels) if plan.sees else None
+    if pixels is None or not any(one.modality == "image" for one in plan.benchmarks):
+        return ""
+    tokens = image_tokens(plan.base, pixels.high)
+    return f"images: {pixels.low:,} to {pixels.high:,} pixels, at most {tokens:,} tokens each"
 
 
 def stage_table(plan: Plan) -> Table:

@@ -270,6 +270,10 @@ class Evaluation(Settings):
     rows: Count = 256
     """Answers that are generated concurrently."""
     dtype: Dtype = "auto"
+    min_pixels: Count | None = None
+    max_pixels: Count | None = None
+    """Images are scaled to this range (Qwen-VL); by default the checkpoint's. The released model used 262,144
+    for both."""
     seed: int = 0
     """Draws test items. It differs from the seed of the run, so that several runs share their test items."""
 
@@ -278,6 +282,8 @@ class Evaluation(Settings):
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("samples: more than one at temperature 0 are all equal; set a temperature")
         refuse_half_a_server("engine", self.engine, self.server)
+        if self.server is not None and (self.min_pixels or self.max_pixels):
+            raise ValueError("min_pixels, max_pixels: a server scales images itself; set them there")
         too_long = [budget for budget in self.budgets if budget >= self.think_budget]
         if too_long:
             raise ValueError(f"budgets: {too_long[0]} is not below think_budget {self.think_budget}")

@@ -1,12 +1,10 @@
 """Collects a run directory's evaluations and comparisons for `results.json` and the page."""
 
 import json
-import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,12 @@ from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.task import ResultRole, asked_stages, is_asked
 from xreasoner.records import Modality
 from xreasoner.report.budget_curves import BudgetResult, read_budgets
+from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import write_json
+from xreasoner.storage.run_folder import read_manifest
 
 BASE = "base"
 PICTURES = "pictures"
-PACKAGES = ("xreasoner", "torch", "transformers", "math-verify")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +106,8 @@ class Results:
     comparisons: tuple[Comparison, ...]
     budgets: tuple[BudgetResult, ...]
     """Of benchmarks with shorter thinking budgets."""
+    conditions: Mapping[str, Mapping[str, Any]]
+    """Of each stage's evaluation: engine, precision, attention, pixels, device, versions, data revisions."""
     needs_image: tuple[NeedsImage, ...]
     """Of benchmarks that were also asked without images."""
     evaluated: tuple[Evaluated, ...] = field(repr=False)
@@ -120,6 +121,7 @@ class Results:
             "results": [asdict(row) for row in self.rows],
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "budgets": [asdict(row) for row in self.budgets],
+            "conditions": {stage: dict(found) for stage, found in self.conditions.items()},
             "needs_image": [asdict(row) for row in self.needs_image],
         }
 
@@ -151,6 +153,7 @@ def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
         ),
         comparisons=tuple(corrected(list(comparisons_of(evaluated, parents)))),
         budgets=tuple(read_budgets(run_dir, stages)),
+        conditions={stage: found for stage in stages if (found := conditions_of(run_dir / "evals" / stage))},
         needs_image=tuple(row for one in evaluated for row in thresholds(one)),
         evaluated=tuple(evaluated),
     )
@@ -263,17 +266,15 @@ def read_recipe(run_dir: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text()) if path.exists() else {}
 
 
+def conditions_of(folder: Path) -> dict[str, Any]:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return {}
+    method = {name: value for name, value in manifest.made_from.items() if name != "checkpoint"}
+    return {**method, **manifest.execution}
+
+
 def wall_seconds(run_dir: Path) -> float:
     """The total of all stages and evaluations."""
     manifests = [json.loads(path.read_text()) for path in sorted(run_dir.glob("*/*/manifest.json"))]
     return float(sum(manifest.get("seconds", 0.0) for manifest in manifests))
-
-
-def installed_versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a source folder that was never installed
-            continue
-    return found

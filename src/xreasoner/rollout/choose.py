@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from xreasoner.models.config import read_config
+from xreasoner.models.image_support import PixelRange, pixel_range
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
 from xreasoner.recipe.schema import Dtype, Evaluation
@@ -30,19 +31,27 @@ def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) 
     """The engine that evaluates this checkpoint."""
     if evaluation.server is not None:
         return ServerEngine(evaluation.server)
-    return open_checkpoint(checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, device)
+    pixels = None
+    if evaluation.min_pixels or evaluation.max_pixels:
+        pixels = pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
+    return open_checkpoint(checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, device, pixels)
 
 
 def open_checkpoint(
-    checkpoint: Path, requested: EngineName, dtype: Dtype, rows: int, device: torch.device
+    checkpoint: Path,
+    requested: EngineName,
+    dtype: Dtype,
+    rows: int,
+    device: torch.device,
+    pixels: PixelRange | None = None,
 ) -> Engine:
-    """An engine in this process."""
+    """An engine in this process. `pixels` replaces the checkpoint's own limits."""
     precision = compute_dtype(dtype, device)
     if choose_engine(requested, checkpoint, device) == "torch":
-        return TorchEngine(load(checkpoint, device, precision), max_rows=rows)
+        return TorchEngine(load(checkpoint, device, precision, pixels=pixels), max_rows=rows)
     from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
-    return VllmEngine(checkpoint, precision, rows)
+    return VllmEngine(checkpoint, precision, rows, pixels=pixels)
 
 
 def choose_engine(requested: EngineName, checkpoint: Path, device: torch.device) -> Chosen:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xreasoner.chat.template import PromptError, encode_plainly, open_picture
+from xreasoner.models.image_support import PixelRange
 from xreasoner.parallel import full_weight
 from xreasoner.records import Picture, Prompt, Rollout, Sampling
 from xreasoner.rollout.engine import PartialRollout
@@ -31,13 +32,22 @@ QUEUE_FACTOR = 2
 class VllmEngine:
     """Holds its own copy of the weights, which can be replaced between two calls."""
 
-    def __init__(self, checkpoint: Path, dtype: torch.dtype, rows: int, memory: float = 0.9) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        dtype: torch.dtype,
+        rows: int,
+        memory: float = 0.9,
+        pixels: PixelRange | None = None,
+    ) -> None:
         prepare_environment()
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self.decoder, self._rows = read_token_decoder(checkpoint), rows
         options = engine_options(checkpoint, dtype, rows, memory)
+        if pixels is not None:
+            options["mm_processor_kwargs"] = {"min_pixels": pixels.low, "max_pixels": pixels.high}
         self._engine: Any = LLMEngine.from_engine_args(EngineArgs(**options))
         self._is_asleep = False
 
