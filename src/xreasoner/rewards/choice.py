@@ -11,7 +11,7 @@ from xreasoner.rewards.number import read_number
 from xreasoner.rewards.plain import normalise, plain_characters, plain_number, unwrap
 from xreasoner.rewards.statements import LONGEST_STATEMENT
 
-_ALONE = re.compile(r"^[(\[{<]?\s*([A-Za-z])\s*[)\]}>]?[.:]?$")
+_ALONE = re.compile(r"^(?:(?i:option|choice|answer|letter)\s+)?[(\[{<]?\s*([A-Za-z])\s*[)\]}>]?[.:]?$")
 _LETTER_THEN_TEXT = re.compile(
     r"^[(\[]?([A-Za-z])(?:[*_]*\s*[)\].:,](?!\d)[*_]*|\s+[-–=]|\s)\s*(\S.*)$", re.DOTALL
 )
@@ -205,7 +205,7 @@ def _letter_and_other_text(letter: str, rest: str, choices: tuple[str, ...]) -> 
     first = _BREAK.split(rest, maxsplit=1)[0]
     if _is_refused(first):
         return None
-    said = {mention.letter for mention in _texts(first, choices)}
+    said = {m.letter for m in _texts(first, choices) if 2 * (m.end - m.start) >= len(first)}
     if numbered := _by_number(first, choices):
         said.add(numbered.letter or letter)
     if said and letter not in said:
@@ -333,13 +333,14 @@ def _sort_mentions(clause: str, start: int, mentions: list[_Mention], form: str,
     }
     first_denied = min((m.start for m in following), default=None)
     predicate = first_denied is None and bool(language.DENIAL.search(clause))
+    in_cases = len({m.letter for m in mentions}) > 1 and bool(language.SUPPOSITION.search(clause))
     for mention in mentions:
         before = clause[: mention.start - start]
         if predicate or (first_denied is not None and mention.start >= first_denied):
             said.denied.add(mention.letter)
-        elif form == "?" or language.SUPPOSITION.search(before):
+        elif form == "?" or (not in_cases and language.SUPPOSITION.search(before)):
             continue
-        elif language.HEDGE.search(clause):
+        elif in_cases or language.HEDGE.search(clause):
             said.hedged.add(mention.letter)
         else:
             (said.reasons if form == "reason" else said.affirmed).add(mention.letter)
@@ -365,7 +366,7 @@ def _mentioned_letters(text: str, choices: tuple[str, ...]) -> list[_Mention]:
 
 def _either_number(word: str) -> str:
     """A single long word also matches in the singular or plural."""
-    if len(word) > 3 and word.isalpha() and word.isascii():
+    if len(word) > 2 and word.isalpha() and word.isascii():
         return re.escape(word.removesuffix("s")) + "s?"
     return re.escape(word)
 

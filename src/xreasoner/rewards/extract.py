@@ -156,6 +156,8 @@ def gives_value(text: str, problem: Problem) -> bool:
         listed = problem.answer.startswith("[")
         return bool(read_list(text[:LONGEST_STATEMENT])) if listed else told_number(text) is not None
     if problem.kind == "math":
+        if text.rstrip(" *_").endswith("?"):
+            return False
         return bool(_MATHEMATICS.search(text) or word_number(text) or len(text.split()) <= 4)
     return True
 

@@ -39,7 +39,7 @@ LEADS: dict[str, Lead] = {
         signs=("antwort", "lösung", "ergebnis", "richtige", "korrekte"),
     ),
     "French": Lead(
-        r"\b(?:réponse|bonne option)\b(?: \w+)?",
+        r"\b(?:réponse|bonne option)\b(?: \w{3,})?",
         _SIGN.format("est|serait"),
         signs=("réponse", "bonne option"),
     ),
@@ -82,7 +82,7 @@ LEADS: dict[str, Lead] = {
 
 
 def _pattern(lead: Lead) -> re.Pattern[str]:
-    spoken = rf"(?:{lead.names})[\s*_]*(?:{lead.joined})" if lead.names else ""
+    spoken = rf"(?:{lead.names})[\s*_\"']*(?:{lead.joined})" if lead.names else ""
     forms = "|".join(filter(None, (spoken, lead.phrases)))
     return re.compile(rf"(?:{forms})[\s:：*=]*(?=\S)", re.IGNORECASE | re.MULTILINE)
 
@@ -132,13 +132,14 @@ DENIAL = _any(
 DENIES_WHAT_FOLLOWS = re.compile(
     r"(?:\b(?:not|no|nor|neither|never|except(?: for)?|excluding|but not|rather than|instead of|other than"
     r"|unlike|than|(?:any(?:thing|one)?|every(?:thing|one)?|all)(?: options?)? but|rul(?:e|ed|es|ing) out"
-    r"|nicht|kein)|不是|不选|并非)\W*(?:(?:be|the|a|an|option|choice|answer|letter)\W+)*$",
+    r"|nicht|kein)|不是|不选|并非)\W*(?:(?:be|the|a|an|option|choice|answer|letter)\W+)*$|[¬!~≠]\s*$",
     re.IGNORECASE,
 )
 """Words just before an option that deny it and the options after it."""
 SUPPOSITION = _any(
     *("if", "whether", "unless", r"suppos\w+", "assum(?:e|ing)", "imagine", "falls", "wenn", "ob"),
-    r"(?:would|might|may|could|some|people|students?) (?:\w+ )?(?:say|think|argue|believe|claim)",
+    r"(?<!\bI )(?<!\bwe )(?:would|might|may|could|some|people|students?) (?:\w+ )?"
+    "(?:say|think|argue|believe|claim)",
     "(?:initially|at first|originally|first) (?:thought|guessed|believed|think)",
     unspaced="如果|若|是否|假设",
 )
@@ -177,7 +178,8 @@ REFUSAL = _any(
 NO_ANSWER = _any(
     r"(?:cannot|can ?not|can't|unable to|impossible to|not possible to|not able to)(?: \w+){0,3}? "
     r"(?:determined?|answer(?:ed)?|decided?|tell|choose|say|"
-    r"(?:provided?|given?) (?:an?|the|any)? ?(?:\w+ ){0,2}answer)"
+    r"(?:provided?|given?) (?:an?|the|any)? ?(?:\w+ ){0,2}answer)",
+    "(?:is|are) not (?:given|provided|known|stated|available|determinable)",
 )
 """Retracts the answer before it."""
 TAKEN_BACK = re.compile(

@@ -2,6 +2,7 @@
 
 import re
 
+from xreasoner.rewards import language
 from xreasoner.rewards.plain import plain_characters, plain_number, unwrap
 from xreasoner.rewards.statements import unbox
 
@@ -195,7 +196,8 @@ def key_formula(key: str) -> str:
 
 def answer_formula(answer: str) -> str:
     """The stated value without the words around it: `There are $12$ apples` is 12."""
-    text = _one_formula(complement(affirmed(with_latex_signs(plain_characters(answer)))))
+    said = language.CONCLUSION.sub("", plain_characters(answer)).lstrip(" ,:")
+    text = _one_formula(complement(affirmed(with_latex_signs(said))))
     text = bare(unwrap(_BOLD.sub(r"\1", text)))
     if spoken := word_number(text):
         return spoken

@@ -47,6 +47,8 @@ def objection(gold: str, answer: str, reply: str) -> str:
     if _UNEQUAL.search(answer) and not _UNEQUAL.search(gold):
         return "it says what the answer is not"
     reply = affirmed(reply)
+    if reply.rstrip(" *_$)").endswith("?") or language.HEDGE.search(_words(reply)):
+        return "it is a question or a guess"
     if language.DENIAL.search(_words(reply)) and not language.DENIAL.search(_words(gold)):
         return "it says what the answer is not"
     if told := _BASED.match(answer):

@@ -30,6 +30,7 @@ _COPULA = re.compile(
     rf"({_NUMBER})(?![\d/^]|\.\d|\s*(?:[-+*/×÷=^(]|\\times|\\cdot|and\s\S*\d|or\s|to\s\S*\d|,\s*\d))"
 )
 _ONLY = re.compile(rf"(?<![\w.^{{/])({_NUMBER})(?![\w^/])")
+_SUPPOSED = re.compile(r"^\W*(?:if|suppose|assume|assuming|unless)\b(?:[^,]*,|.*$)", re.IGNORECASE)
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
@@ -92,7 +93,7 @@ def number_in_prose(reply: str) -> str | None:
 
 
 def _number_of(sentence: str) -> str | None:
-    sentence = language.REASON.split(sentence)[0]
+    sentence = _SUPPOSED.sub("", language.REASON.split(sentence)[0])
     if language.DENIAL.search(sentence):
         return None
     bold = {match[1] for match in _BOLD.finditer(sentence)}
