@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from xreasoner.records import OPTION_LETTERS, Problem
 from xreasoner.rewards import language
+from xreasoner.rewards.arithmetic import same_value
+from xreasoner.rewards.latex import answer_formula
 from xreasoner.rewards.number import read_number
 from xreasoner.rewards.plain import normalise, plain_characters, plain_number, unwrap
 from xreasoner.rewards.statements import LONGEST_STATEMENT
@@ -18,7 +20,7 @@ _LETTER_THEN_TEXT = re.compile(
 _MARKED = re.compile(r"[(\[]?[A-Z](?:[*_]*\s*[)\].:,]|\s+[-–=])")
 _ADDED = re.compile(
     r"^[\s.,;)]*(?:(?:and|or|maybe|perhaps|possibly|probably|also)\b|[/&])?[\s,]*(?:option )?"
-    r"[(\[]?([A-Z])(?:[)\].:]|$|,|\s+(?:and|or|both|are)\b)"
+    r"[(\[]?([A-Z])(?:[)\].:]|$|,|\s*[(\[]|\s+(?:and|or|both|are)\b)"
 )
 _ADDED_TEXT = re.compile(r"^[\s,;]*(?:and|or|maybe|perhaps|possibly)\s+(?:the |an? )?", re.IGNORECASE)
 _LETTER = re.compile(
@@ -38,44 +40,22 @@ _BREAK = re.compile(
 _LEADING = re.compile(r"^(.+?)\s*(?:[,.;:!](?=\s|$)|\s[-–]\s|\s+(?=because\b|since\b))", re.DOTALL)
 _COMPLEMENT = r"(?:^|[:=,\"'*(]\s*|\b(?:is|are|be|was|say|so|thus|hence|therefore|answer|option)\s+)"
 _COMMON = frozenset(
-    [
-        "yes",
-        "no",
-        "none",
-        "not",
-        "all",
-        "both",
-        "true",
-        "false",
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "a",
-        "an",
-        "i",
-        "the",
-        "same",
-        "other",
-        "up",
-        "down",
-        "left",
-        "right",
-        "more",
-        "less",
-        "it",
-    ]
+    (
+        *("yes", "no", "none", "not", "all", "both", "true", "false", "zero", "one", "two", "three", "four"),
+        *("five", "six", "seven", "eight", "nine", "ten", "a", "an", "i", "the", "same", "other", "it"),
+        *("up", "down", "left", "right", "more", "less"),
+    )
 )
 """Option texts that often occur in sentences that do not mean the option."""
+_FORMULA = re.compile(r"\\[a-z]|[√$^²³]")
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BESIDE_CJK = re.compile(rf"(?<=[{_CJK}])(?=[A-Z](?![A-Za-z]))|(?<=[A-Z])(?<![A-Za-z][A-Z])(?=[{_CJK}])")
+_APODOSIS = re.compile(r"\b(?:would|will|then)\b", re.IGNORECASE)
+"""What follows says what is the case under a supposition: `if the algae died, it would be the fish`."""
+_IF = re.compile(r"\b(?:if|unless|suppos\w+|assuming)\b", re.IGNORECASE)
+_KNOWING = re.compile(
+    r"\bwhether\b|\b(?:know\w*|sure|tell|wonder|ask\w*|see|matters?|unclear) if\b", re.IGNORECASE
+)
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -120,6 +100,7 @@ def match_choice(answer: str, choices: tuple[str, ...]) -> Match:
         or _letter_and_text(text, choices)
         or _leading_text(text, choices)
         or _by_number(text, choices)
+        or _by_formula(text, choices)
         or _in_sentence(text, choices)
     )
 
@@ -137,7 +118,7 @@ def without_texts(text: str, choices: tuple[str, ...]) -> str:
     """The text without the options themselves, which may also say that nothing can be determined."""
     for choice in choices:
         if len(choice) > 3:
-            text = re.sub(re.escape(choice), "…", text, flags=re.IGNORECASE)
+            text = re.sub(re.escape(choice.rstrip(".")), "…", text, flags=re.IGNORECASE)
     return text
 
 
@@ -271,6 +252,20 @@ def _by_number(text: str, choices: tuple[str, ...]) -> Match | None:
     return Match(OPTION_LETTERS[place], "by its number") if _same_unit(text, choices[place]) else None
 
 
+def _by_formula(text: str, choices: tuple[str, ...]) -> Match | None:
+    """`2√3` is the option `2\\sqrt{3}`: one formula with the same characters or the same exact value."""
+    if not _FORMULA.search(text):
+        return None
+    told = answer_formula(text)
+    same = {
+        OPTION_LETTERS[i]
+        for i, choice in enumerate(choices)
+        if "".join(told.split()) == "".join(answer_formula(choice).split())
+        or same_value(told, answer_formula(choice))
+    }
+    return Match(same.pop(), "by its formula") if len(same) == 1 else None
+
+
 def _same_unit(text: str, choice: str) -> bool:
     """If both have a unit, one must be a prefix of the other: 5 mg is not 5 g."""
     told, offered = _unit(text), _unit(choice)
@@ -336,6 +331,8 @@ def _sort_mentions(clause: str, start: int, mentions: list[_Mention], form: str,
     in_cases = len({m.letter for m in mentions}) > 1 and bool(language.SUPPOSITION.search(clause))
     for mention in mentions:
         before = clause[: mention.start - start]
+        if _IF.search(before) and not _KNOWING.search(before):
+            before = _APODOSIS.split(before)[-1]
         if predicate or (first_denied is not None and mention.start >= first_denied):
             said.denied.add(mention.letter)
         elif form == "?" or (not in_cases and language.SUPPOSITION.search(before)):

@@ -105,7 +105,8 @@ def _choice_statement(reply: str, problem: Problem) -> Statement | None:
     for unmarked in (option_line(reply, letters), whole_reply(reply)):
         if unmarked and _names_option(match_choice(unmarked.text, problem.choices), unmarked, problem):
             return unmarked
-    prose = option_in_prose(reply, problem.choices)
+    # What stands in a box is the answer, even where it is no option: nothing else is looked for.
+    prose = None if boxed(reply) else option_in_prose(reply, problem.choices)
     return Statement("prose", prose, 0) if prose else None
 
 
@@ -126,6 +127,8 @@ def _value_statement(reply: str, problem: Problem) -> Statement | None:
         whole = None
     if whole and _is_bare(whole.text) and gives_value(whole.text, problem):
         return whole
+    if boxed(reply):
+        return None
     if problem.kind == "number":
         prose = number_in_prose(reply)
     elif problem.kind == "math":
@@ -167,7 +170,7 @@ def _is_taken_back(reply: str, statement: Statement, problem: Problem) -> bool:
     if language.TAKEN_BACK.search(reply, statement.start):
         return True
     before = re.split(r"[.!?\n]\s", reply[max(0, statement.start - 300) : statement.start])[-1]
-    is_one_case = re.match(r"\W*(?:if|when|unless|in case)\b", before, re.IGNORECASE)
+    is_one_case = re.match(r"\W*(?:for \w+, )?(?:if|when|unless|in case)\b", before, re.IGNORECASE)
     after = reply[statement.start : statement.start + LONGEST_STATEMENT]
     said = after if is_one_case else re.split(r"[.!?](?:\s|$)|\n", after)[0]
     return bool(language.NO_ANSWER.search(without_texts(said, problem.choices)))

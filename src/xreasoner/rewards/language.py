@@ -138,6 +138,7 @@ DENIES_WHAT_FOLLOWS = re.compile(
 """Words just before an option that deny it and the options after it."""
 SUPPOSITION = _any(
     *("if", "whether", "unless", r"suppos\w+", "assum(?:e|ing)", "imagine", "falls", "wenn", "ob"),
+    r"how (?:I|we|you|to)",
     r"(?<!\bI )(?<!\bwe )(?:would|might|may|could|some|people|students?) (?:\w+ )?"
     "(?:say|think|argue|believe|claim)",
     "(?:initially|at first|originally|first) (?:thought|guessed|believed|think)",
@@ -172,13 +173,14 @@ REFUSAL = _any(
     "without (?:more|further|additional|any|the|specific|context|information|seeing|a)",
     *("please (?:provide|upload|share|give)", "(?:mistake|error) in the"),
     *("kann (?:ich )?nicht", "no puedo", "não posso", "non posso", "je ne peux", "не могу"),
-    unspaced="无法|不能确定|抱歉|对不起",
+    unspaced="无法|不能确定|抱歉|对不起|没有正确|不在选|有误",
 )
 """Refuses to answer. Searched in prose only, because tags, boxes and leads mark an answer."""
 NO_ANSWER = _any(
     r"(?:cannot|can ?not|can't|unable to|impossible to|not possible to|not able to)(?: \w+){0,3}? "
-    r"(?:determined?|answer(?:ed)?|decided?|tell|choose|say|"
+    r"(?:determined?|answer(?:ed)?|decided?|tell|choose|say|find|found|solved?|calculated?|computed?|predict|"
     r"(?:provided?|given?) (?:an?|the|any)? ?(?:\w+ ){0,2}answer)",
+    r"(?:cannot|can ?not|can't)(?: \w+)? be (?:provided|given)",
     "(?:is|are) not (?:given|provided|known|stated|available|determinable)",
 )
 """Retracts the answer before it."""

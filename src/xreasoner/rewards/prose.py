@@ -11,6 +11,7 @@ HEAD, TAIL = 1_500, 3_000
 """Characters that are read at each end of a long reply."""
 
 _CODE = re.compile(r"```.*?(?:```|$)|\[asy\].*?(?:\[/asy\]|$)", re.DOTALL)
+_ITEM = re.compile(r"^\s*\d{1,2}[.)]\s+(?=\S)")
 _SENTENCE = re.compile(r"(?<=[.!?。])[*_]*\s+(?=[\"'(*$\\A-Z\d])|\n+")
 _NUMBER = (
     r"(?:[-−+]|\\\$|\$|€|£|US\$)*\s?"
@@ -41,7 +42,7 @@ def sentences(reply: str) -> list[str]:
     lines = (
         line for line in _CODE.sub("\n", reply).splitlines() if " | " not in line and line.count("|") < 3
     )
-    parts = (part.strip() for line in lines for part in _SENTENCE.split(line))
+    parts = (part.strip() for line in lines for part in _SENTENCE.split(_ITEM.sub("", line)))
     return [
         part
         for part in parts
@@ -61,6 +62,9 @@ def _from_the_end(said: Sequence[str]) -> Iterator[str]:
     yield from (sentence for sentence in reversed(said) if language.CONCLUSION.match(sentence))
     bold = {match[1] for match in _BOLD.finditer(" ".join(said))}
     yield from (f"**{number}**" for number in bold if len(bold) == 1)
+    # `There are 3. They are those of 2014 and 2015.` answers first.
+    if _THERE_ARE.match(said[0]) and len(set(_ONLY.findall(said[-1]))) > 1:
+        yield said[0]
     yield said[-1]
     yield said[0]
 
@@ -76,7 +80,7 @@ def option_in_prose(reply: str, choices: tuple[str, ...]) -> str | None:
             if found.letter or found.clash:
                 return sentence if found.letter else None
     value = number_in_prose(reply)
-    if value and (found := match_choice(value, choices)).letter and found.why == "by its number":
+    if value and match_choice(value, choices).letter:
         return value
     ends = [(sentence, match_choice(sentence, choices)) for sentence in (said[-1], said[0])]
     if len({found.letter for _, found in ends if found.letter}) == 1:
@@ -86,8 +90,10 @@ def option_in_prose(reply: str, choices: tuple[str, ...]) -> str | None:
 
 def number_in_prose(reply: str) -> str | None:
     said = sentences(reply)
-    if not said or not _is_assured(said[-1]):
+    if not said or not (_is_assured(said[-1]) or _BOLD.search(said[0])):
         return None
+    if not _is_assured(said[-1]):
+        said = said[:1]
     assured = (sentence for sentence in _from_the_end(said) if _is_assured(sentence))
     return next((found for sentence in assured if (found := _number_of(sentence))), None)
 

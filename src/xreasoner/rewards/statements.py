@@ -28,6 +28,8 @@ _ENCLOSED = (("\\[", "\\]"), ("$$", "$$"), ("\\(", "\\)"), ("```", "```"), ("$",
 _SENTENCE_END = re.compile(r"(?<![\s.(][A-Z])(?<!\b[A-Z][a-z])(?<!\b[A-Z][a-z]{2})[.!?]\s+(?=[A-Z*(\[])|。")
 _LONE_LETTER = re.compile(r"[\s*_]*[A-Z]$")
 """A capital whose full stop does not end a sentence: `B. No`."""
+_LIST_ITEM = re.compile(r"\n\d+[.)]\s+\S")
+"""After `how I got the answer:` come its steps."""
 _CLAUSE_START = re.compile(r"[.,;:!?\n]")
 
 
@@ -120,7 +122,7 @@ def led(reply: str, has_options: bool) -> Iterator[Statement]:
     if not has_options:
         leads = sorted([*leads, *language.SHORT_LEAD.finditer(reply)], key=lambda lead: lead.end())
     for lead in reversed(leads[-MOST:]):
-        if not is_supposed(reply, lead.start(), lead.group()):
+        if not is_supposed(reply, lead.start(), lead.group()) and not _LIST_ITEM.match(reply, lead.end() - 1):
             text = statement_at(reply, lead.end())
             yield Statement("lead", text if has_options else _first_part(text), lead.start())
 
