@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from xreasoner.launch import peers
@@ -143,3 +143,9 @@ def shard(model: nn.Module, layers: nn.ModuleList, compute_dtype: torch.dtype, w
     for layer in layers:
         fully_shard(layer, mp_policy=precision)
     fully_shard(model, mp_policy=precision)
+
+
+def reduces_gradients(model: nn.Module, now: bool) -> None:
+    """Whether the next backward pass sums gradients over the ranks. If not, each rank keeps its own."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(now)

@@ -33,11 +33,6 @@ def test_a_sequence_beyond_the_budget_stands_alone() -> None:
     assert any(len(plan) == 2 for plan in plans)
 
 
-def test_a_last_step_too_small_for_the_ranks_joins_the_one_before() -> None:
-    assert [len(step) for step in cut_steps([5] * 9, 20, seed=0, epochs=1)] == [4, 4, 1]
-    assert [len(step) for step in cut_steps([5] * 9, 20, seed=0, epochs=1, at_least=2)] == [4, 5]
-
-
 def test_no_data_is_said() -> None:
     with pytest.raises(ValueError, match="nothing to train on"):
         cut_steps([], 10, seed=0, steps=1)

@@ -9,7 +9,8 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from xreasoner.chat.template import Example
 from xreasoner.models import packed_attention as module
-from xreasoner.models.packed_attention import PackedSequences, packed_attention
+from xreasoner.models.packed_attention import packed_attention
+from xreasoner.models.packed_sequences import PackedSequences
 from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.rows import Reply, SharedPrompt, pack, pack_shared
 

@@ -44,7 +44,7 @@ def test_accumulated_rows_equal_one_big_row(start: Path, problems: list[Problem]
     store = token_store(problems, None, policy.tokenizer, tmp_path / "tokens", print)
     found = []
     for tokens_per_row in (100_000, 120):
-        loss = accumulate(policy, store, range(len(store)), tokens_per_row)
+        loss = accumulate(policy, store, range(len(store)), settings(tokens_per_microbatch=tokens_per_row))
         found.append((loss, {name: p.grad.clone() for name, p in policy.loss.named_parameters()}))
         policy.loss.zero_grad()
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)

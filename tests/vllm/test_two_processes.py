@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tests.test_ranks import ALONE, RECIPE, TOGETHER
 from tests.test_ranks import run as run_recipe
+from tests.train.processes import read_metrics, train_on
 from tests.train.rollouts import settings
-from tests.train.two_processes import read_metrics, train_on_two
 
 from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Problem
@@ -23,7 +23,7 @@ def test_two_processes_learn_what_one_does(
         "vllm": settings(**SIZES, rollout="vllm"),
         "server": settings(**SIZES, rollout="server", server=server),
     }
-    train_on_two(gambler, tmp_path, stages, arms, held_out=1)
+    train_on(gambler, tmp_path, stages, arms, held_out=1)
     train_grpo(settings(**SIZES), gambler, arms, arms[:1], tmp_path / "torch", 0, NoDisplay())
     expected = read_metrics(tmp_path / "torch")
     for name in stages:

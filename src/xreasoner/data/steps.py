@@ -18,12 +18,8 @@ def cut_steps(
     *,
     steps: int | None = None,
     epochs: float | None = None,
-    at_least: int = 1,
 ) -> list[list[int]]:
-    """Which sequences each optimizer step sees. Epochs follow each other without a gap.
-
-    A last step of fewer sequences than `at_least` (one for each rank) joins the step before.
-    """
+    """Which sequences each optimizer step sees. Epochs follow each other without a gap."""
     assert (steps is None) != (epochs is None)
     if not lengths:
         raise ValueError("there is nothing to train on: the data of this stage is empty")
@@ -38,8 +34,6 @@ def cut_steps(
                 return cut
         batch.append(index)
         filled += lengths[index]
-    if cut and len(batch) < at_least:
-        return [*cut[:-1], cut[-1] + batch]
     return [*cut, batch]
 
 

@@ -41,10 +41,13 @@ def load(
     path: Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
-    attention: str = "sdpa",
+    attention: str | None = None,
     pixels: PixelRange | None = None,
 ) -> Loaded:
-    """Model in evaluation mode, tokenizer and image processor. Without `dtype`, as it was saved."""
+    """Model in evaluation mode, tokenizer and image processor.
+
+    Without `dtype`, in the precision it was saved in. Without `attention`, SDPA where it is supported.
+    """
     architecture = AutoModelForImageTextToText if has_vision(path) else AutoModelForCausalLM
     model = architecture.from_pretrained(path, dtype=dtype or "auto", attn_implementation=attention)
     model.to(torch.device(device))  # type: ignore[arg-type]  # a wrapper hides `self` from the checker

@@ -5,10 +5,8 @@ S tokens it attends to (with its prompt), D head size.
 """
 
 import inspect
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +15,9 @@ from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 
+from xreasoner.models.packed_sequences import PackedSequences
+from xreasoner.models.stateful_mixers import per_sequence
+
 PACKED = "packed"
 # The kernel takes fewer key heads than query heads on every torch; those after 2.11 have to be told.
 _GROUPED_HEADS: dict[str, Any] = (
@@ -24,65 +25,14 @@ _GROUPED_HEADS: dict[str, Any] = (
 )
 
 
-@dataclass(frozen=True)
-class PackedSequences:
-    """Where the sequences of a packed row begin and end, and which of them continue an earlier one."""
-
-    lengths: tuple[int, ...]
-    parents: tuple[int | None, ...]
-    """The sequence each continues: samples share their prompt instead of repeating it. None: a whole one."""
-    query_bounds: Tensor
-    """0 and the running sums of the lengths, int32, on the device of the tokens."""
-    key_bounds: Tensor
-    """The same for what each sequence attends to: its parent's tokens and its own."""
-    keys_at: Tensor | None
-    """The places of those keys in the row; None where no sequence has a parent."""
-    after_LS: Tensor | None
-    """Whether query i attends to key j, for the longest continuation of the longest parent."""
-
-    @classmethod
-    def of(
-        cls, lengths: Sequence[int], device: torch.device, parents: Sequence[int | None] | None = None
-    ) -> "PackedSequences":
-        parents = parents or (None,) * len(lengths)
-        starts = [0, *itertools.accumulate(lengths)]
-        own = [torch.arange(start, start + length) for start, length in zip(starts, lengths, strict=False)]
-        seen = [
-            own[i] if parent is None else torch.cat([own[parent], own[i]]) for i, parent in enumerate(parents)
-        ]
-        continued = [i for i, parent in enumerate(parents) if parent is not None]
-        return cls(
-            lengths=tuple(lengths),
-            parents=tuple(parents),
-            query_bounds=_bounds([len(at) for at in own], device),
-            key_bounds=_bounds([len(at) for at in seen], device),
-            keys_at=torch.cat(seen).to(device) if continued else None,
-            after_LS=_after([lengths[i] for i in continued], [len(seen[i]) for i in continued], device),
-        )
-
-    def prefix(self, sequence: int) -> int:
-        parent = self.parents[sequence]
-        return 0 if parent is None else self.lengths[parent]
-
-
-def _bounds(lengths: Sequence[int], device: torch.device) -> Tensor:
-    return F.pad(torch.tensor(lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32), (1, 0)).to(device)
-
-
-def _after(lengths: Sequence[int], seen: Sequence[int], device: torch.device) -> Tensor | None:
-    if not lengths or device.type == "cuda":
-        return None
-    longest, prefix = max(lengths), max(k - q for q, k in zip(lengths, seen, strict=True))
-    return torch.ones(longest, prefix + longest, dtype=torch.bool, device=device).tril(prefix)
-
-
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model attends sequence by sequence; outside, as before: the rollout engine uses it too."""
+    """Inside, no sequence of a packed row sees another; outside, as before: rollouts use the model too."""
     before = model.config._attn_implementation
     model.config._attn_implementation = PACKED
     try:
-        yield
+        with per_sequence(model.base_model):
+            yield
     finally:
         model.config._attn_implementation = before
 
@@ -97,18 +47,20 @@ def packed_forward(
     sequences: PackedSequences,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    s_aux: Tensor | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
+    """What transformers calls in place of its own attention. `s_aux`: gpt-oss's sinks, one per head."""
     assert query_1HTD.shape[0] == 1 and sum(sequences.lengths) == query_1HTD.shape[2]
     # Under autocast the rotary embedding turns queries and keys to float32; the values keep the precision.
     query_1HTD, key_1KTD = query_1HTD.to(value_1KTD.dtype), key_1KTD.to(value_1KTD.dtype)
-    if value_1KTD.is_cuda and value_1KTD.dtype in (torch.bfloat16, torch.float16):
+    if value_1KTD.is_cuda and value_1KTD.dtype in (torch.bfloat16, torch.float16) and s_aux is None:
         return _varlen(query_1HTD, key_1KTD, value_1KTD, sequences, scaling, sliding_window), None
     with torch.autocast(value_1KTD.device.type, enabled=False):
         # On a CPU the backward pass of attention is several times slower in bfloat16 than in float32.
-        out_1THD = _looped(
-            query_1HTD.float(), key_1KTD.float(), value_1KTD.float(), sequences, scaling, sliding_window
-        )
+        inputs = (query_1HTD.float(), key_1KTD.float(), value_1KTD.float())
+        sink_H = None if s_aux is None else s_aux.float()
+        out_1THD = _looped(*inputs, sequences, scaling, sliding_window, sink_H)
     return out_1THD.to(value_1KTD.dtype), None
 
 
@@ -146,6 +98,7 @@ def _looped(
     sequences: PackedSequences,
     scaling: float | None,
     sliding_window: int | None,
+    sink_H: Tensor | None,
 ) -> Tensor:
     """One call per sequence. On a CPU this was faster than padding to common lengths."""
     queries, keys, values = (x.split(sequences.lengths, dim=2) for x in (query_1HTD, key_1KTD, value_1KTD))
@@ -154,15 +107,9 @@ def _looped(
         key, value, mask_LS = keys[i], values[i], None
         if parent is not None:
             key, value = torch.cat([keys[parent], key], dim=2), torch.cat([values[parent], value], dim=2)
-            mask_LS = _cut(sequences, i)
-        outputs.append(_attend(queries[i], key, value, mask_LS, scaling, sliding_window))
+            mask_LS = sequences.mask(i)
+        outputs.append(_attend(queries[i], key, value, mask_LS, scaling, sliding_window, sink_H))
     return torch.cat(outputs, dim=2).transpose(1, 2)
-
-
-def _cut(sequences: PackedSequences, i: int) -> Tensor:
-    assert sequences.after_LS is not None
-    length, own_from = sequences.lengths[i], sequences.after_LS.shape[1] - sequences.after_LS.shape[0]
-    return sequences.after_LS[:length, own_from - sequences.prefix(i) : own_from + length]
 
 
 def _attend(
@@ -172,15 +119,27 @@ def _attend(
     mask_LS: Tensor | None,
     scaling: float | None,
     window: int | None,
+    sink_H: Tensor | None,
 ) -> Tensor:
-    if window is not None and key_1KSD.shape[2] > window:
-        mask_LS = _band(query_1HLD.shape[2], key_1KSD.shape[2], window, query_1HLD.device)
+    queries, keys = query_1HLD.shape[2], key_1KSD.shape[2]
+    mask_1HLS = mask_LS
+    if window is not None and keys > window:
+        mask_1HLS = _band(queries, keys, window, query_1HLD.device)
+    elif mask_LS is None and sink_H is not None:
+        mask_1HLS = _band(queries, keys, keys, query_1HLD.device)
+    if sink_H is not None:
+        # A sink is one more key, with a score of its own and a value of zero.
+        assert mask_1HLS is not None
+        key_1KSD, value_1KSD = F.pad(key_1KSD, (0, 0, 1, 0)), F.pad(value_1KSD, (0, 0, 1, 0))
+        hidden_HLS = torch.zeros_like(mask_1HLS, dtype=sink_H.dtype).masked_fill(~mask_1HLS, -torch.inf)
+        sink_HL1 = sink_H[:, None, None].expand(-1, queries, 1)
+        mask_1HLS = torch.cat([sink_HL1, hidden_HLS.expand(len(sink_H), -1, -1)], dim=-1)[None]
     return F.scaled_dot_product_attention(
         query_1HLD,
         key_1KSD,
         value_1KSD,
-        attn_mask=mask_LS,
-        is_causal=mask_LS is None,
+        attn_mask=mask_1HLS,
+        is_causal=mask_1HLS is None,
         scale=scaling,
         enable_gqa=True,
     )

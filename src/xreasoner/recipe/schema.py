@@ -63,6 +63,9 @@ class Optimization(Settings):
     dtype: Dtype = "auto"
     """auto: bfloat16 on GPUs that support it, float32 elsewhere."""
     gradient_checkpointing: bool = False
+    gradient_reduction: Literal["row", "step"] = "row"
+    """When several GPUs sum their gradients. row: after every packed row; each GPU then keeps only its shard.
+    step: once per step, which communicates less and needs memory for all gradients on every GPU."""
     checkpoint_every: Count = 50
     """Steps between two saved training states; an interrupted run loses at most this many."""
 

@@ -32,6 +32,7 @@ from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.collect import Collector
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
 from xreasoner.train.optim import adamw, cosine, set_lr
+from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.samplers import open_sampler
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
@@ -56,6 +57,8 @@ def train_grpo(
     world = join_world()
     display = display if world.is_first else NoDisplay()
     policy = open_policy(start, settings, seed, world)
+    if not policy.loss.packs:
+        display.note(NOT_PACKED)
     reference = open_reference(start, settings, seed, world)
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
     done, extra = load_state(out / "state", policy.loss, optimizer, world)

@@ -9,6 +9,7 @@ V vocabulary, E hidden size.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from xreasoner.models.packed_attention import packed_attention
 from xreasoner.train.rows import PackedRow
 
 TokenLoss = Callable[[Tensor, slice], Tensor]
@@ -112,7 +114,7 @@ class _ChunkedLoss(torch.autograd.Function):
         logprob_N = hidden_NE.new_empty(len(target_N), dtype=wide)
         entropy_N = torch.empty_like(logprob_N) if with_entropy else None
         grad_hidden_NE = torch.empty_like(hidden_NE) if wants_hidden else None
-        grad_weight_VE = torch.zeros_like(weight_VE, dtype=wide) if wants_weight else None
+        grad_weight_VE: Tensor | None = None
         grad_bias_V = torch.zeros_like(bias_V, dtype=wide) if bias_V is not None and wants_bias else None
         for start in range(0, len(target_N), rows):
             at = slice(start, start + rows)
@@ -136,8 +138,8 @@ class _ChunkedLoss(torch.autograd.Function):
             grad_CV = grad_CV.to(dtype)
             if grad_hidden_NE is not None:
                 grad_hidden_NE[at] = grad_CV @ head.weight_VE
-            if grad_weight_VE is not None:
-                _add_product(grad_weight_VE, grad_CV.T, hidden_CE)
+            if wants_weight:
+                grad_weight_VE = _add_product(grad_weight_VE, grad_CV.T, hidden_CE, wide)
         ctx.save_for_backward(grad_hidden_NE, grad_weight_VE, grad_bias_V)
         ctx.dtypes = hidden_NE.dtype, weight_VE.dtype, None if bias_V is None else bias_V.dtype
         ctx.mark_non_differentiable(*(x for x in (logprob_N, entropy_N) if x is not None))
@@ -146,6 +148,7 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
         grads = (
+            # In place: a second copy of the head's gradient would be the largest tensor here.
             None if grad is None else grad.mul_(grad_loss.to(grad.dtype)).to(dtype)
             for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
@@ -167,11 +170,10 @@ def _product(hidden_CE: Tensor, weight_VE: Tensor) -> Tensor:
     return (hidden_CE @ weight_VE.T).to(torch.promote_types(hidden_CE.dtype, torch.float32))
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total += left @ right
+def _add_product(total: Tensor | None, left: Tensor, right: Tensor, wide: torch.dtype) -> Tensor:
+    if total is None:
+        return (left @ right).to(wide)
+    return total.addmm_(left, right) if left.dtype == wide else total.add_(left @ right)
 
 
 class LanguageModelLoss(nn.Module):
@@ -180,6 +182,8 @@ class LanguageModelLoss(nn.Module):
     def __init__(self, lm: PreTrainedModel) -> None:
         super().__init__()
         self.lm = lm
+        self.packs = True
+        """False: a row is one sequence, under the model's own attention (see `packing_check`)."""
 
     def forward(
         self,
@@ -188,12 +192,17 @@ class LanguageModelLoss(nn.Module):
         temperature: float = 1.0,
         with_entropy: bool = False,
     ) -> TargetLoss:
+        boundaries = {"sequences": row.sequences} if self.packs else {}
         hidden_1TE = self.lm.base_model(
-            input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, sequences=row.sequences
+            input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, **boundaries
         ).last_hidden_state
         hidden_NE = hidden_1TE[0].index_select(0, row.predicting_N)
         head = head_of(self.lm)
         return target_loss(hidden_NE, head, row.target_N, token_loss, temperature, with_entropy)
+
+    def attention(self) -> AbstractContextManager[None]:
+        """Around the forward and backward passes of rows."""
+        return packed_attention(self.lm) if self.packs else nullcontext()
 
 
 def head_of(lm: PreTrainedModel) -> Head:

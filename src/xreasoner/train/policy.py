@@ -1,7 +1,7 @@
 """The model that is trained: loaded, frozen in part, given adapters, sharded over ranks, and saved."""
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xreasoner.models.checkpoint import ALL_WEIGHTS, save_model
 from xreasoner.models.config import has_vision, read_config
 from xreasoner.models.load import load
-from xreasoner.models.precision import compute_dtype
+from xreasoner.models.precision import autocast, compute_dtype
 from xreasoner.parallel import World, seed_step, shard, wait_for_all
 from xreasoner.recipe.schema import Lora, Optimization
 from xreasoner.train.loss import LanguageModelLoss
+from xreasoner.train.packing_check import check_packing
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ class Policy:
     lora: Lora | None
 
     def precision(self) -> AbstractContextManager[object]:
-        if self.compute_dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.world.device.type, self.compute_dtype)
+        return autocast(self.compute_dtype, self.world.device)
 
 
 def open_policy(start: Path, settings: Optimization, seed: int, world: World) -> Policy:
@@ -72,6 +71,8 @@ def make_policy(
         lm.gradient_checkpointing_enable({"use_reentrant": False})
     loss, layers = LanguageModelLoss(lm), lm.base_model.layers
     assert isinstance(layers, nn.ModuleList)
+    with autocast(dtype, world.device):
+        loss.packs = check_packing(loss, dtype)
     shard(loss, layers, dtype, world)
     return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora)
 

@@ -5,13 +5,13 @@ Suffixes: 1 the batch of one row, T tokens of the row, N its target tokens.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from xreasoner.chat.template import Example
-from xreasoner.models.packed_attention import PackedSequences
+from xreasoner.models.packed_sequences import PackedSequences
 from xreasoner.parallel import World, own_share
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.collect import GradedRollout, Group
@@ -33,30 +33,30 @@ class PackedRow:
         return self.target_N.numel()
 
 
-def cut_rows(lengths: Sequence[int], tokens_per_row: int, multiple_of: int = 1) -> list[list[int]]:
+def cut_rows(lengths: Sequence[int], tokens_per_row: int, ranks: int = 1) -> list[list[int]]:
     """Positions of `lengths` spread over rows of at most `tokens_per_row`, longest first, evenly filled.
 
-    A sequence longer than a row gets a row of its own. The number of rows is a multiple of `multiple_of`:
-    every rank works on equally many.
+    A sequence longer than a row gets a row of its own. The number of rows is a multiple of the ranks if
+    there are enough sequences.
     """
-    if len(lengths) < multiple_of:
-        raise ValueError(
-            f"a step of {len(lengths)} sequences cannot be shared by {multiple_of} processes: "
-            "raise tokens_per_step"
-        )
     needed = -(-sum(lengths) // tokens_per_row)
     while True:
-        rows = _spread(
-            lengths, min(_round_up(needed, multiple_of), len(lengths) // multiple_of * multiple_of)
-        )
-        fits = all(len(row) == 1 or sum(lengths[i] for i in row) <= tokens_per_row for row in rows)
-        if fits or len(rows) + multiple_of > len(lengths):
+        rows = _spread(lengths, min(-(-needed // ranks) * ranks, len(lengths)))
+        if all(len(row) == 1 or sum(lengths[i] for i in row) <= tokens_per_row for row in rows):
             return rows
         needed = len(rows) + 1
 
 
-def _round_up(count: int, multiple: int) -> int:
-    return -(-count // multiple) * multiple
+def one_per_row(lengths: Sequence[int]) -> list[list[int]]:
+    """For models that cannot be packed."""
+    return _spread(lengths, len(lengths))
+
+
+def rank_rows(rows: Sequence[list[int]], world: World) -> list[list[int]]:
+    """This rank's rows. Each rank has equally many, since they gather weights together; some are empty."""
+    each = -(-len(rows) // world.size)
+    own = list(own_share(rows, world))
+    return own + [[]] * (each - len(own))
 
 
 def _spread(lengths: Sequence[int], count: int) -> list[list[int]]:
@@ -73,6 +73,8 @@ def _spread(lengths: Sequence[int], count: int) -> list[list[int]]:
 
 
 def pack(examples: Sequence[Example], device: torch.device) -> PackedRow:
+    """Without examples, a row of two tokens: it only keeps step with the other ranks and does not count."""
+    examples = examples or [Example((0, 0), (True, True))]
     lengths = tuple(len(example.ids) for example in examples)
     ids_T = torch.tensor([token for example in examples for token in example.ids])
     is_target_T = torch.tensor([flag for example in examples for flag in example.is_target])
@@ -130,7 +132,7 @@ class PolicyRow:
     old_logprob_N: Tensor | None = None
     """The trainer's own, from before the first update on this batch; known once that was computed."""
     counts: bool = True
-    """False: computed only to keep step with the other ranks."""
+    """False: computed only to keep step with the other ranks, with a loss of zero."""
 
 
 def learns(answer: GradedRollout, overlong: str) -> tuple[bool, ...]:
@@ -145,28 +147,31 @@ def learned_tokens(groups: Sequence[Group], overlong: str) -> int:
     return sum(sum(learns(answer, overlong)) for group in groups for answer in group.answers)
 
 
-def policy_rows(groups: Sequence[Group], settings: GrpoStage, world: World) -> list[PolicyRow]:
+def policy_rows(
+    groups: Sequence[Group], settings: GrpoStage, world: World, packs: bool = True
+) -> list[PolicyRow]:
     """This rank's rows of all groups that can have a gradient, longest first. Each rank has equally many."""
     everything = settings.kl > 0 or not settings.skip_zero_spread
+    tokens_per_row = settings.tokens_per_microbatch if packs else 0
     prompts = [
         shared
         for group in groups
         if everything or group.has_signal
-        for shared in shared_prompts(group, settings.overlong, settings.tokens_per_microbatch)
+        for shared in shared_prompts(group, settings.overlong, tokens_per_row)
         if shared.targets
     ]
     if not prompts:
         return []
     lengths = [shared.tokens for shared in prompts]
-    multiple_of = world.size if len(prompts) >= world.size else 1
-    cut = cut_rows(lengths, settings.tokens_per_microbatch, multiple_of)
-    own = own_share(cut, world)
-    rows = [policy_row([prompts[index] for index in row], world.device) for row in own or cut[-1:]]
-    return rows if own else [replace(row, counts=False) for row in rows]
+    cut = cut_rows(lengths, tokens_per_row, world.size) if packs else one_per_row(lengths)
+    return [policy_row([prompts[i] for i in row], world.device) for row in rank_rows(cut, world)]
 
 
 def shared_prompts(group: Group, overlong: str, tokens_per_row: int) -> Iterator[SharedPrompt]:
-    """The group's prompt with its replies, longest first; in parts where they are more than a row holds."""
+    """The group's prompt with its replies, longest first; in parts where they are more than a row holds.
+
+    With rows of 0 tokens each reply has a prompt of its own.
+    """
     prompt = group.answers[0].rollout.prompt_ids
     part: list[Reply] = []
     filled = len(prompt)
@@ -182,6 +187,9 @@ def shared_prompts(group: Group, overlong: str, tokens_per_row: int) -> Iterator
 
 
 def policy_row(prompts: Sequence[SharedPrompt], device: torch.device) -> PolicyRow:
+    if not prompts:
+        zero_N = torch.zeros(1, device=device)
+        return PolicyRow(pack([], device), zero_N, zero_N, counts=False)
     replies = [reply for shared in prompts for reply in shared.replies]
     advantages = [reply.advantage for reply in replies for _ in range(sum(reply.is_target))]
     logprobs = [p for reply in replies for p in itertools.compress(reply.logprobs, reply.is_target)]

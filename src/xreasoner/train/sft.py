@@ -10,16 +10,16 @@ import torch
 from xreasoner.data.steps import cut_steps
 from xreasoner.data.token_store import TokenStore, open_tokens, token_store
 from xreasoner.models.checkpoint import load_state, save_state
-from xreasoner.models.packed_attention import packed_attention
-from xreasoner.parallel import join_world, own_share, seed_step, sum_over_ranks, wait_for_all
+from xreasoner.parallel import join_world, reduces_gradients, seed_step, sum_over_ranks, wait_for_all
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of
 from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
+from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.rows import cut_rows, pack
+from xreasoner.train.rows import cut_rows, one_per_row, pack, rank_rows
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 
 
@@ -37,6 +37,8 @@ def train_sft(
     world = join_world()
     display = display if world.is_first else NoDisplay()
     policy = open_policy(start, settings, seed, world)
+    if not policy.loss.packs:
+        display.note(NOT_PACKED)
     examples = read_examples(problems, settings, instruction, seed, policy, out, display)
     watched = (
         read_held_out(held_out, settings.max_length, instruction, policy, out, display) if held_out else None
@@ -47,7 +49,6 @@ def train_sft(
         seed,
         steps=settings.steps,
         epochs=settings.epochs,
-        at_least=world.size,
     )
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
     done, extra = load_state(out / "state", policy.loss, optimizer, world)
@@ -64,7 +65,7 @@ def train_sft(
             began = time.monotonic()
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
-            loss = accumulate(policy, examples, steps[step], settings.tokens_per_microbatch)
+            loss = accumulate(policy, examples, steps[step], settings)
             grad_norm = guarded_clip(trainable(policy.loss), settings.clip_norm, loss, step)
             optimizer.step()
             optimizer.zero_grad()
@@ -108,7 +109,7 @@ def mean_loss(policy: Policy, examples: TokenStore) -> float:
     """The mean over all target tokens, one example per row. Each rank computes equally many rows."""
     world = policy.world
     loss_sum = torch.zeros((), device=world.device)
-    with packed_attention(policy.lm), policy.precision():
+    with policy.loss.attention(), policy.precision():
         for start in range(0, len(examples), world.size):
             place = start + world.rank
             packed = pack([examples[min(place, len(examples) - 1)]], world.device)
@@ -118,16 +119,20 @@ def mean_loss(policy: Policy, examples: TokenStore) -> float:
     return sum_over_ranks(loss_sum, world).item() / sum(examples.targets)
 
 
-def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], tokens_per_row: int) -> float:
+def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], settings: SftStage) -> float:
     """Leave in `.grad` the gradient of the mean over all target tokens of all ranks; return that mean."""
     world = policy.world
-    rows = cut_rows([examples.lengths[index] for index in step], tokens_per_row, world.size)
+    lengths = [examples.lengths[index] for index in step]
+    packs = policy.loss.packs
+    rows = cut_rows(lengths, settings.tokens_per_microbatch, world.size) if packs else one_per_row(lengths)
+    own = rank_rows(rows, world)
     targets = sum(examples.targets[index] for index in step)
     loss_sum = torch.zeros((), device=world.device)
-    with packed_attention(policy.lm), policy.precision():
-        for row in own_share(rows, world):
+    with policy.loss.attention(), policy.precision():
+        for number, row in enumerate(own):
+            reduces_gradients(policy.loss, settings.gradient_reduction == "row" or number == len(own) - 1)
             packed = pack([examples[step[place]] for place in row], world.device)
-            loss = policy.loss(packed).loss
+            loss = policy.loss(packed).loss * bool(row)  # an empty row does not count
             # FSDP averages gradients over the ranks: times the world's size, that is a sum.
             (loss * (world.size / targets)).backward()
             loss_sum += loss.detach()

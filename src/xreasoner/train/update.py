@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from xreasoner.models.packed_attention import packed_attention
-from xreasoner.parallel import sum_over_ranks
+from xreasoner.parallel import reduces_gradients, sum_over_ranks
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.collect import RolloutBatch
 from xreasoner.train.loss import TargetLoss
@@ -43,7 +42,7 @@ def update(
 ) -> UpdateMetrics:
     """The optimizer steps on one batch. None where there is no signal, so momentum moves no weight."""
     has_signal = settings.kl > 0 or any(group.has_signal for group in batch.groups)
-    rows = policy_rows(batch.groups, settings, policy.world) if has_signal else []
+    rows = policy_rows(batch.groups, settings, policy.world, policy.loss.packs) if has_signal else []
     if not rows:
         return UpdateMetrics()
     if reference:
@@ -61,20 +60,23 @@ def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: G
     """Leave the gradient of the batch's loss in `.grad`. `tokens`: all that count, skipped ones included."""
     world = policy.world
     sums = torch.zeros(5, device=world.device)
-    with packed_attention(policy.lm), policy.precision():
-        for item in rows:
+    with policy.loss.attention(), policy.precision():
+        for number, item in enumerate(rows):
+            reduces_gradients(policy.loss, settings.gradient_reduction == "row" or number == len(rows) - 1)
             found = policy.loss(item.row, partial(token_loss, item, settings), settings.temperature)
             if item.old_logprob_N is None:
                 item.old_logprob_N = found.logprob_N
             # FSDP averages gradients over the ranks: times the world's size, that is a sum.
-            (found.loss * (item.counts * world.size / tokens)).backward()
-            sums += item.counts * measured(item, settings, found)
+            (found.loss * (world.size / tokens)).backward()
+            sums += measured(item, settings, found) if item.counts else 0
     loss_sum, clipped, distance, kl, computed = sum_over_ranks(sums, world).tolist()
     return UpdateMetrics(loss_sum / tokens, clipped / computed, distance / computed, kl / computed)
 
 
 def token_loss(item: PolicyRow, settings: GrpoStage, logprob_N: Tensor, at: slice) -> Tensor:
     """The loss of some of a row's targets: those `at` these places."""
+    if not item.counts:
+        return 0 * logprob_N
     # The first update on a batch is made by the policy that is the old one for the next.
     old_N = logprob_N.detach() if item.old_logprob_N is None else item.old_logprob_N[at]
     clip = (settings.clip_low, settings.clip_high)
@@ -100,6 +102,6 @@ def measured(item: PolicyRow, settings: GrpoStage, found: TargetLoss) -> Tensor:
 
 @torch.no_grad()
 def add_reference(reference: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
-    with packed_attention(reference.lm), reference.precision():
+    with reference.loss.attention(), reference.precision():
         for item in rows:
             item.reference_logprob_N = reference.loss(item.row, temperature=temperature).logprob_N

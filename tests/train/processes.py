@@ -1,4 +1,4 @@
-"""The same stages trained by two real processes, started as torchrun does."""
+"""The same stages trained by several real processes, as torchrun would start them."""
 
 import json
 import os
@@ -32,14 +32,15 @@ for name, settings in TypeAdapter(dict[str, SftStage | GrpoStage]).validate_json
 """
 
 
-def train_on_two(
+def train_on(
     start: Path,
     out: Path,
     stages: Mapping[str, SftStage | GrpoStage],
     problems: list[Problem],
     held_out: int = 0,
+    processes: int = 2,
 ) -> None:
-    """Each stage from `start` to its folder in `out`, one after the other in the same two processes."""
+    """Each stage from `start` to its folder in `out`, one after the other in the same processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -51,12 +52,12 @@ def train_on_two(
         subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(start), str(out), chosen, told, str(held_out)],
             env=os.environ
-            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
             | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(2)
+        for rank in range(processes)
     ]
     for process in ranks:
         _, errors = process.communicate(timeout=600)

@@ -1,12 +1,12 @@
-"""Two processes with sharded weights against one: the same loss, training and checkpoint."""
+"""Several processes with sharded weights against one: same loss, same training, same checkpoint."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from tests.train.processes import read_metrics, train_on
 from tests.train.rollouts import settings as grpo_settings
 from tests.train.test_sft import settings
-from tests.train.two_processes import read_metrics, train_on_two
 from transformers import AutoModelForCausalLM
 
 from xreasoner.records import Problem
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def test_two_processes_train_as_one_and_resume(start: Path, problems: list[Problem], tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     train_sft(settings(steps=5, lr=1e-3), start, problems, one, 0, NoDisplay())
-    train_on_two(start, tmp_path, {"two": settings(steps=5, lr=1e-3)}, problems)
+    train_on(start, tmp_path, {"two": settings(steps=5, lr=1e-3)}, problems)
     first = read_metrics(two)
     for key in ("loss", "grad_norm"):
         assert [line[key] for line in first] == pytest.approx(
@@ -31,15 +31,42 @@ def test_two_processes_train_as_one_and_resume(start: Path, problems: list[Probl
     torch.testing.assert_close(trained, expected, rtol=1e-3, atol=1e-4)
 
     # From the state after step 4 only the last step is done again, to the last bit.
-    train_on_two(start, tmp_path, {"two": settings(steps=5, lr=1e-3)}, problems)
+    train_on(start, tmp_path, {"two": settings(steps=5, lr=1e-3)}, problems)
     again = AutoModelForCausalLM.from_pretrained(two / "model").state_dict()
     assert all(torch.equal(trained[name], again[name]) for name in trained)
     assert read_metrics(two)[:4] == first[:4]
 
 
+SFT = {
+    "plain": {"steps": 3},
+    "reduced once a step": {"steps": 3, "gradient_reduction": "step"},
+    # One or two sequences a step: there are fewer than ranks.
+    "few": {"steps": 3, "tokens_per_step": 30},
+}
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_imitate_as_one(
+    start: Path, problems: list[Problem], tmp_path: Path, processes: int
+) -> None:
+    stages = {name: settings(**{"lr": 1e-3, **changes}) for name, changes in SFT.items()}
+    train_on(start, tmp_path / "many", stages, problems, processes=processes)
+    for name, chosen in stages.items():
+        one, many = tmp_path / "one" / name, tmp_path / "many" / name
+        train_sft(chosen, start, problems, one, 0, NoDisplay())
+        for key in ("loss", "grad_norm", "tokens"):
+            assert [line[key] for line in read_metrics(many)] == pytest.approx(
+                [line[key] for line in read_metrics(one)], rel=1e-4
+            ), (name, key)
+        trained = AutoModelForCausalLM.from_pretrained(many / "model").state_dict()
+        expected = AutoModelForCausalLM.from_pretrained(one / "model").state_dict()
+        torch.testing.assert_close(trained, expected, rtol=1e-3, atol=1e-4)
+
+
 GRPO = {
     "plain": {"samples_every": 1, "eval_every": 2},
     "kl": {"kl": 0.1, "updates_per_batch": 2, "steps": 2},
+    "reduced once a step": {"gradient_reduction": "step", "steps": 2},
     "refill": {"refill": True, "prompts_per_step": 3, "steps": 2},
     # A single row: one of the two has none.
     "few": {"prompts_per_step": 1, "samples_per_prompt": 8, "tokens_per_microbatch": 1000},
@@ -48,9 +75,12 @@ GRPO = {
 }
 
 
-def test_two_processes_reinforce_as_one(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_reinforce_as_one(
+    gambler: Path, arms: list[Problem], tmp_path: Path, processes: int
+) -> None:
     stages = {name: grpo_settings(**{"lr": 1e-3, **changes}) for name, changes in GRPO.items()}
-    train_on_two(gambler, tmp_path / "two", stages, arms, held_out=3)
+    train_on(gambler, tmp_path / "two", stages, arms, held_out=3, processes=processes)
     for name, chosen in stages.items():
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         train_grpo(chosen, gambler, arms, arms[:3], one, 0, NoDisplay())
