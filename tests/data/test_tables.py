@@ -13,9 +13,9 @@ import pytest
 from tests.data import true_schemas as schemas
 
 from xreasoner.data.candidates import Candidate
-from xreasoner.data.corpora.read import candidate_of, read_corpus
+from xreasoner.data.corpora.read import read_corpus
 from xreasoner.data.left_out import LeftOut
-from xreasoner.data.tables import _hub_rows, read_rows, table_files
+from xreasoner.data.tables import read_rows, table_files
 from xreasoner.recipe.training_data import (
     CorpusData,
     Gsm8kData,
@@ -192,16 +192,3 @@ CORPORA: dict[str, tuple[CorpusData, str, list[Any]]] = {
         [schemas.gsm8k(f"How many are {i}?", "So it is.", str(i)) for i in range(3)],
     ),
 }
-
-
-@pytest.mark.parametrize("source", CORPORA)
-def test_the_library_of_the_hub_gives_the_problems_of_the_file(source: str, tmp_path: Path) -> None:
-    """`datasets` reads a folder as it reads the hub, and has its own ideas of what a row is."""
-    entry, name, rows = CORPORA[source]
-    WRITERS[Path(name).suffix](tmp_path / name, rows)
-    local = entry.model_copy(update={"path": str(tmp_path)})
-    ours = [one.problem for one in read_corpus(local) if isinstance(one, Candidate)]
-    keys = (problem.id for problem in ours)
-    streamed = [candidate_of(row, next(keys), local) for row in _hub_rows(str(tmp_path), None, "train")]
-    assert len(ours) == 3
-    assert [one.problem for one in streamed if isinstance(one, Candidate)] == ours

@@ -26,7 +26,7 @@ def test_results_have_the_form_the_design_gives_them(run_dir: Path, tmp_path: Pa
     write_results(collect(run_dir), tmp_path / "results.json")
     found = json.loads((tmp_path / "results.json").read_text())
     wanted = {"run", "recipe", "wall_seconds", "versions", "results", "comparisons"}
-    assert set(found) == wanted | {"budgets", "needs_image", "conditions"}
+    assert set(found) == wanted | {"budgets", "needs_image", "conditions", "data_revisions"}
     assert (found["run"], found["recipe"], found["wall_seconds"]) == ("demo", "quickstart", 123.0)
     assert all(set(row) == ROW_KEYS for row in found["results"])
     wanted = {"from", "to", "benchmark", "subset", "n", "difference", "low", "high", "p"}

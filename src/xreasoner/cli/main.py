@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
@@ -46,13 +47,15 @@ def run(
     ] = 0,
 ) -> None:
     """Train and evaluate the stages of RECIPE and write the report; an interrupted run resumes."""
+    from xreasoner.data.hub import pinned_in
     from xreasoner.pipeline.stages import make_plan, print_plan
     from xreasoner.recipe.file import read_recipe
 
     settings = [*(overrides or []), *([f"out={out}"] if out else [])]
     wanted = read_recipe(recipe, settings)
     if dry_run:
-        print_plan(make_plan(wanted, say, redo or []), console)
+        with pinned_in(wanted.run_dir) if wanted.run_dir.exists() else nullcontext():
+            print_plan(make_plan(wanted, say, redo or []), console)
         return
     if redo and restarts:
         raise ValueError("--redo: a restart would set the stage aside again; leave out --restarts")

@@ -15,11 +15,12 @@ from xreasoner.data.checks import Check, Lengths, has_thought, is_verified, rate
 from xreasoner.data.contamination import Contamination
 from xreasoner.data.corpora.read import Found, name_of, read_corpus
 from xreasoner.data.duplicates import ExactDuplicates, NearDuplicates, asked_text
+from xreasoner.data.hub import revision_of
 from xreasoner.data.left_out import LeftOut, LeftOutFile
 from xreasoner.data.preparation_report import PreparationReport, quantiles
 from xreasoner.data.problem_store import ProblemStore, ProblemWriter, problems_fingerprint
 from xreasoner.data.sources import SEEDS_APART, TRAINING, training_problems
-from xreasoner.data.tables import table_files
+from xreasoner.data.tables import is_hub_id, table_files
 from xreasoner.recipe.schema import Recipe, Stage
 from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.recipe.training_data import Corpus, Filters, JsonlData
@@ -64,7 +65,7 @@ def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> P
         "instruction": recipe.instruction,
         "data": [entry.model_dump(mode="json") for entry in settings.data],
         "filters": filters.model_dump(mode="json"),
-        "files": [_stamp(file) for entry in settings.data for file in _files(entry)]
+        "files": [stamp for entry in settings.data for stamp in _stamps(entry)]
         + ([_stamp(filters.pass_rates.file)] if filters.pass_rates else []),
         "tokenizer": _stamp(base / "tokenizer.json"),
         "tests": {name: problems_fingerprint(problems) for name, problems in sorted(tests.items())}
@@ -91,12 +92,15 @@ def _is_made(folder: Path, key: str) -> bool:
     return note.is_file() and json.loads(note.read_text())["key"] == key
 
 
-def _files(entry: Any) -> list[Path]:
+def _stamps(entry: Any) -> list[list[str]]:
     if isinstance(entry, JsonlData):
-        return [entry.path]
-    if isinstance(entry, Corpus) and Path(entry.path).exists():
-        return table_files(Path(entry.path), getattr(entry, "config", None), entry.split)
-    return []
+        return [_stamp(entry.path)]
+    if not isinstance(entry, Corpus):
+        return []
+    if not Path(entry.path).exists() and is_hub_id(entry.path):
+        return [[entry.path, revision_of(entry.path)]]
+    files = table_files(Path(entry.path), getattr(entry, "config", None), entry.split)
+    return [_stamp(file) for file in files]
 
 
 def _stamp(file: Path) -> list[str]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from xreasoner.data.hub import hub_tables
+from xreasoner.data.splits import SPLITS, names_split
+
 CHUNK = 1 << 20
 LONGEST_ROW = 16 << 20
 """Bytes. A longer row is bad; it is skipped without being loaded."""
@@ -34,10 +37,15 @@ def read_rows(place: str, config: str | None, split: str) -> Iterator[TableRow]:
     if path.exists():
         for file in table_files(path, config, split):
             yield from READERS[file.suffix](file)
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", place) and not place.startswith("."):
-        yield from _hub_rows(place, config, split)
+    elif is_hub_id(place):
+        for file in hub_tables(place, config, split):
+            yield from READERS[file.suffix](file)
     else:
         raise ValueError(f"{place}: no such file or folder, and not the id of a dataset on the hub")
+
+
+def is_hub_id(place: str) -> bool:
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", place)) and not place.startswith(".")
 
 
 def table_files(path: Path, config: str | None, split: str) -> list[Path]:
@@ -55,22 +63,12 @@ def table_files(path: Path, config: str | None, split: str) -> list[Path]:
     files = [
         file for file in files if file.name not in ("dataset_info.json", "state.json", "dataset_dict.json")
     ]
-    of_split = [file for file in files if _names_split(file.relative_to(path), split)]
+    of_split = [file for file in files if names_split(file.relative_to(path), split)]
     if not files:
         raise ValueError(f"{path}: no tables in this folder; supported: {', '.join(READERS)}")
-    if not of_split and any(
-        _names_split(file.relative_to(path), other) for file in files for other in SPLITS
-    ):
+    if not of_split and any(names_split(file.relative_to(path), other) for file in files for other in SPLITS):
         raise ValueError(f"{path}: no table of split {split!r}; found {', '.join(map(str, files[:3]))}")
     return of_split or files
-
-
-SPLITS = ("train", "validation", "test")
-
-
-def _names_split(file: Path, split: str) -> bool:
-    """For example `train-00000-of-00006.parquet`, `no_exclude_train.jsonl`, `train/data-00000.arrow`."""
-    return any(re.fullmatch(rf"(.*[-_.])?{re.escape(split)}([-_.].*)?", part) for part in file.parts)
 
 
 def _jsonl_rows(path: Path) -> Iterator[TableRow]:
@@ -237,27 +235,6 @@ def _as_dicts(batch: Any) -> list[dict[str, Any] | None]:
             return [None]
         return [row for i in range(batch.num_rows) for row in _as_dicts(batch.slice(i, 1))]
     return rows
-
-
-def _hub_rows(name: str, config: str | None, split: str) -> Iterator[TableRow]:
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(name, config, split=split, streaming=True)
-    except (
-        ConnectionError,
-        FileNotFoundError,
-        ValueError,
-        datasets.exceptions.DatasetNotFoundError,
-    ) as error:
-        said = str(error).splitlines()[0]
-        raise ValueError(
-            f"could not load {name} from the Hugging Face Hub: {said}; a local folder works too"
-        ) from None
-    if rows.features:
-        rows = rows.decode(False)  # keep images as encoded bytes
-    for number, row in enumerate(rows, start=1):
-        yield TableRow(f"{name}:{number}", row)
 
 
 READERS: dict[str, Callable[[Path], Iterator[TableRow]]] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
+from xreasoner.data.hub import pinned_in
 from xreasoner.data.prompt_length import with_short_prompts
 from xreasoner.data.sources import split_held_out
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
@@ -52,7 +53,8 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> No
     world = join_world()
     with ending_together(world), locked(recipe.run_dir) if world.is_first else nullcontext():
         journal = Journal(console, recipe.run_dir / "log")
-        plan = make_plan(recipe, journal.say, redo)
+        with pinned_in(recipe.run_dir):
+            plan = make_plan(recipe, journal.say, redo)
         refuse_changed(plan.stages, recipe)
         refuse_unshared(recipe.run_dir, world)
         wait_for_all(world)  # every rank has read the folder before the first rank changes it
@@ -209,7 +211,8 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
     """
     disable_progress_bar()
     world = join_world()
-    benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
+    with pinned_in(out):
+        benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     if checkpoint is not None:
         refuse_unseeable(benchmarks, checkpoint)
     with ending_together(world), locked(out) if world.is_first else nullcontext():

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from xreasoner.data.hub import pinned_in
 from xreasoner.data.prepare import removes_leaks, stage_problems
 from xreasoner.data.sources import refuse_leaks
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
@@ -85,10 +86,13 @@ def stage_data(recipe: Recipe, names: Sequence[str], say: Say) -> Iterator[tuple
     for name in names:
         recipe.stage(name)  # raises if there is no such stage
     base = resolve_model(recipe.model)
-    benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
+    with pinned_in(recipe.run_dir):
+        benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     asked = {one.name: one.problems for one in benchmarks}
     for name in names:
-        yield name, stage_problems(recipe, name, base, asked, say)
+        with pinned_in(recipe.run_dir):
+            problems = stage_problems(recipe, name, base, asked, say)
+        yield name, problems
 
 
 def refuse_unseeable(benchmarks: Sequence[Benchmark], checkpoint: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from xreasoner.data.hub import pinned_revisions
 from xreasoner.evals.comparisons import (
     BLIND,
     Comparison,
@@ -99,6 +100,8 @@ class Results:
     recipe: str
     wall_seconds: float
     versions: Mapping[str, str]
+    data_revisions: Mapping[str, str]
+    """The commit of each dataset of the hub."""
     stages: tuple[str, ...]
     parents: Mapping[str, str]
     """The stage that each stage was trained from."""
@@ -118,6 +121,7 @@ class Results:
             "recipe": self.recipe,
             "wall_seconds": self.wall_seconds,
             "versions": dict(self.versions),
+            "data_revisions": dict(self.data_revisions),
             "results": [asdict(row) for row in self.rows],
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "budgets": [asdict(row) for row in self.budgets],
@@ -143,6 +147,7 @@ def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
         recipe=str(read_recipe(run_dir).get("name", "")),
         wall_seconds=wall_seconds(run_dir),
         versions=installed_versions(),
+        data_revisions=pinned_revisions(run_dir),
         stages=tuple(stage for stage in stages if stage in seen),
         parents=parents,
         rows=tuple(

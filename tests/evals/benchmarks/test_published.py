@@ -5,17 +5,14 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import datasets
 import pytest
 from PIL import Image
 from tests.data import true_schemas as schemas
-from tests.evals.benchmarks import images
 from tests.evals.benchmarks.copies import COPIES
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.data.tables import _hub_rows
 from xreasoner.evals.benchmarks import BENCHMARKS, load_benchmark
-from xreasoner.evals.benchmarks.image_files import MOST_PIXELS, Pictures
+from xreasoner.evals.benchmarks.image_files import MOST_PIXELS
 from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture
 
@@ -208,13 +205,3 @@ def test_what_is_wrong_is_said_in_one_line(name: str, row: object, said: str, tm
 def test_a_benchmark_that_is_not_on_the_hub_says_where_it_comes_from() -> None:
     with pytest.raises(ValueError, match=r"medqa-5 needs your own copy: get questions/US/test\.jsonl"):
         load_benchmark("medqa-5")
-
-
-def test_the_library_of_the_hub_hands_over_images_as_they_were_stored(tmp_path: Path) -> None:
-    """`datasets` reads a folder as it reads the hub."""
-    rows = {"id": ["1"], "image": [{"bytes": images.half_transparent(), "path": None}]}
-    table = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
-    table.to_parquet(str(tmp_path / "test-00000-of-00001.parquet"))
-    (row,) = _hub_rows(str(tmp_path), None, "test")
-    assert row.value["image"]["bytes"] == images.half_transparent()
-    assert Pictures().of(row.value["image"]).encoded != images.half_transparent()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from xreasoner.data.hub import hub_file
 from xreasoner.data.tables import READERS, TableRow, read_rows, table_files
 from xreasoner.evals.benchmarks.definition import Definition
 from xreasoner.evals.benchmarks.image_files import Pictures
@@ -94,21 +95,10 @@ def root_of(definition: Definition, path: Path) -> Path:
 def hub_copy(hub: str, definition: Definition) -> OpenedCopy:
     if definition.file is None:
         return OpenedCopy(hub, hub_rows(hub, definition), Pictures())
-    table = downloaded(hub, definition.file)
-    archives = [downloaded(hub, definition.archive)] if definition.archive else []
+    table = hub_file(hub, definition.file)
+    archives = [hub_file(hub, definition.archive)] if definition.archive else []
     return OpenedCopy(hub, read_rows(str(table), None, definition.split), Pictures(archives=archives))
 
 
 def hub_rows(hub: str, definition: Definition) -> Iterator[TableRow]:
     return (row for config in definition.configs for row in read_rows(hub, config, definition.split))
-
-
-def downloaded(hub: str, file: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(hub, file, repo_type="dataset"))
-    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{hub}: could not load {file}: {said}; a local copy works too") from None
