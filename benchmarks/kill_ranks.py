@@ -60,7 +60,9 @@ class Kill:
     after: float
     """Seconds since the rank began its work."""
     ended: float
-    """Seconds until the last process was gone."""
+    """Seconds until the last of the other ranks was gone."""
+    all_ended: float
+    """Seconds until torchrun was gone too."""
     by_peers: set[str]
     """The ranks that the others named as the cause, before torchrun ended them."""
     by_torchrun: set[str]
@@ -126,12 +128,14 @@ def kill_one(recipe: Path, out: Path, ranks: int, victim: int, after: float) -> 
         return None
     os.kill(pids[victim], signal.SIGKILL)
     killed = time.monotonic()
-    process.wait(timeout=120)
-    while any(is_alive(pid) for pid in pids):
-        time.sleep(0.01)
+    while any(is_alive(pid) for rank, pid in enumerate(pids) if rank != victim):
+        time.sleep(0.02)
     ended = time.monotonic() - killed
+    process.wait(timeout=300)
+    all_ended = time.monotonic() - killed
     text = log.read_text()[said:]
-    return Kill(victim, after, ended, set(NAMED_BY_PEERS.findall(text)), set(NAMED_BY_TORCHRUN.findall(text)))
+    named = set(NAMED_BY_PEERS.findall(text)), set(NAMED_BY_TORCHRUN.findall(text))
+    return Kill(victim, after, ended, all_ended, *named)
 
 
 def is_alive(pid: int) -> bool:
@@ -159,7 +163,8 @@ def weights(out: Path) -> dict[str, str]:
 
 def table_line(number: int, kill: Kill) -> str:
     named = [",".join(sorted(ranks)) or "-" for ranks in (kill.by_peers, kill.by_torchrun)]
-    return f"| {number} | {kill.rank} | {kill.after:.1f} | {kill.ended:.1f} | {named[0]} | {named[1]} |"
+    times = f"{kill.after:.1f} | {kill.ended:.1f} | {kill.all_ended:.1f}"
+    return f"| {number} | {kill.rank} | {times} | {named[0]} | {named[1]} |"
 
 
 def main() -> None:
@@ -173,8 +178,8 @@ def main() -> None:
         recipe = make_recipe(folder)
         whole = run_to_the_end(recipe, folder / "unbroken", settings.ranks)
         say(f"unbroken: {whole:.1f} s of work on {settings.ranks} ranks\n")
-        say("| kill | rank | after, s | all ended in, s | named by its peers | named by torchrun |")
-        say("|---|---|---|---|---|---|")
+        say("| kill | rank | after, s | others gone, s | torchrun gone, s | peers name | torchrun names |")
+        say("|---|---|---|---|---|---|---|")
         rng, done, runs = random.Random(settings.seed), 0, 1
         while done < settings.kills:
             # Short against the whole run: several kills fall into one run, each time a little later.

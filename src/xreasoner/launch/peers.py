@@ -22,7 +22,7 @@ SECONDS_FOR_A_CAUSE = 5.0
 """An error may only follow from another rank's death, which the first rank learns a moment later."""
 PROBE_AFTER, PROBE_EVERY, PROBES = 5, 5, 3
 """Seconds, seconds, count: a machine that does not answer for 20 seconds is gone."""
-KILLED = "its process ended without an error of its own (killed, or out of memory)"
+KILLED = "its process ended without an error of its own (killed, out of memory, or its machine is gone)"
 
 
 @dataclass(frozen=True)
