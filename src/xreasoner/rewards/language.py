@@ -192,7 +192,7 @@ TAKEN_BACK = re.compile(
 )
 CONCLUSION = re.compile(
     r"^\W*(?:therefore|thus|hence|so|consequently|accordingly|in conclusion|to conclude|overall|as a result"
-    r"|finally|this means|which means|daher|donc|por (?:lo )?tanto|portanto|quindi"
+    r"|finally|daher|donc|por (?:lo )?tanto|portanto|quindi"
     r"|следовательно)\b|^(?:因此|所以)",
     re.IGNORECASE,
 )

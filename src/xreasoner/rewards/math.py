@@ -6,7 +6,7 @@ from typing import Any
 
 from xreasoner.rewards import language
 from xreasoner.rewards.arithmetic import same_value, value_of
-from xreasoner.rewards.latex import affirmed, answer_formula, key_formula, unit_of, without_unit
+from xreasoner.rewards.latex import affirmed, answer_formula, complement, key_formula, unit_of, without_unit
 
 LONGEST = 10_000
 """Longer answers, in characters, are wrong."""
@@ -47,7 +47,7 @@ def objection(gold: str, answer: str, reply: str) -> str:
     if _UNEQUAL.search(answer) and not _UNEQUAL.search(gold):
         return "it says what the answer is not"
     reply = affirmed(reply)
-    if reply.rstrip(" *_$)").endswith("?") or language.HEDGE.search(_words(reply)):
+    if reply.rstrip(" *_$)").endswith("?") or language.HEDGE.search(_words(complement(reply))):
         return "it is a question or a guess"
     if language.DENIAL.search(_words(reply)) and not language.DENIAL.search(_words(gold)):
         return "it says what the answer is not"

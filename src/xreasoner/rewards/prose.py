@@ -26,12 +26,15 @@ _THERE_ARE = re.compile(
 _WORD = re.compile(r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE)
 _EQUALS = re.compile(rf"(?:=|≈|\\approx)\s*\**\\?\s*({_NUMBER})(?![\w/^*+×\\]|\.\d|\s*[-+*/×÷=^(])")
 _COPULA = re.compile(
-    rf"\b(?:is|are|was|were|be|equals?|becomes?|costs?|needs?|left with|total of)\s+"
+    rf"\b(?:is|are|was|were|be|equals?|becomes?|costs?|needs?|containing|leaving|giving|making"
+    r"|left with|total of)\s+"
     rf"(?:about |approximately |around |only |exactly |equal to |then |thus |therefore |a total of )*[*]*"
     rf"({_NUMBER})(?![\d/^]|\.\d|\s*(?:[-+*/×÷=^(]|\\times|\\cdot|and\s\S*\d|or\s|to\s\S*\d|,\s*\d))"
 )
 _ONLY = re.compile(rf"(?<![\w.^{{/])({_NUMBER})(?![\w^/])")
-_SUPPOSED = re.compile(r"^\W*(?:if|suppose|assume|assuming|unless)\b(?:[^,]*,|.*$)", re.IGNORECASE)
+_SUPPOSED = re.compile(
+    r"^\W*(?:if|suppose|assume|assuming|unless|given|since|as)\b(?:.*,|.*$)", re.IGNORECASE
+)
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
