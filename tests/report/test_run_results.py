@@ -1,14 +1,23 @@
 """From a run's directory to results.json: against hand counts, and as the design says it looks."""
 
+import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from tests.evals.scripted import ScriptedEngine, problem
+from tests.evals.test_runner import TEN, run, says
 from tests.report.demo_run import make_run
 
-from xreasoner.evals.samples import read_samples
+from xreasoner.evals.samples import read_answers, read_samples
 from xreasoner.evals.statistics import paired_difference, wilson_interval
+from xreasoner.evals.task import Benchmark
+from xreasoner.report.html_tables import cell
 from xreasoner.report.results import collect, stage_order, stage_parents, write_results
+from xreasoner.report.table import print_table
 
 ROW_KEYS = {
     "stage", "benchmark", "modality", "domain", "n", "accuracy", "low", "high",
@@ -26,7 +35,8 @@ def test_results_have_the_form_the_design_gives_them(run_dir: Path, tmp_path: Pa
     write_results(collect(run_dir), tmp_path / "results.json")
     found = json.loads((tmp_path / "results.json").read_text())
     wanted = {"run", "recipe", "wall_seconds", "versions", "results", "comparisons"}
-    assert set(found) == wanted | {"budgets", "needs_image", "conditions", "data_revisions"}
+    extra = {"budgets", "needs_image", "conditions", "data_revisions", "groups"}
+    assert set(found) == wanted | extra
     assert (found["run"], found["recipe"], found["wall_seconds"]) == ("demo", "quickstart", 123.0)
     assert all(set(row) == ROW_KEYS for row in found["results"])
     wanted = {"from", "to", "benchmark", "subset", "n", "difference", "low", "high", "p"}
@@ -97,3 +107,49 @@ def test_what_is_unfinished_or_no_evaluation_is_passed_over(run_dir: Path, tmp_p
     (evals / "running.jsonl").write_text("")
     with pytest.raises(ValueError, match="no finished evaluation"):
         collect(tmp_path)
+
+
+def test_accuracy_by_tag_is_that_of_the_items_with_it(run_dir: Path) -> None:
+    rows = [row for row in collect(run_dir).groups if (row.stage, row.benchmark) == ("rl", "bars-text")]
+    answers = read_answers(run_dir / "evals/rl/bars-text.jsonl")
+    by_steps: dict[int, list[bool]] = {}
+    for one in answers.samples:
+        steps = int(answers.problems[one.problem_id].problem.tags["steps"])
+        by_steps.setdefault(steps, []).append(bool(one.score.correct))
+    found = {row.value: (row.n, row.accuracy) for row in rows if row.tag == "steps"}
+    assert found == {steps: (len(right), sum(right) / len(right)) for steps, right in by_steps.items()}
+    assert list(found) == sorted(found)
+
+
+def test_the_official_average_of_mmmu_pro_is_over_its_forms(tmp_path: Path) -> None:
+    """Four of eight in one form, two of eight in the other: 3/8, with eight independent questions."""
+    for form, right in (("mmmu-pro", 4), ("mmmu-pro-vision", 2)):
+        shown = [replace(problem(i, picture=True), id=f"{form}-{i}", item=f"{form}-{i}") for i in range(8)]
+        engine = ScriptedEngine(lambda name, _, right=right: answer_to(int(name.rpartition("-")[2]), right))
+        run(engine, tmp_path / "evals" / "base", benchmark=Benchmark(form, "image", "general", tuple(shown)))
+    rows = {row.benchmark: row for row in collect(tmp_path).rows}
+    overall = rows["mmmu-pro-overall"]
+    assert (overall.accuracy, overall.n, overall.clusters) == (3 / 8, 16, 8)
+    assert rows["mmmu-pro"].accuracy == 1 / 2 and rows["mmmu-pro-vision"].accuracy == 1 / 4
+
+
+def answer_to(number: int, right: int) -> str:
+    return f"<answer>{number + 1 if number < right else 99}</answer>"
+
+
+def test_an_accuracy_over_no_items_is_a_dash(tmp_path: Path) -> None:
+    class Refusing(ScriptedEngine):
+        def generate(self, prompts, sampling):  # type: ignore[no-untyped-def]
+            for rollout in super().generate(prompts, sampling):
+                yield replace(rollout, trouble="no image")
+
+    run(Refusing(says), tmp_path / "evals" / "base", benchmark=TEN)
+    results = collect(tmp_path)
+    (row,) = results.rows
+    assert (row.scored, row.broken) == (0, 1.0)
+    assert results.as_json()["results"][0]["accuracy"] is None
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_table(results, console)
+    shown = console.export_text()
+    assert re.search(r"sums +10 +– ", shown) and "general (n = 10): base –" in shown and "0.0" not in shown
+    assert "0.0" not in cell(row) and ">–<" in cell(row)

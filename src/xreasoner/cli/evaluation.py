@@ -58,13 +58,18 @@ def report(
         str | None,
         typer.Option(help="Stages or runs whose answers without images show which items need no image."),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Also print accuracy by these tags: subject,difficulty.")
+    ] = None,
 ) -> None:
     """Print the table of RUN and write its results.json and report.html."""
-    from xreasoner.report.table import print_table
+    from xreasoner.report.table import print_groups, print_table
     from xreasoner.report.write import write_report
 
     named = [one.strip() for one in (references or "").split(",") if one.strip()]
-    print_table(write_report(run, named), console)
+    results = write_report(run, named)
+    print_table(results, console)
+    print_groups(results, [one.strip() for one in (by or "").split(",") if one.strip()], console)
     say(f"{run / 'report.html'}")
 
 

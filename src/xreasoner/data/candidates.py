@@ -63,7 +63,7 @@ def sound_thought(thought: str) -> str:
     return thought
 
 
-def options_of(value: Any) -> dict[str, str]:
+def options_of(value: Any, least: int = 2) -> dict[str, str]:
     """Options by letter, from a mapping, a list of texts, or a list of {key, value}."""
     if isinstance(value, Mapping):
         pairs = [(str(letter), option) for letter, option in value.items() if option is not None]
@@ -77,8 +77,8 @@ def options_of(value: Any) -> dict[str, str]:
     else:
         raise BadRowError("options are neither a list nor a mapping")
     options = {letter.strip().upper(): str(option).strip() for letter, option in pairs}
-    if not 2 <= len(options) <= len(OPTION_LETTERS) or len(options) != len(pairs):
-        raise BadRowError("options must be 2 to 26 different ones", f"there are {len(options)}")
+    if not least <= len(options) <= len(OPTION_LETTERS) or len(options) != len(pairs):
+        raise BadRowError(f"options must be {least} to 26 different ones", f"there are {len(options)}")
     if not all(options.values()):
         raise BadRowError("an option is empty")
     return options

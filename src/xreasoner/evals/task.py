@@ -36,8 +36,6 @@ class Benchmark:
     problems: tuple[Problem, ...]
     role: ResultRole = "skill"
     broken: tuple[Broken, ...] = ()
-    revision: str = ""
-    """Of the data set on the hub."""
     instruction: str | None = None
     """The system prompt before every problem."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from xreasoner.data.hub import pinned_revisions
 from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
@@ -73,7 +74,7 @@ def measure(
     out = run_dir / "evals" / name
     if world.is_first:
         method = method_of(checkpoint, evaluation, world.device)
-        prepare_answers(out, fingerprint, method, conditions_of(world.device, benchmarks), journal.say)
+        prepare_answers(out, fingerprint, method, conditions_of(world.device, run_dir), journal.say)
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
@@ -185,13 +186,13 @@ def method_of(checkpoint: Path, evaluation: Evaluation, device: torch.device) ->
     }
 
 
-def conditions_of(device: torch.device, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+def conditions_of(device: torch.device, run_dir: Path) -> dict[str, Any]:
     """Recorded only: these change answers by rounding at most."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
     return {
         "device": f"{device.type}: {name}",
         "versions": installed_versions(),
-        "revisions": {one.name: one.revision for one in benchmarks if one.revision},
+        "revisions": dict(pinned_revisions(run_dir)),
     }
 
 

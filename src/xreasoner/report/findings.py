@@ -112,11 +112,11 @@ def _about(role: str, modality: str, subset: Subset, answers: Answers) -> str:
 
 def sentence(finding: Finding) -> str:
     """`image accuracy on many-step problems, general: base 9% -> sft 61% (+52, 95% [47, 56])`."""
-    steps = [f"{finding.first.stage} {percent(finding.first.summary.accuracy)}"]
+    steps = [f"{finding.first.stage} {accuracy(finding.first)}"]
     for last, point in pairwise(finding.points):
         origin = f"from {point.before} " if point.before != last.stage else ""
         change = f" ({origin}{gap(point.change)})" if point.change else ""
-        steps.append(f"{point.stage} {percent(point.summary.accuracy)}{change}")
+        steps.append(f"{point.stage} {accuracy(point)}{change}")
     whole = ""
     if len(finding.points) > 2 and finding.overall:
         whole = f"; from {finding.first.stage} to {finding.last.stage} {gap(finding.overall)}"
@@ -128,6 +128,10 @@ def sentence(finding: Finding) -> str:
 def percent(share: float) -> str:
     """With a decimal only next to 0% and 100%."""
     return f"{100 * share:.0f}%" if 0.005 < share < 0.995 or share in (0, 1) else f"{100 * share:.1f}%"
+
+
+def accuracy(point: Point) -> str:
+    return percent(point.summary.accuracy) if point.summary.scored else "–"
 
 
 def signed(share: float) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 from xreasoner.report.budget_curves import budget_plot
 from xreasoner.report.cards import Card, choose
 from xreasoner.report.curves import training_curves
-from xreasoner.report.findings import MARGIN, Finding, find, interval, percent, signed, verdict
+from xreasoner.report.findings import MARGIN, Finding, accuracy, find, interval, signed, verdict
 from xreasoner.report.html_samples import browser
 from xreasoner.report.html_tables import (
     answer_forms,
     budgets,
     colour_of,
     comparisons,
+    groups,
     needs_image,
     table,
     transfer,
@@ -28,7 +29,7 @@ def page(results: Results, run_dir: Path) -> str:
     findings = find(results)
     sections = [
         ("Findings", headline(findings)),
-        ("Accuracy", accuracy(results)),
+        ("Accuracy", accuracies(results)),
         ("Transfer", transfer(results) + needs_image(results)),
         ("By stage", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
         ("Length of thoughts", figure(thinking(findings, results.stages))),
@@ -60,9 +61,9 @@ def anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
 
 
-def accuracy(results: Results) -> str:
+def accuracies(results: Results) -> str:
     tables = "".join(table(results, *key, title) for key, title in SECTIONS.items())
-    return tables + answer_forms(results)
+    return tables + answer_forms(results) + groups(results)
 
 
 def masthead(results: Results) -> str:
@@ -90,9 +91,7 @@ def headline(findings: Sequence[Finding]) -> str:
 
 
 def lead(finding: Finding) -> str:
-    path = " → ".join(
-        f"<b>{escape(point.stage)} {percent(point.summary.accuracy)}</b>" for point in finding.points
-    )
+    path = " → ".join(f"<b>{escape(point.stage)} {accuracy(point)}</b>" for point in finding.points)
     gain = finding.overall
     change = f", that is {signed(gain.difference)} points, {escape(interval(gain))}" if gain else ""
     what = f"{finding.modality.capitalize()} accuracy on {finding.about} ({finding.domain})"
@@ -101,14 +100,13 @@ def lead(finding: Finding) -> str:
 
 def tile(finding: Finding) -> str:
     path = " → ".join(
-        f"<span>{escape(point.stage)} <b>{percent(point.summary.accuracy)}</b></span>"
-        for point in finding.points
+        f"<span>{escape(point.stage)} <b>{accuracy(point)}</b></span>" for point in finding.points
     )
     change = finding.overall
     kind = colour_of(finding)
     word = verdict(finding)
     chip = f'<span class="chip {word.split(",")[0]}">{word}</span>' if change else ""
-    big = signed(change.difference) if change else percent(finding.last.summary.accuracy)
+    big = signed(change.difference) if change else accuracy(finding.last)
     unit = "points" if change else ""
     detail = f"<p>{escape(interval(change))}</p>" if change else ""
     return (

@@ -6,6 +6,7 @@ from html import escape
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES, Summary
 from xreasoner.report.findings import Finding, percent
+from xreasoner.report.groups import GroupResult
 from xreasoner.report.paper import TransferRow, paper, published_columns, transfer_rows
 from xreasoner.report.results import NeedsImage, Results, StageResult
 
@@ -61,10 +62,9 @@ def cell(row: Summary) -> str:
     several = [f"majority {100 * row.majority:.1f}"] if row.majority is not None else []
     several += [f"pass@{k} {100 * share:.1f}" for k, share in list(row.pass_at.items())[-1:]]
     tokens = f"{row.mean_think_tokens:,.0f} tokens of thought"
-    return (
-        f'<b title="{tokens}">{100 * row.accuracy:.1f}</b>'
-        f"<small>{100 * row.low:.0f}–{100 * row.high:.0f}</small>{aside(asides)}{aside(several, 'several')}"
-    )
+    shown = f"{100 * row.accuracy:.1f}" if row.scored else "–"
+    interval = f"<small>{100 * row.low:.0f}–{100 * row.high:.0f}</small>" if row.scored else ""
+    return f'<b title="{tokens}">{shown}</b>{interval}{aside(asides)}{aside(several, "several")}'
 
 
 def aside(notes: Sequence[str], kind: str = "") -> str:
@@ -89,6 +89,34 @@ def answer_forms(results: Results) -> str:
         '<details class="fold"><summary>Where the answers were found, and how many were not</summary>'
         f"{table_of(heads, lines, kind='plain')}</details>"
     )
+
+
+def groups(results: Results) -> str:
+    """By subject, difficulty, modality and the like; a benchmark's tables behind its name."""
+    tables: dict[str, list[str]] = {}
+    for benchmark, tag in dict.fromkeys((row.benchmark, row.tag) for row in results.groups):
+        rows = [row for row in results.groups if (row.benchmark, row.tag) == (benchmark, tag)]
+        lines = [
+            group_line(value, rows, results.stages) for value in dict.fromkeys(row.value for row in rows)
+        ]
+        tables.setdefault(benchmark, []).append(table_of([tag, "n", *results.stages], lines))
+    return "".join(
+        f'<details class="fold"><summary>{escape(benchmark)} by its tags</summary>{"".join(found)}</details>'
+        for benchmark, found in tables.items()
+    )
+
+
+def group_line(value: str | int, rows: Sequence[GroupResult], stages: Sequence[str]) -> str:
+    by_stage = {row.stage: row for row in rows if row.value == value}
+    cells = "".join(group_cell(by_stage[stage]) if stage in by_stage else NOTHING for stage in stages)
+    n = next(iter(by_stage.values())).n
+    return f'<tr><th scope="row">{escape(str(value))}</th><td class="n">{n:,}</td>{cells}</tr>'
+
+
+def group_cell(row: GroupResult) -> str:
+    if not row.scored:
+        return NOTHING
+    return f"<td><b>{100 * row.accuracy:.1f}</b><small>{100 * row.low:.0f}–{100 * row.high:.0f}</small></td>"
 
 
 # --- transfer -------------------------------------------------------------------------------------------

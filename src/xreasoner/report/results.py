@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from xreasoner.data.hub import pinned_revisions
+from xreasoner.evals.benchmarks.catalogue import AVERAGES
 from xreasoner.evals.comparisons import (
     BLIND,
     Comparison,
@@ -25,6 +26,7 @@ from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.task import ResultRole, asked_stages, is_asked
 from xreasoner.records import Modality
 from xreasoner.report.budget_curves import BudgetResult, read_budgets
+from xreasoner.report.groups import GroupResult, group_results, official_average
 from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import write_json
 from xreasoner.storage.run_folder import read_manifest
@@ -111,6 +113,8 @@ class Results:
     """Of benchmarks with shorter thinking budgets."""
     conditions: Mapping[str, Mapping[str, Any]]
     """Of each stage's evaluation: engine, precision, attention, pixels, device, versions, data revisions."""
+    groups: tuple[GroupResult, ...]
+    """By the tags of the items."""
     needs_image: tuple[NeedsImage, ...]
     """Of benchmarks that were also asked without images."""
     evaluated: tuple[Evaluated, ...] = field(repr=False)
@@ -122,10 +126,11 @@ class Results:
             "wall_seconds": self.wall_seconds,
             "versions": dict(self.versions),
             "data_revisions": dict(self.data_revisions),
-            "results": [asdict(row) for row in self.rows],
+            "results": [row_as_json(row) for row in self.rows],
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "budgets": [asdict(row) for row in self.budgets],
             "conditions": {stage: dict(found) for stage, found in self.conditions.items()},
+            "groups": [asdict(row) for row in self.groups],
             "needs_image": [asdict(row) for row in self.needs_image],
         }
 
@@ -150,18 +155,38 @@ def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
         data_revisions=pinned_revisions(run_dir),
         stages=tuple(stage for stage in stages if stage in seen),
         parents=parents,
-        rows=tuple(
-            row_of(one, stage, subset, answers)
-            for one in evaluated
-            for subset in one.subsets
-            for stage, answers in one.answers(subset, list(one.by_stage)).items()
-        ),
+        rows=(*rows_of(evaluated), *average_rows(evaluated)),
         comparisons=tuple(corrected(list(comparisons_of(evaluated, parents)))),
         budgets=tuple(read_budgets(run_dir, stages)),
         conditions={stage: found for stage in stages if (found := conditions_of(run_dir / "evals" / stage))},
+        groups=tuple(
+            row
+            for one in evaluated
+            if one.role != "blind"
+            for stage, answers in one.by_stage.items()
+            for row in group_results(one.name, stage, answers)
+        ),
         needs_image=tuple(row for one in evaluated for row in thresholds(one)),
         evaluated=tuple(evaluated),
     )
+
+
+def rows_of(evaluated: Sequence[Evaluated]) -> Iterator[StageResult]:
+    for one in evaluated:
+        for subset in one.subsets:
+            for stage, answers in one.answers(subset, list(one.by_stage)).items():
+                yield row_of(one, stage, subset, summarise(answers))
+
+
+def average_rows(evaluated: Sequence[Evaluated]) -> Iterator[StageResult]:
+    by_name = {one.name: one for one in evaluated}
+    for name, parts in AVERAGES.items():
+        if all(part in by_name for part in parts):
+            for stage in by_name[parts[0]].by_stage:
+                asked = {part: by_name[part].by_stage for part in parts}
+                summary = official_average(name, {part: s[stage] for part, s in asked.items() if stage in s})
+                if summary is not None:
+                    yield row_of(replace(by_name[parts[0]], name=name), stage, "all", summary)
 
 
 def comparisons_of(evaluated: Sequence[Evaluated], parents: Mapping[str, str]) -> Iterator[Comparison]:
@@ -189,6 +214,12 @@ def thresholds(one: Evaluated) -> Iterator[NeedsImage]:
             max((summary.n for summary in summaries.values()), default=0),
             {stage: summary.accuracy for stage, summary in summaries.items()},
         )
+
+
+def row_as_json(row: StageResult) -> dict[str, Any]:
+    """An accuracy over no items is null."""
+    unknown = {} if row.scored else dict.fromkeys(("accuracy", "low", "high"))
+    return asdict(row) | unknown
 
 
 def write_results(results: Results, path: Path) -> None:
@@ -254,9 +285,9 @@ def with_references(evaluated: Sequence[Evaluated], names: Sequence[str]) -> lis
     return found
 
 
-def row_of(one: Evaluated, stage: str, subset: Subset, answers: Answers) -> StageResult:
+def row_of(one: Evaluated, stage: str, subset: Subset, summary: Summary) -> StageResult:
     return StageResult(
-        **vars(summarise(answers)),
+        **vars(summary),
         stage=stage,
         benchmark=one.name,
         modality=one.modality,

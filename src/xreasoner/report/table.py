@@ -10,6 +10,7 @@ from rich.text import Text
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES, Summary
 from xreasoner.report.findings import find, percent, sentence
+from xreasoner.report.groups import GroupResult
 from xreasoner.report.paper import published_columns, transfer_rows
 from xreasoner.report.results import Results, StageResult
 
@@ -54,8 +55,9 @@ def section(title: str, rows: Sequence[StageResult], stages: Sequence[str]) -> T
 
 
 def cell(row: StageResult) -> Text:
-    text = Text(f"{100 * row.accuracy:.1f}", style="bold")
-    text.append(f" [{100 * row.low:.0f}, {100 * row.high:.0f}]", style="not bold dim")
+    text = Text(f"{100 * row.accuracy:.1f}" if row.scored else "–", style="bold")
+    if row.scored:
+        text.append(f" [{100 * row.low:.0f}, {100 * row.high:.0f}]", style="not bold dim")
     for name in SHARES:
         share = getattr(row, name)
         if share:
@@ -104,3 +106,33 @@ def transfer_table(results: Results) -> Table | None:
 def gained(change: Difference) -> Text:
     text = Text(f"{100 * change.difference:+.1f}", style="bold")
     return text.append(f" [{100 * change.low:+.0f}, {100 * change.high:+.0f}]", style="not bold dim")
+
+
+def print_groups(results: Results, tags: Sequence[str], console: Console) -> None:
+    """Accuracy by the values of these tags, a table per benchmark and tag."""
+    known = sorted({row.tag for row in results.groups})
+    unknown = [tag for tag in tags if tag not in known]
+    if unknown:
+        raise ValueError(f"no benchmark of this run has the tag {unknown[0]!r}; there are {', '.join(known)}")
+    for benchmark, tag in dict.fromkeys((row.benchmark, row.tag) for row in results.groups):
+        rows = [row for row in results.groups if (row.benchmark, row.tag) == (benchmark, tag)]
+        if tag in tags:
+            console.print(group_table(f"{benchmark} by {tag}", rows, results.stages))
+
+
+def group_table(title: str, rows: Sequence[GroupResult], stages: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table.add_column("", overflow="fold")
+    for head in ("n", *stages):
+        table.add_column(head, justify="right")
+    for value in dict.fromkeys(row.value for row in rows):
+        by_stage = {row.stage: row for row in rows if row.value == value}
+        cells = [group_cell(by_stage[stage]) if stage in by_stage else "–" for stage in stages]
+        table.add_row(str(value), f"{next(iter(by_stage.values())).n:,}", *cells)
+    return table
+
+
+def group_cell(row: GroupResult) -> str:
+    if not row.scored:
+        return "–"
+    return f"{100 * row.accuracy:.1f} \\[{100 * row.low:.0f}, {100 * row.high:.0f}]"

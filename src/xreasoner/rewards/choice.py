@@ -76,9 +76,9 @@ class _Mention(NamedTuple):
 def gold_letter(problem: Problem) -> str:
     """The key's letter, whether the key gives the letter or the option's text."""
     count = len(problem.choices)
-    if not 2 <= count <= len(OPTION_LETTERS):
+    if not 1 <= count <= len(OPTION_LETTERS):
         raise ValueError(
-            f"problem {problem.id}: a choice needs 2 to {len(OPTION_LETTERS)} options, it has {count}"
+            f"problem {problem.id}: a choice needs 1 to {len(OPTION_LETTERS)} options, it has {count}"
         )
     same = [OPTION_LETTERS[i] for i, choice in enumerate(problem.choices) if choice == problem.answer]
     if problem.answer in OPTION_LETTERS[:count] and len(problem.answer) == 1:

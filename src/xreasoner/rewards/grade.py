@@ -55,6 +55,9 @@ BY_KIND: dict[Kind, Callable[[Problem, str], tuple[bool, str] | None]] = {
 
 def score_here(problem: Problem, found: Found) -> Score | None:
     """Grades everything except mathematics that needs Math-Verify."""
+    if problem.kind == "choice" and len(problem.choices) == 1:
+        # MMMU's script picks at random among the options where it finds none, so one option is always right.
+        return Score(True, found.answer or OPTION_LETTERS[0], "the only option", found.rule)
     if found.answer is None:
         return Score(False, None, found.why)
     if len(found.answer) > max(LONGEST, 2 * len(problem.answer)):

@@ -223,3 +223,6 @@ BENCHMARKS: dict[str, Definition] = {
         VQA_RAD, title="PathVQA, closed questions", size=3362, rows=6719, hub="flaviagiammarino/path-vqa"
     ),
 }
+
+AVERAGES: dict[str, tuple[str, ...]] = {"mmmu-pro-overall": ("mmmu-pro", "mmmu-pro-vision")}
+"""Scores that authors report as the mean over several forms of their benchmark."""

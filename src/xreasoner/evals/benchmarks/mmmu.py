@@ -37,6 +37,12 @@ def subject_of(fields: Fields) -> str:
     return str(said) if said else re.sub(r"^[a-z]+_|_\d+$", "", str(fields.get("id", "")))
 
 
+def tags_of(fields: Fields) -> dict[str, str]:
+    named = {"difficulty": "topic_difficulty", "question_type": "question_type"}
+    found = {tag: str(fields[column]) for tag, column in named.items() if fields.get(column)}
+    return {"subject": subject_of(fields), **found}
+
+
 def is_health(fields: Fields) -> bool:
     return subject_of(fields) in HEALTH
 
@@ -44,12 +50,12 @@ def is_health(fields: Fields) -> bool:
 def read_mmmu(key: str, fields: Fields, pictures: Pictures) -> Problem:
     question = text_column(fields, "question")
     options = listed(fields.get("options"))
-    tags = {"subject": subject_of(fields)}
+    tags = tags_of(fields)
     if fields.get("question_type") == "open":
         parts = tuple(illustrated(question, (), fields, pictures))
         answers = accepted(fields.get("answer"))
         return Problem(id=key, question=(*parts, IN_WORDS), answer=answers, kind="open", tags=tags)
-    lettered = options_of(options)
+    lettered = options_of(options, least=1)
     return Problem(
         id=key,
         question=tuple(illustrated(question, tuple(options), fields, pictures)),
@@ -62,7 +68,7 @@ def read_mmmu(key: str, fields: Fields, pictures: Pictures) -> Problem:
 
 def read_in_picture(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """MMMU-Pro's vision form: the image shows question and options; the list is only for grading."""
-    lettered = options_of(listed(fields.get("options")))
+    lettered = options_of(listed(fields.get("options")), least=1)
     return Problem(
         id=key,
         question=(pictures.of(fields.get("image")), IN_PICTURE),
@@ -70,7 +76,7 @@ def read_in_picture(key: str, fields: Fields, pictures: Pictures) -> Problem:
         kind="choice",
         choices=tuple(lettered.values()),
         choices_in_picture=True,
-        tags={"subject": subject_of(fields)},
+        tags=tags_of(fields),
     )
 
 
