@@ -1,20 +1,23 @@
-"""Our loss and gradients against TRL's GRPOTrainer on the same answers; needs TRL."""
+"""Our loss and gradients against those of TRL's trainers on the same data; needs TRL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.train.rollouts import made_up_group, rollouts_of, settings, token_logprobs, with_capped_weights
+from tests.train.test_sft import settings as sft_settings
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from xreasoner.chat.template import Example
+from xreasoner.models.checkpoint import save_model
 from xreasoner.parallel import join_world
 from xreasoner.train.collect import Group
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.rows import learned_tokens, policy_rows
+from xreasoner.train.rows import learned_tokens, pack, policy_rows
 from xreasoner.train.update import add_reference, backward
 
 trl = pytest.importorskip("trl", reason="the benchmark environment has TRL")
@@ -78,9 +81,65 @@ def trl_loss(
     return trainer._compute_loss(lm, batch)
 
 
+REAL_VOCABULARY = 151_936
+"""Qwen2.5's."""
+
+
+@pytest.fixture(params=[None, REAL_VOCABULARY], ids=["small vocabulary", "real vocabulary"])
+def start(
+    request: pytest.FixtureRequest,
+    new_lm: Callable[..., PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Path,
+) -> Path:
+    changes = {"vocab_size": request.param} if request.param else {}
+    save_model(new_lm(**changes), tokenizer, tmp_path / "start")
+    return tmp_path / "start"
+
+
+def test_sft_loss_and_gradients_equal_trls(
+    start: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    from datasets import Dataset
+
+    generator = torch.Generator().manual_seed(3)
+    drawn = [torch.randint(3, 90, (length,), generator=generator).tolist() for length in (21, 9, 30)]
+    rows = [{"input_ids": ids, "completion_mask": [0] * 4 + [1] * (len(ids) - 4)} for ids in drawn]
+    peer = AutoModelForCausalLM.from_pretrained(start)
+    config = trl.SFTConfig(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=3,
+        completion_only_loss=True,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+    )
+    trainer = trl.SFTTrainer(
+        model=peer, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    loss = trainer.compute_loss(peer, batch)
+    loss.backward()
+
+    policy = open_policy(start, sft_settings(), 0, join_world())
+    examples = [
+        Example(tuple(row["input_ids"]), tuple(bool(flag) for flag in row["completion_mask"])) for row in rows
+    ]
+    with policy.loss.attention():
+        row = pack(examples, torch.device("cpu"))
+        ours = policy.loss(row).loss / row.targets
+    ours.backward()
+    assert ours.item() == pytest.approx(loss.item(), rel=1e-5)
+    found, expected = _gradients(policy), _gradients(peer)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    norms = [torch.stack([g.norm() for g in each.values()]).norm() for each in (found, expected)]
+    torch.testing.assert_close(*norms, rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("updates", [1, 2])
 @pytest.mark.parametrize("kl", [0.0, 0.2])
-def test_loss_and_gradients_equal_trls(
+def test_grpo_loss_and_gradients_equal_trls(
     start: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, kl: float, updates: int
 ) -> None:
     rewards = ([1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0])
