@@ -96,6 +96,12 @@ def revision_of(name: str) -> str:
     return revision
 
 
+def is_on_disk(name: str) -> bool:
+    """Whether tables of the dataset were downloaded before."""
+    notes = hub_cache(name).glob("*/*.json")
+    return any(note.name != "README.md.json" and noted_files(note) for note in notes)
+
+
 def hub_cache(name: str) -> Path:
     return cache_folder().parent / "hub" / name.replace("/", "--")
 

@@ -32,6 +32,10 @@ class PreparationReport:
     with_thought: int
     benchmarks: dict[str, int] = field(default_factory=dict)
     """Problems left out as contaminated, by benchmark."""
+    protected: int = 0
+    """Benchmarks whose questions were compared."""
+    unprotected: list[str] = field(default_factory=list)
+    """Benchmarks of the catalogue that were not, because there is no copy of them on this machine."""
     boilerplate: int = 0
     """13-grams that were ignored because many test questions share them."""
     estimated: int = 0
@@ -63,6 +67,13 @@ def print_report(stage: str, report: PreparationReport, tokens: Sequence[int], c
         console.print(_counts("left out", report.left_out))
     if report.benchmarks:
         console.print(_counts("contaminated by", report.benchmarks))
+    if report.unprotected:
+        console.print(
+            f"decontaminated against {report.protected} benchmarks; no copy here of "
+            f"{', '.join(report.unprotected)} (`xreasoner benchmarks NAME` downloads one)",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(_lengths(report))
     if report.estimated:
         console.print(f"{report.estimated:,} rows have estimated lengths, far from any limit", style="dim")

@@ -3,8 +3,8 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ TOGETHER = 64
 """Rows per batch of the filters."""
 ROWS_BETWEEN_LINES = 10_000
 Tests = Mapping[str, Sequence[Problem]]
+ReadCatalogue = Callable[[], tuple[Tests, Sequence[str]]]
+"""Reads the test questions beyond those the recipe asks, and the names of benchmarks that are not at hand."""
+
+
+def no_catalogue() -> tuple[Tests, Sequence[str]]:
+    return {}, ()
 
 
 def is_prepared(settings: Stage) -> bool:
@@ -48,15 +54,22 @@ def removes_leaks(settings: Stage) -> bool:
     return settings.filters is not None and settings.filters.decontaminate
 
 
-def stage_problems(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> Sequence[Problem]:
+def stage_problems(
+    recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say, catalogue: ReadCatalogue = no_catalogue
+) -> Sequence[Problem]:
     settings = recipe.stages[stage]
     if not is_prepared(settings):
         return training_problems(settings.data, recipe.seed)
-    return prepare(recipe, stage, base, tests, say)
+    return prepare(recipe, stage, base, tests, say, catalogue)
 
 
-def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> ProblemStore:
-    """Prepare once for the same files, settings, tokenizer and benchmarks; other processes wait."""
+def prepare(
+    recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say, catalogue: ReadCatalogue = no_catalogue
+) -> ProblemStore:
+    """Prepare once for the same files, settings, tokenizer and benchmarks; other processes wait.
+
+    The catalogue is compared too, but a benchmark that is downloaded later prepares nothing again.
+    """
     settings = recipe.stages[stage]
     filters = settings.filters or Filters(duplicates="keep", decontaminate=False)
     made_from = {
@@ -77,7 +90,11 @@ def prepare(recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say) -> P
         if not _is_made(folder, key):
             sweep(folder.parent)
             with folder_written_atomically(folder) as unfinished:
-                report, problems = _Preparation(recipe, stage, filters, base, tests, unfinished, say).run()
+                more, missing = catalogue() if filters.decontaminate else no_catalogue()
+                every = {**tests, **more}
+                preparation = _Preparation(recipe, stage, filters, base, every, unfinished, say)
+                report, problems = preparation.run()
+                report = replace(report, protected=len(every), unprotected=list(missing))
                 write_json(unfinished / "report.json", asdict(report))
                 write_json(unfinished / "made_from.json", {"key": key, "problems": problems} | made_from)
         return ProblemStore(folder, json.loads((folder / "made_from.json").read_text())["problems"])

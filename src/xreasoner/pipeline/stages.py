@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 from xreasoner.data.hub import pinned_in
 from xreasoner.data.prepare import removes_leaks, stage_problems
 from xreasoner.data.sources import refuse_leaks
+from xreasoner.evals.benchmarks.catalogue_text import read_catalogue
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
 from xreasoner.models.config import has_vision
@@ -70,9 +72,10 @@ def make_plan(recipe: Recipe, say: Say = lambda line: None, redo: Sequence[str] 
     benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     refuse_unseeable(benchmarks, base)
     asked = {one.name: one.problems for one in benchmarks}
+    catalogue = partial(read_catalogue, recipe.evaluation)
     stages = []
     for name in recipe.stages:
-        problems = stage_problems(recipe, name, base, asked, say)
+        problems = stage_problems(recipe, name, base, asked, say, catalogue)
         stage = plan_stage(recipe, name, identities[recipe.start_of(name)], problems, name in again)
         identities[name] = stage.manifest.fingerprint
         stages.append(stage)
@@ -89,9 +92,10 @@ def stage_data(recipe: Recipe, names: Sequence[str], say: Say) -> Iterator[tuple
     with pinned_in(recipe.run_dir):
         benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     asked = {one.name: one.problems for one in benchmarks}
+    catalogue = partial(read_catalogue, recipe.evaluation)
     for name in names:
         with pinned_in(recipe.run_dir):
-            problems = stage_problems(recipe, name, base, asked, say)
+            problems = stage_problems(recipe, name, base, asked, say, catalogue)
         yield name, problems
 
 
