@@ -265,7 +265,8 @@ class Evaluation(Settings):
     blind: bool = False
     """Also evaluate with images removed, to find the items that can be solved from their text."""
     references: tuple[str, ...] = ()
-    """Stages or run directories whose answers without images find those items; by default every stage."""
+    """Stages or run directories whose answers without images find those items. A stage does not judge a
+    comparison in which it takes part; by default the two stages of a comparison judge together."""
     engine: EngineName = "auto"
     """The engine that generates answers: torch, vllm, server or auto."""
     server: ServerSettings | None = None

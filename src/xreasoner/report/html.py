@@ -1,9 +1,10 @@
 """The report as one self-contained page: findings, tables, plots and samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from xreasoner.report.budget_curves import budget_plot
 from xreasoner.report.cards import Card, choose
@@ -69,6 +70,7 @@ def accuracies(results: Results) -> str:
 def masthead(results: Results) -> str:
     facts = [f"recipe {results.recipe}"] if results.recipe else []
     facts += [duration(results.wall_seconds)] if results.wall_seconds else []
+    facts += dict.fromkeys(map(conditions, results.conditions.values()))
     facts += [f"{name} {number}" for name, number in results.versions.items()]
     return (
         f'<header><p class="brand">X-Reasoner</p><h1>{escape(results.run)}</h1>'
@@ -76,6 +78,12 @@ def masthead(results: Results) -> str:
         f'<p class="facts">{" · ".join(map(escape, facts))}</p>'
         '<button id="theme" type="button" aria-label="Light or dark">◐</button></header>'
     )
+
+
+def conditions(found: Mapping[str, Any]) -> str:
+    """With what the answers were generated."""
+    named = (found.get("engine"), found.get("dtype"), found.get("device"))
+    return ", ".join(str(one) for one in named if one)
 
 
 def duration(seconds: float) -> str:
@@ -112,7 +120,7 @@ def tile(finding: Finding) -> str:
     return (
         f'<article class="tile {kind}"><h3>{finding.title} <small>{escape(finding.domain)}</small>{chip}</h3>'
         f'<p class="big">{big} <small>{unit}</small></p><p class="steps">{path}</p>{detail}'
-        f'<p class="about">{escape(finding.about)}, n = {finding.last.summary.n:,}</p></article>'
+        f'<p class="about">{escape(finding.about)}, n&nbsp;=&nbsp;{finding.last.summary.n:,}</p></article>'
     )
 
 

@@ -92,7 +92,7 @@ def answer_forms(results: Results) -> str:
 
 
 def groups(results: Results) -> str:
-    """By subject, difficulty, modality and the like; a benchmark's tables behind its name."""
+    """By subject, difficulty, modality and the like."""
     tables: dict[str, list[str]] = {}
     for benchmark, tag in dict.fromkeys((row.benchmark, row.tag) for row in results.groups):
         rows = [row for row in results.groups if (row.benchmark, row.tag) == (benchmark, tag)]
@@ -100,10 +100,10 @@ def groups(results: Results) -> str:
             group_line(value, rows, results.stages) for value in dict.fromkeys(row.value for row in rows)
         ]
         tables.setdefault(benchmark, []).append(table_of([tag, "n", *results.stages], lines))
-    return "".join(
-        f'<details class="fold"><summary>{escape(benchmark)} by its tags</summary>{"".join(found)}</details>'
-        for benchmark, found in tables.items()
-    )
+    if not tables:
+        return ""
+    found = "".join(f"<h3>{escape(benchmark)}</h3>{''.join(parts)}" for benchmark, parts in tables.items())
+    return f'<details class="fold"><summary>Accuracy by the tags of the items</summary>{found}</details>'
 
 
 def group_line(value: str | int, rows: Sequence[GroupResult], stages: Sequence[str]) -> str:
