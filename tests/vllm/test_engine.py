@@ -22,6 +22,7 @@ BUDGETS = {
     "a few": Sampling(think_budget=7, answer_budget=9),
     "no answer": Sampling(think_budget=4, answer_budget=0),
     "beyond the natural end": Sampling(think_budget=150, answer_budget=40),
+    "no exit without a thought": Sampling(think_budget=7, answer_budget=9, exit_without_thought=False),
     "one limit": Sampling(think_budget=5, answer_budget=20, forced_exit=False),
 }
 BY_BUDGET = pytest.mark.parametrize("sampling", BUDGETS.values(), ids=BUDGETS)
