@@ -31,6 +31,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.collect import Collector
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
+from xreasoner.train.no_signal import why_no_signal
 from xreasoner.train.optim import adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
@@ -88,6 +89,8 @@ def train_grpo(
             values["update_seconds"] = time.monotonic() - collected
             metrics.write(step + 1, values)
             display.step(step + 1, {name: values[name] for name in SHOWN})
+            if step == 0 and (why := why_no_signal(values)):
+                display.note(f"grpo step 1: {why}")
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
             if is_evaluated(step + 1, steps, settings.eval_every):

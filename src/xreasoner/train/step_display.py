@@ -66,20 +66,27 @@ class StepBar:
 
 
 class StepLines:
+    """A line at the start and after the first step, then a few per stage."""
+
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._title, self._steps, self._start, self._began = "", 0, 0, 0.0
+        self._title, self._steps = "", 0
+        self._first: tuple[int, float] | None = None
+        """The first step of this process, and when it ended: estimates leave out its warm-up."""
 
     def begin(self, title: str, steps: int, done: int = 0) -> None:
-        self._title, self._steps, self._start, self._began = title, steps, done, time.monotonic()
+        self._title, self._steps, self._first = title, steps, None
+        self.note(f"{title}: {f'resuming after step {done} of {steps}' if done else f'{steps} steps'}")
 
     def step(self, done: int, shown: Mapping[str, float]) -> None:
-        every = max(1, self._steps // LINES_PER_STAGE)
-        if done % every and done != self._steps:
-            return
-        each = (time.monotonic() - self._began) / max(1, done - self._start)
-        left = each * (self._steps - done)
-        self.note(f"{self._title} {done}/{self._steps}  {_numbers(shown)}  {left:.0f} s left")
+        line = f"{self._title} {done}/{self._steps}  {_numbers(shown)}"
+        if self._first is None:
+            self._first = done, time.monotonic()
+            self.note(line)
+        elif done % max(1, self._steps // LINES_PER_STAGE) == 0 or done == self._steps:
+            first, ended = self._first
+            left = (time.monotonic() - ended) / (done - first) * (self._steps - done)
+            self.note(f"{line}  {left:.0f} s left")
 
     def note(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
