@@ -1,10 +1,14 @@
 """From the entries of a recipe to benchmarks: splits, names, modalities, and published ones."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from xreasoner.data.sources import training_problems
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
@@ -16,6 +20,7 @@ from xreasoner.recipe.schema import (
     JsonlBenchmark,
     MiniworldBenchmark,
     PublishedBenchmark,
+    TableBenchmark,
 )
 from xreasoner.recipe.training_data import MiniworldData
 
@@ -85,3 +90,34 @@ def test_a_published_benchmark_is_read_from_a_copy_and_thinned(tmp_path: Path) -
     (benchmark,) = asked(named)
     assert (benchmark.name, benchmark.role, benchmark.instruction) == ("gsm8k", "skill", None)
     assert [problem.answer for problem in benchmark.problems] == ["1", "3", "5", "7"]
+
+
+def test_a_table_of_ones_own_may_be_parquet_with_images_inside(tmp_path: Path) -> None:
+    png = io.BytesIO()
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(png, "PNG")
+    rows = {
+        "q": ["Which colour?", "And 1 + 1?"],
+        "key": ["B", "2"],
+        "options": [["blue", "red"], None],
+        "picture": [{"bytes": png.getvalue(), "path": None}, None],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "mine.parquet")
+    columns = {"question": "q", "answer": "key", "choices": "options", "image": "picture"}
+    mine = TableBenchmark(source="table", path=str(tmp_path / "mine.parquet"), name="mine", columns=columns)
+    (benchmark,) = asked(mine)
+    colour, addition = benchmark.problems
+    assert (benchmark.name, benchmark.modality, benchmark.instruction) == ("mine", "image", "think")
+    assert (colour.kind, colour.answer, colour.choices) == ("choice", "B", ("blue", "red"))
+    assert colour.pictures[0].encoded == png.getvalue()
+    assert (addition.kind, addition.answer, addition.question) == ("math", "2", ("And 1 + 1?",))
+
+
+def test_bad_rows_of_a_table_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("question,answer\n1 + 1?,2\n,3\n2 + 2?,4\n")
+    settings = {"source": "table", "path": str(path), "name": "mine"}
+    (benchmark,) = asked(TableBenchmark(**settings, max_bad_rows=0.5))
+    assert [problem.answer for problem in benchmark.problems] == ["2", "4"]
+    assert [item.id for item in benchmark.broken] == ["mine-000002"]
+    with pytest.raises(ValueError, match=r"mine.csv: 1 of 3 rows are bad, above max_bad_rows 0.05"):
+        asked(TableBenchmark(**settings))

@@ -6,6 +6,7 @@ from typing import Any
 
 from xreasoner.data.corpora.user_table import read_jsonl
 from xreasoner.data.probe import make_probe
+from xreasoner.evals.benchmarks.own_table import read_own_table
 from xreasoner.evals.benchmarks.published import load_benchmark
 from xreasoner.evals.comparisons import blind, has_words
 from xreasoner.evals.task import Benchmark
@@ -16,6 +17,7 @@ from xreasoner.recipe.schema import (
     MiniworldBenchmark,
     ProbeBenchmark,
     PublishedBenchmark,
+    TableBenchmark,
 )
 from xreasoner.records import Modality, Problem
 
@@ -55,12 +57,16 @@ def _miniworld_test(entry: MiniworldBenchmark, family: str, view: Modality, seed
     )
 
 
-def _table(entry: JsonlBenchmark, seed: int) -> Iterator[Benchmark]:
+def _jsonl(entry: JsonlBenchmark, seed: int) -> Iterator[Benchmark]:
     problems = tuple(read_jsonl(entry))
     if not problems:
         raise ValueError(f"benchmark {entry.name}: {entry.path} has no problems")
     modality: Modality = "image" if any(problem.pictures for problem in problems) else "text"
     yield Benchmark(entry.name, modality, entry.domain, problems, entry.role)
+
+
+def _table(entry: TableBenchmark, seed: int) -> Iterator[Benchmark]:
+    yield read_own_table(entry)
 
 
 def _published(entry: PublishedBenchmark, seed: int) -> Iterator[Benchmark]:
@@ -74,7 +80,8 @@ def _probe(entry: ProbeBenchmark, seed: int) -> Iterator[Benchmark]:
 
 BENCHMARKS_OF: dict[str, Callable[[Any, int], Iterator[Benchmark]]] = {
     "miniworld": _miniworld,
-    "jsonl": _table,
+    "jsonl": _jsonl,
+    "table": _table,
     "benchmark": _published,
     "probe": _probe,
 }

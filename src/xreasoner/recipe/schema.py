@@ -17,7 +17,14 @@ from xreasoner.recipe.settings import (
     Settings,
     refuse_half_a_server,
 )
-from xreasoner.recipe.training_data import Filters, JsonlTable, MiniworldTask, StepRange, TrainingData
+from xreasoner.recipe.training_data import (
+    Filters,
+    JsonlTable,
+    MiniworldTask,
+    StepRange,
+    TableData,
+    TrainingData,
+)
 from xreasoner.records import Modality
 
 BASE = "base"
@@ -214,6 +221,16 @@ class JsonlBenchmark(JsonlTable):
     asked: Manner = "instructed"
 
 
+class TableBenchmark(TableData):
+    """Your own benchmark in parquet, CSV, JSON, Arrow or from the hub; an image is a file name or bytes."""
+
+    name: str
+    split: str = "test"
+    """The split to read, where there are several."""
+    role: BenchmarkRole = "skill"
+    asked: Manner = "instructed"
+
+
 class PublishedBenchmark(Settings):
     """A published benchmark; `xreasoner benchmarks` lists them."""
 
@@ -240,7 +257,7 @@ class ProbeBenchmark(Settings):
 
 
 BenchmarkSource = Annotated[
-    MiniworldBenchmark | JsonlBenchmark | PublishedBenchmark | ProbeBenchmark,
+    MiniworldBenchmark | JsonlBenchmark | TableBenchmark | PublishedBenchmark | ProbeBenchmark,
     Field(discriminator="source"),
 ]
 

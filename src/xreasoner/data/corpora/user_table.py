@@ -14,27 +14,29 @@ from xreasoner.records import Picture, Problem
 
 
 def read_row(row: Any, position: str, key: str, entry: TableData) -> Candidate:
-    columns = entry.columns
-    question = text_column(row, columns.question)
-    if row.get(columns.image):
+    question = text_column(row, entry.columns.question)
+    if row.get(entry.columns.image):
         raise BadRowError("has an image", "training is text-only")
+    return Candidate(problem_of(row, question, key, entry), position)
+
+
+def problem_of(row: Any, question: str, key: str, entry: TableData) -> Problem:
+    """Without the row's images."""
+    columns = entry.columns
     kind, answer, choices = keyed(row, columns, entry.kind)
     thought = row.get(columns.reasoning)
     if thought is not None and not isinstance(thought, str):
         raise BadRowError(f"{columns.reasoning} is not text")
-    return Candidate(
-        Problem(
-            id=key,
-            item=key,
-            question=(question,),
-            answer=answer,
-            kind=kind,
-            choices=choices,
-            domain=entry.domain,
-            source=Path(entry.path).stem,
-            reasoning=sound_thought(thought) if thought else "",
-        ),
-        position,
+    return Problem(
+        id=key,
+        item=key,
+        question=(question,),
+        answer=answer,
+        kind=kind,
+        choices=choices,
+        domain=entry.domain,
+        source=Path(entry.path).stem,
+        reasoning=sound_thought(thought) if thought else "",
     )
 
 
