@@ -1,4 +1,4 @@
-"""A corpus becomes the data of a stage: every row is kept or left out with its reason, and made once."""
+"""Preparation: every row is kept or left out with its reason, and the result is reused."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The formulas against what a real step keeps, and against what is known of real models."""
+"""The memory formulas against what a real step keeps, and against known sizes of real models."""
 
 import pytest
 import torch

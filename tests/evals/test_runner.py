@@ -1,4 +1,4 @@
-"""An evaluation that is killed and taken up again ends as if nothing had happened, and asks nothing twice."""
+"""An interrupted evaluation resumes: the same bytes at the end, and nothing asked twice."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Shorter budgets from the beginnings of one pass: the samples of separate greedy passes, token by token."""
+"""Shorter budgets from one pass equal separate passes, token by token."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

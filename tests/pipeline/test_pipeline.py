@@ -1,4 +1,4 @@
-"""Stages in order, skipped when done; the training itself is a stand-in here."""
+"""Stages run in order, are skipped when done and refused when changed; training is a stand-in here."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From a run's directory to results.json: against hand counts, and as the design says it looks."""
+"""From a run directory to results.json, against counts by hand."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Run directories: the lock, manifests, what is set aside."""
+"""Run directories: the lock, manifests, and outdated outputs."""
 
 import errno
 import fcntl

@@ -1,6 +1,6 @@
 """detach: take the text tower out of a vision-language model. graft: put a trained one back.
 
-Both copy bytes from file to file, so a model never has to fit in memory, and a tensor nobody trained
+Both copy bytes from file to file, so a model never has to fit in memory, and an untrained tensor
 comes back bit for bit. Vision tensors, names, shards, tokenizer and settings of a grafted model are
 the original's; only the text tower's values are new, in the original's dtypes (trained in float32,
 a model grafted into a bfloat16 one is rounded to bfloat16).

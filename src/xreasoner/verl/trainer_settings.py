@@ -1,6 +1,6 @@
-"""A GRPO stage in verl's words: the settings that go on top of verl's own `ppo_trainer` configuration.
+"""The settings of a GRPO stage for verl, on top of verl's own `ppo_trainer` configuration.
 
-What verl does otherwise is in `DIFFERENCES`, which the export writes beside the settings.
+`DIFFERENCES` lists where verl behaves differently; the export writes it beside the settings.
 """
 
 import math
@@ -14,7 +14,7 @@ DIFFERENCES = (
     "An answer that the grader fails on counts as wrong (and in `unscored`); ours leaves it out.",
     "Groups without spread are computed; ours skips them. The gradient is the same.",
     "The last checkpoint is the result; ours is the best on the held-out problems.",
-    "verl draws the problems in an order of its own.",
+    "verl draws the problems in another order.",
 )
 
 NO_DUAL_CLIP = 1e9
@@ -36,7 +36,7 @@ class Sizes:
 class Machines:
     nodes: int = 1
     gpus: int = 8
-    """On each node."""
+    """Per node."""
 
 
 def refuse_what_verl_cannot(name: str, stage: GrpoStage) -> None:
