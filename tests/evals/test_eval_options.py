@@ -7,6 +7,7 @@ import pytest
 from xreasoner.evals.eval_options import (
     INSTRUCTION,
     EvalOptions,
+    evaluation_settings,
     read_budgets,
     read_paths,
     recipe_from_options,
@@ -85,6 +86,11 @@ def test_a_mistake_is_one_line(wish: EvalOptions, said: str) -> None:
     with pytest.raises(ValueError, match=said) as caught:
         recipe_from_options("m", wish, None)
     assert "\n" not in str(caught.value)
+
+
+def test_a_count_without_bench_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"--count 5: it counts items of --bench"):
+        evaluation_settings("m", EvalOptions(count=5))
 
 
 def test_lists_as_they_are_written_on_the_command_line() -> None:

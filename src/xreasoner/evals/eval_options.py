@@ -45,6 +45,11 @@ def evaluation_settings(model: str, wish: EvalOptions) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if wish.benchmarks:
         settings["benchmarks"] = [entry(name, wish) for name in wish.benchmarks]
+    elif wish.count is not None:
+        raise ValueError(
+            f"--count {wish.count}: it counts items of --bench; for a recipe's own benchmarks "
+            f"use evaluation.benchmarks.0.count={wish.count}"
+        )
     unasked = set(wish.paths) - set(wish.benchmarks)
     if unasked:
         raise ValueError(f"--path-of {min(unasked)}: --bench does not name it")
