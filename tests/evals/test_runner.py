@@ -218,7 +218,7 @@ def test_ranks_answer_their_share_and_one_of_them_concludes(tmp_path: Path) -> N
 
 
 def test_a_summary_tells_cut_answers_and_the_rules_by_which_answers_were_found(tmp_path: Path) -> None:
-    replies = {0: "<answer>1</answer>", 1: "So it is \\boxed{2}", 2: "The answer is 3", 3: "Let me see"}
+    replies = {0: "<answer>1</answer>", 1: "So it is \\boxed{2}", 2: "The answer is 3", 3: "<think>Let me"}
 
     class Cutting(ScriptedEngine):
         def generate(self, prompts, sampling):  # type: ignore[no-untyped-def]
