@@ -118,8 +118,14 @@ def without_texts(text: str, choices: tuple[str, ...]) -> str:
     """The text without the options themselves, which may also say that nothing can be determined."""
     for choice in choices:
         if len(choice) > 3:
-            text = re.sub(re.escape(choice.rstrip(".")), "…", text, flags=re.IGNORECASE)
+            text = _compiled(re.escape(choice.rstrip("."))).sub("…", text)
     return text
+
+
+@lru_cache(maxsize=8192)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Patterns made of options: `re` keeps too few of them for a benchmark, and compiling takes longest."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def _clash(letters: set[str]) -> Match:
@@ -197,7 +203,7 @@ def _letter_and_other_text(letter: str, rest: str, choices: tuple[str, ...]) -> 
 def _after(own: str, rest: str) -> str | None:
     """The text after an option's own text; None if it does not begin with it."""
     wanted = _plain_option(own)
-    begun = re.match(rf"[\W_]*{re.escape(wanted)}(?![\w%]|\.\d)[*_\"']*", rest, re.IGNORECASE)
+    begun = _compiled(rf"[\W_]*{re.escape(wanted)}(?![\w%]|\.\d)[*_\"']*").match(rest)
     return rest[begun.end() :] if begun and wanted else None
 
 
@@ -385,9 +391,7 @@ def _texts(text: str, choices: tuple[str, ...]) -> list[_Mention]:
         if common:
             pattern = rf"{_COMPLEMENT}(?P<common>{re.escape(wanted)})(?=\s*(?:$|[.,;:!\"'*)]))"
         group = "common" if common else 0
-        found += [
-            _Mention(letter, m.start(group), m.end(group)) for m in re.finditer(pattern, text, re.IGNORECASE)
-        ]
+        found += [_Mention(letter, m.start(group), m.end(group)) for m in _compiled(pattern).finditer(text)]
     spans = {(mention.start, mention.end) for mention in found}
     return [
         mention

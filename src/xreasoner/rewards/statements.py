@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -172,7 +173,7 @@ def called(reply: str, letters: str) -> Iterator[Statement]:
 
 def without_listing(reply: str, letters: str) -> str:
     """The text without lines that only list the options: `(A) ...`, `(B) ...`."""
-    form = re.compile(rf"[\s*_>-]*[(\[]?([{letters}])[*_]*[:.)\]]")
+    form = _listing_form(letters)
     lines = reply.splitlines()
     marked = [(i, match[1]) for i, line in enumerate(lines) if line.strip() and (match := form.match(line))]
     listed: set[int] = set()
@@ -182,9 +183,19 @@ def without_listing(reply: str, letters: str) -> str:
     return "\n".join(line for i, line in enumerate(lines) if i not in listed) if listed else reply
 
 
+@lru_cache
+def _listing_form(letters: str) -> re.Pattern[str]:
+    return re.compile(rf"[\s*_>-]*[(\[]?([{letters}])[*_]*[:.)\]]")
+
+
+@lru_cache
+def _option_form(letters: str) -> re.Pattern[str]:
+    return re.compile(rf"[\s*_(\[]*([{letters}])(?:[\s*_)\]]*[:.)\]][\s*_]*\S.*|[\s*_)\].:]*)$")
+
+
 def option_line(reply: str, letters: str) -> Statement | None:
     """A line in the form of the released model: `B: No`, also `(B) No`, `B. No`, `**B**`."""
-    form = re.compile(rf"[\s*_(\[]*([{letters}])(?:[\s*_)\]]*[:.)\]][\s*_]*\S.*|[\s*_)\].:]*)$")
+    form = _option_form(letters)
     lines = [(match.group(1), line.strip()) for line in reply.splitlines() if (match := form.match(line))]
     # A reply that discusses every option has a line for each; none of them is the answer.
     if len({letter for letter, _ in lines}) != 1:
