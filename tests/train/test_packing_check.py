@@ -69,6 +69,8 @@ UNPACKED: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, changes: dict[str, Any]) -> PreTrainedModel:
+    if name == "FalconH1" and transformers.__version__.startswith("5.16."):
+        pytest.skip("transformers 5.16 does not hand packed sequences to Falcon-H1's attention")
     config_class = getattr(transformers, f"{name}TextConfig", None) or getattr(transformers, f"{name}Config")
     torch.manual_seed(0)
     lm: PreTrainedModel = getattr(transformers, f"{name}ForCausalLM")(config_class(**{**SMALL, **changes}))
