@@ -139,6 +139,16 @@ def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], settin
     return sum_over_ranks(loss_sum, world).item() / targets
 
 
+def tokenised(
+    problems: Sequence[Problem], instruction: str | None, policy: Policy, folder: Path, display: StepDisplay
+) -> TokenStore:
+    """Made by the first rank; kept beside the training state and deleted with it at the end."""
+    if policy.world.is_first:
+        token_store(problems, instruction, policy.tokenizer, folder, display.note)
+    wait_for_all(policy.world)
+    return open_tokens(folder)
+
+
 def read_held_out(
     problems: Sequence[Problem],
     max_length: int,
@@ -147,11 +157,8 @@ def read_held_out(
     out: Path,
     display: StepDisplay,
 ) -> TokenStore:
-    folder = out / "state" / "held_out_tokens"
-    if policy.world.is_first:
-        token_store(problems, instruction, policy.tokenizer, folder, display.note)
-    wait_for_all(policy.world)
-    examples = open_tokens(folder).up_to(max_length)
+    every = tokenised(problems, instruction, policy, out / "state" / "held_out_tokens", display)
+    examples = every.up_to(max_length)
     if not len(examples):
         raise ValueError(f"held_out: all {len(problems)} examples are longer than max_length {max_length}")
     return examples
@@ -166,12 +173,7 @@ def read_examples(
     out: Path,
     display: StepDisplay,
 ) -> TokenStore:
-    """Tokenised by the first rank; kept beside the training state and deleted with it at the end."""
-    folder = out / "state" / "tokens"
-    if policy.world.is_first:
-        token_store(problems, instruction, policy.tokenizer, folder, display.note)
-    wait_for_all(policy.world)
-    every = open_tokens(folder)
+    every = tokenised(problems, instruction, policy, out / "state" / "tokens", display)
     if settings.answers == "shuffled":
         every = every.with_swapped_replies(seed)
     kept = every.up_to(settings.max_length)
