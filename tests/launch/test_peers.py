@@ -1,5 +1,6 @@
 """Processes that only sleep, joined by `ending_together`: no collective would notice a death."""
 
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from xreasoner.launch import peers
 
 SIZE = 4
 
@@ -97,6 +100,27 @@ def test_an_error_names_its_rank_and_its_words(tmp_path: Path) -> None:
         )
     assert "Traceback" in found[1][1]
     assert "not valid JSON" in found[1][1]
+
+
+def test_the_rank_beside_the_server_is_told_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the process that tells the others, who would then name it as the cause."""
+    told: list[int] = []
+    server = peers.PeerServer(3)
+    connections = {rank: socket.create_connection(("127.0.0.1", server.port)) for rank in (0, 1, 2)}
+    ports = {connection.getsockname()[1]: rank for rank, connection in connections.items()}
+    monkeypatch.setattr(
+        peers, "send", lambda connection, message: told.append(ports[connection.getpeername()[1]])
+    )
+    for rank in (0, 2, 1):
+        connections[rank].sendall(json.dumps({"say": "here", "rank": rank}).encode() + b"\n")
+        time.sleep(0.2)
+    connections[2].sendall(json.dumps({"say": "failed", "rank": 2, "why": "ValueError: x"}).encode() + b"\n")
+    deadline = time.monotonic() + 5
+    while len(told) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert told == [2, 1, 0]
+    for connection in connections.values():
+        connection.close()
 
 
 def test_an_error_of_all_ranks_is_shown_once(tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ class PeerServer:
     def _tell_all(self, cause: Cause) -> None:
         if self._cause is None:
             self._cause = cause
-            for connection in self._ranks:
+            # This process's rank is told last: it ends the process, which others would take for the cause.
+            for connection in sorted(self._ranks, key=lambda each: self._ranks[each], reverse=True):
                 send(connection, vars(cause))
 
 
