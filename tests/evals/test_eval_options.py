@@ -41,6 +41,14 @@ def test_benchmarks_with_paths_and_counts() -> None:
     assert found.instruction == INSTRUCTION
 
 
+def test_the_prompts_of_an_option_are_those_of_its_benchmarks() -> None:
+    wish = EvalOptions(benchmarks=("gsm8k", "probe"), asked=("instructed", "plainly"))
+    first, probe = recipe_from_options("some/model", wish, None).evaluation.benchmarks
+    assert (first.asked, probe.asked) == (("instructed", "plainly"), "plainly")
+    with pytest.raises(ValueError, match="--asked: it is for --bench"):
+        evaluation_settings("some/model", EvalOptions(asked=("plainly",)))
+
+
 def test_budgets_samples_blindness_and_server() -> None:
     wish = EvalOptions(
         benchmarks=("mmmu",),

@@ -67,6 +67,31 @@ def test_benchmarks_are_named_by_family_and_view() -> None:
     assert all(len(problem.pictures) == 1 for problem in last.problems)
 
 
+def test_a_benchmark_is_asked_with_each_prompt() -> None:
+    evaluation = Evaluation(
+        benchmarks=(entry(asked=("instructed", "plainly", "boxed")),),
+        prompts={"boxed": "in a box"},
+        blind=True,
+    )
+    found = {one.name: (one.prompt, one.instruction) for one in recipe_benchmarks(evaluation, "think")}
+    assert found == {
+        "sums-text": ("instructed", "think"),
+        "sums-text+plainly": ("plainly", None),
+        "sums-text+boxed": ("boxed", "in a box"),
+        "sums-image": ("instructed", "think"),
+        "sums-image+plainly": ("plainly", None),
+        "sums-image+boxed": ("boxed", "in a box"),
+        "sums-image-without-image": ("instructed", "think"),
+    }
+
+
+def test_a_prompt_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no prompt 'boxed' in `prompts`; there are instructed, plainly"):
+        Evaluation(benchmarks=(entry(asked="boxed"),))
+    with pytest.raises(ValueError, match="'plainly' is built in"):
+        Evaluation(prompts={"plainly": "x"})
+
+
 def test_two_benchmarks_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two are called sums-text"):
         asked(entry(), entry(steps=(4, 5)))

@@ -35,7 +35,7 @@ def test_results_have_the_form_the_design_gives_them(run_dir: Path, tmp_path: Pa
     write_results(collect(run_dir), tmp_path / "results.json")
     found = json.loads((tmp_path / "results.json").read_text())
     wanted = {"run", "recipe", "wall_seconds", "versions", "results", "comparisons"}
-    extra = {"budgets", "needs_image", "conditions", "data_revisions", "groups"}
+    extra = {"prompt_gains", "budgets", "needs_image", "conditions", "data_revisions", "groups"}
     assert set(found) == wanted | extra
     assert (found["run"], found["recipe"], found["wall_seconds"]) == ("demo", "quickstart", 123.0)
     assert all(set(row) == ROW_KEYS for row in found["results"])

@@ -28,6 +28,10 @@ def evaluate(
     without_image: Annotated[
         bool, typer.Option("--without-image", help="Also evaluate with images removed.")
     ] = False,
+    asked: Annotated[
+        str | None,
+        typer.Option(help="Prompts to ask with, as in instructed,plainly: tells form from reasoning."),
+    ] = None,
     server: Annotated[str | None, typer.Option(help="URL of an OpenAI-compatible server.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for answers and report.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model in the report.")] = None,
@@ -44,6 +48,7 @@ def evaluate(
         samples=samples,
         budgets=read_budgets(budgets),
         without_image=without_image,
+        asked=[one.strip() for one in (asked or "").split(",") if one.strip()],
         server=server,
         overrides=overrides or [],
     )

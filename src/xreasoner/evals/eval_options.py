@@ -25,6 +25,8 @@ class EvalOptions:
     samples: int | None = None
     budgets: Sequence[int] = ()
     without_image: bool = False
+    asked: Sequence[str] = ()
+    """The prompts to ask with."""
     server: str | None = None
     overrides: Sequence[str] = ()
 
@@ -45,6 +47,8 @@ def evaluation_settings(model: str, wish: EvalOptions) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if wish.benchmarks:
         settings["benchmarks"] = [entry(name, wish) for name in wish.benchmarks]
+    elif wish.asked:
+        raise ValueError("--asked: it is for --bench; for a recipe's benchmarks use its key `asked`")
     elif wish.count is not None:
         raise ValueError(
             f"--count {wish.count}: it counts items of --bench; for a recipe's own benchmarks "
@@ -69,6 +73,8 @@ def entry(name: str, wish: EvalOptions) -> dict[str, Any]:
     found: dict[str, Any] = {"source": "probe"} if name == "probe" else {"source": "benchmark", "name": name}
     if name in wish.paths:
         found["path"] = str(wish.paths[name])
+    if wish.asked and name != "probe":
+        found["asked"] = list(wish.asked)
     if wish.count is not None:
         found["count"] = wish.count
     return found

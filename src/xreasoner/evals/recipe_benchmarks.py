@@ -1,6 +1,6 @@
 """Loads the benchmarks that a recipe names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from xreasoner.data.probe import make_probe
 from xreasoner.evals.benchmarks.own_table import read_own_table
 from xreasoner.evals.benchmarks.published import load_benchmark
 from xreasoner.evals.comparisons import blind, has_words
-from xreasoner.evals.task import Benchmark
+from xreasoner.evals.task import Benchmark, name_with_prompt
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
 from xreasoner.recipe.schema import (
     Evaluation,
@@ -18,25 +18,45 @@ from xreasoner.recipe.schema import (
     ProbeBenchmark,
     PublishedBenchmark,
     TableBenchmark,
+    prompt_names,
 )
 from xreasoner.records import Modality, Problem
 
 
 def recipe_benchmarks(evaluation: Evaluation, instruction: str | None) -> tuple[Benchmark, ...]:
     """All of `evaluation.benchmarks`; with `blind`, each image benchmark also without its images."""
+    prompts = {"instructed": instruction, "plainly": None, **evaluation.prompts}
     benchmarks = [
-        replace(benchmark, instruction=instruction if entry.asked == "instructed" else None)
+        asked
         for entry in evaluation.benchmarks
         for benchmark in BENCHMARKS_OF[entry.source](entry, evaluation.seed)
+        for asked in with_prompts(benchmark, {name: prompts[name] for name in prompt_names(entry.asked)})
     ]
     if evaluation.blind:
-        seen = [one for one in benchmarks if (one.modality, one.role) == ("image", "skill")]
+        first = [one for one in benchmarks if not one.is_repeated]
+        seen = [one for one in first if (one.modality, one.role) == ("image", "skill")]
         benchmarks += [blind(one) for one in seen if has_words(one)]
     names = [benchmark.name for benchmark in benchmarks]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"evaluation.benchmarks: two are called {name}; give one of them another `name`")
     return tuple(benchmarks)
+
+
+def with_prompts(benchmark: Benchmark, prompts: Mapping[str, str | None]) -> list[Benchmark]:
+    """The benchmark with each prompt; with the first it keeps its name."""
+    names = list(prompts)
+    if len(names) == 1:
+        return [replace(benchmark, instruction=prompts[names[0]])]
+    return [
+        replace(
+            benchmark,
+            name=benchmark.name if name == names[0] else name_with_prompt(benchmark.name, name),
+            instruction=prompts[name],
+            prompt=name,
+        )
+        for name in names
+    ]
 
 
 def _miniworld(entry: MiniworldBenchmark, seed: int) -> Iterator[Benchmark]:

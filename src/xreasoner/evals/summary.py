@@ -51,6 +51,8 @@ class Result(Summary):
     chance: float
     """The expected accuracy of guessing among the options."""
     sampling: Mapping[str, int | float | bool]
+    prompt: str
+    """Its name, if the benchmark was asked with several; else empty."""
 
 
 def by_item(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
@@ -117,4 +119,5 @@ def result_of(benchmark: Benchmark, sampling: Sampling, answers: Answers) -> Res
         role=benchmark.role,
         chance=benchmark.chance,
         sampling=asdict(sampling),
+        prompt=benchmark.prompt,
     )

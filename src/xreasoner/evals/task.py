@@ -38,6 +38,13 @@ class Benchmark:
     broken: tuple[Broken, ...] = ()
     instruction: str | None = None
     """The system prompt before every problem."""
+    prompt: str = ""
+    """The name of that prompt, if the benchmark is asked with several."""
+
+    @property
+    def is_repeated(self) -> bool:
+        """Its problems are also asked with another prompt, under the plain name."""
+        return is_repeated(self.name, self.prompt)
 
     @property
     def chance(self) -> float:
@@ -54,6 +61,15 @@ class Benchmark:
         twice = [name for name, count in Counter(ids).items() if count > 1]
         if twice:
             raise ValueError(f"benchmark {self.name}: the id {twice[0]!r} belongs to more than one problem")
+
+
+def is_repeated(name: str, prompt: str) -> bool:
+    return bool(prompt) and name.endswith(name_with_prompt("", prompt))
+
+
+def name_with_prompt(benchmark: str, prompt: str) -> str:
+    """Of a benchmark that is also asked with another prompt."""
+    return f"{benchmark}+{prompt}"
 
 
 BUDGET_FOLDER = "budget-"

@@ -32,8 +32,12 @@ BASE = "base"
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 BenchmarkRole = Literal["skill", "perception"]
-Manner = Literal["instructed", "plainly"]
-"""With the recipe's instruction as system prompt, or without a system prompt."""
+PromptName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+"""instructed: the recipe's instruction is the system prompt. plainly: no system prompt is given, so a chat
+template with a default one uses it. Any other is a name of `evaluation.prompts`."""
+PROMPTS = ("instructed", "plainly")
+Asked = PromptName | Annotated[tuple[PromptName, ...], Field(min_length=1)]
+"""Asked with several prompts, a benchmark's results tell a gain of form from a gain of reasoning."""
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
@@ -209,7 +213,7 @@ class MiniworldBenchmark(StepRange):
     """Prefix of the names of these benchmarks."""
     role: BenchmarkRole = "skill"
     """perception: checks that training does not harm vision."""
-    asked: Manner = "instructed"
+    asked: Asked = "instructed"
     task: MiniworldTask = "solve"
 
 
@@ -218,7 +222,7 @@ class JsonlBenchmark(JsonlTable):
 
     name: str
     role: BenchmarkRole = "skill"
-    asked: Manner = "instructed"
+    asked: Asked = "instructed"
 
 
 class TableBenchmark(TableData):
@@ -228,7 +232,7 @@ class TableBenchmark(TableData):
     split: str = "test"
     """The split to read, where there are several."""
     role: BenchmarkRole = "skill"
-    asked: Manner = "instructed"
+    asked: Asked = "instructed"
 
 
 class PublishedBenchmark(Settings):
@@ -243,7 +247,7 @@ class PublishedBenchmark(Settings):
     any_size: bool = False
     """Accept a copy whose size differs from the published one."""
     role: BenchmarkRole = "skill"
-    asked: Manner = "instructed"
+    asked: Asked = "instructed"
 
 
 class ProbeBenchmark(Settings):
@@ -253,7 +257,7 @@ class ProbeBenchmark(Settings):
     name: str = "probe"
     count: Count = 300
     role: BenchmarkRole = "perception"
-    asked: Manner = "plainly"
+    asked: Asked = "plainly"
 
 
 BenchmarkSource = Annotated[
@@ -262,10 +266,16 @@ BenchmarkSource = Annotated[
 ]
 
 
+def prompt_names(asked: Asked) -> tuple[str, ...]:
+    return (asked,) if isinstance(asked, str) else tuple(dict.fromkeys(asked))
+
+
 class Evaluation(Settings):
     """The benchmarks and how each checkpoint is evaluated on them."""
 
     benchmarks: tuple[BenchmarkSource, ...] = ()
+    prompts: dict[PromptName, Instruction] = Field(default_factory=dict)
+    """More system prompts, by the names that `asked` uses."""
     after: tuple[str, ...] | None = None
     """The stages to evaluate, `base` included; by default all."""
     think_budget: Count = 4096
@@ -303,6 +313,14 @@ class Evaluation(Settings):
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("samples: more than one at temperature 0 are all equal; set a temperature")
         refuse_half_a_server("engine", self.engine, self.server)
+        for name in PROMPTS:
+            if name in self.prompts:
+                raise ValueError(f"prompts: {name!r} is built in; choose another name")
+        for entry in self.benchmarks:
+            for name in prompt_names(entry.asked):
+                if name not in (*PROMPTS, *self.prompts):
+                    known = ", ".join((*PROMPTS, *self.prompts))
+                    raise ValueError(f"asked: no prompt {name!r} in `prompts`; there are {known}")
         if self.server is not None and (self.min_pixels or self.max_pixels):
             raise ValueError("min_pixels, max_pixels: a server scales images itself; set them there")
         too_long = [budget for budget in self.budgets if budget >= self.think_budget]

@@ -8,6 +8,7 @@ from xreasoner.evals.comparisons import Subset, change_between, stage_before
 from xreasoner.evals.samples import Answers, pooled
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import Summary, summarise
+from xreasoner.report.prompts import PromptGain
 from xreasoner.report.results import Evaluated, Results
 
 MARGIN = 0.05
@@ -51,7 +52,7 @@ def find(results: Results) -> list[Finding]:
     """Images first, since training never saw any."""
     kinds: dict[tuple[str, str, str, Subset], list[Evaluated]] = {}
     for one in results.evaluated:
-        for subset in one.subsets:
+        for subset in () if one.is_repeated else one.subsets:
             kinds.setdefault((one.role, one.domain, one.modality, subset), []).append(one)
     order = sorted(kinds, key=lambda kind: (_ROLES.index(kind[0]), kind[1] != "general", kind[1], kind[2:]))
     found = [_finding(kind, kinds[kind], results.stages, results.parents) for kind in order]
@@ -123,6 +124,17 @@ def sentence(finding: Finding) -> str:
     n = finding.last.summary.n
     what = f"{finding.modality} accuracy on {finding.about}" if finding.role == "skill" else finding.about
     return f"{what}, {finding.domain} (n = {n:,}): {' -> '.join(steps)}{whole}"
+
+
+def prompt_sentence(gain: PromptGain) -> str:
+    """`gsm8k, sft: +30, 95% [22, 38], p < 0.001 asked instructed; +12 ... between the best prompts`."""
+    first = next(iter(gain.accuracies))
+    old, new = gain.accuracies[gain.best_of_base][0], gain.accuracies[gain.best_of_stage][1]
+    return (
+        f"{gain.benchmark}, {gain.stage}: {gap(gain.first) if gain.first else '–'} asked {first}; "
+        f"{gap(gain.best) if gain.best else '–'} between the best prompts "
+        f"({gain.base} {gain.best_of_base} {percent(old)}, {gain.stage} {gain.best_of_stage} {percent(new)})"
+    )
 
 
 def percent(share: float) -> str:

@@ -18,6 +18,7 @@ from xreasoner.report.html_tables import (
     comparisons,
     groups,
     needs_image,
+    prompts,
     table,
     transfer,
 )
@@ -31,7 +32,7 @@ def page(results: Results, run_dir: Path) -> str:
     sections = [
         ("Findings", headline(findings)),
         ("Accuracy", accuracies(results)),
-        ("Transfer", transfer(results) + needs_image(results)),
+        ("Transfer", transfer(results) + prompts(results) + needs_image(results)),
         ("By stage", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
         ("Length of thoughts", figure(thinking(findings, results.stages))),
         ("Thinking budgets", figure(budget_plot(results.budgets, results.stages)) + budgets(results)),

@@ -8,6 +8,7 @@ from xreasoner.evals.summary import SHARES, Summary
 from xreasoner.report.findings import Finding, percent
 from xreasoner.report.groups import GroupResult
 from xreasoner.report.paper import TransferRow, paper, published_columns, transfer_rows
+from xreasoner.report.prompts import PromptGain
 from xreasoner.report.results import NeedsImage, Results, StageResult
 
 NOTHING = "<td>–</td>"
@@ -133,6 +134,25 @@ def transfer(results: Results) -> str:
     lines = [transfer_line(row, len(published)) for row in rows]
     source = f'<p class="source">{escape(paper().source)}.</p>' if published else ""
     return table_of(heads, lines, f"Gain over {base} in points, on the same items", "transfer") + source
+
+
+def prompts(results: Results) -> str:
+    """A gain that only one prompt shows may be one of form."""
+    lines = [prompt_line(gain) for gain in results.prompt_gains]
+    if not lines:
+        return ""
+    heads = ["benchmark", "stage", "with the first prompt", "between the best prompts", "best prompts"]
+    return table_of(heads, lines, "Gains over the base of benchmarks that were asked with several prompts")
+
+
+def prompt_line(gain: PromptGain) -> str:
+    old, new = gain.accuracies[gain.best_of_base][0], gain.accuracies[gain.best_of_stage][1]
+    changes = "".join(f"<td>{changed(one)}</td>" if one else NOTHING for one in (gain.first, gain.best))
+    return (
+        f'<tr><th scope="row">{escape(gain.benchmark)}</th><td>{escape(gain.stage)}</td>{changes}'
+        f"<td>{escape(gain.base)} {escape(gain.best_of_base)} {percent(old)}, "
+        f"{escape(gain.stage)} {escape(gain.best_of_stage)} {percent(new)}</td></tr>"
+    )
 
 
 def transfer_line(row: TransferRow, published: int) -> str:

@@ -64,7 +64,11 @@ def _stage_ticks(panel: "Axes", stages: Sequence[str]) -> None:
 
 def by_steps(results: Results) -> str:
     """Accuracy by number of reasoning steps, one line per stage; panels for images and text."""
-    panels = {(one.domain, one.modality): None for one in results.evaluated if one.role == "skill"}
+    panels = {
+        (one.domain, one.modality): None
+        for one in results.evaluated
+        if one.role == "skill" and not one.is_repeated
+    }
     drawn = {
         key: _answers_by_steps(results, *key)
         for key in sorted(panels, key=lambda key: (key[0] != "general", key))
@@ -92,7 +96,8 @@ def by_steps(results: Results) -> str:
 def _answers_by_steps(results: Results, domain: str, modality: str) -> dict[str, dict[int, Answers]]:
     """The answers to all benchmarks of a kind by stage, then by number of steps."""
     wanted = ("skill", domain, modality)
-    kind = [one for one in results.evaluated if (one.role, one.domain, one.modality) == wanted]
+    first = [one for one in results.evaluated if not one.is_repeated]
+    kind = [one for one in first if (one.role, one.domain, one.modality) == wanted]
     found: dict[str, dict[int, Answers]] = {}
     for stage in results.stages:
         answers = pooled(one.by_stage[stage].renamed(one.name) for one in kind if stage in one.by_stage)

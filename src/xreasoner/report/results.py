@@ -23,10 +23,11 @@ from xreasoner.evals.comparisons import (
 )
 from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.summary import Summary, summarise
-from xreasoner.evals.task import ResultRole, asked_stages, is_asked
+from xreasoner.evals.task import ResultRole, asked_stages, is_asked, is_repeated, name_with_prompt
 from xreasoner.records import Modality
 from xreasoner.report.budget_curves import BudgetResult, read_budgets
 from xreasoner.report.groups import GroupResult, group_results, official_average
+from xreasoner.report.prompts import PromptGain, prompt_gains
 from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import write_json
 from xreasoner.storage.run_folder import read_manifest
@@ -56,8 +57,14 @@ class Evaluated:
     domain: str
     role: ResultRole
     by_stage: Mapping[str, Answers] = field(repr=False)
+    prompt: str = ""
+    """The name of its prompt, if it was asked with several."""
     references: References | None = field(default=None, repr=False)
     """Answers without images; None if there are none."""
+
+    @property
+    def is_repeated(self) -> bool:
+        return is_repeated(self.name, self.prompt)
 
     @property
     def subsets(self) -> tuple[Subset, ...]:
@@ -117,6 +124,8 @@ class Results:
     """By the tags of the items."""
     needs_image: tuple[NeedsImage, ...]
     """Of benchmarks that were also asked without images."""
+    prompt_gains: tuple[PromptGain, ...]
+    """Of benchmarks that were asked with several prompts."""
     evaluated: tuple[Evaluated, ...] = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -132,6 +141,7 @@ class Results:
             "conditions": {stage: dict(found) for stage, found in self.conditions.items()},
             "groups": [asdict(row) for row in self.groups],
             "needs_image": [asdict(row) for row in self.needs_image],
+            "prompt_gains": [row.as_json() for row in self.prompt_gains],
         }
 
 
@@ -167,6 +177,7 @@ def collect(run_dir: Path, references: Sequence[str] = ()) -> Results:
             for row in group_results(one.name, stage, answers)
         ),
         needs_image=tuple(row for one in evaluated for row in thresholds(one)),
+        prompt_gains=tuple(prompt_gains_of(evaluated)),
         evaluated=tuple(evaluated),
     )
 
@@ -222,6 +233,18 @@ def row_as_json(row: StageResult) -> dict[str, Any]:
     return asdict(row) | unknown
 
 
+def prompt_gains_of(evaluated: Sequence[Evaluated]) -> Iterator[PromptGain]:
+    """Of each benchmark that was asked with several prompts."""
+    for first in evaluated:
+        if first.prompt and not first.is_repeated:
+            same = {
+                one.prompt: one.by_stage
+                for one in evaluated
+                if one.name in (first.name, name_with_prompt(first.name, one.prompt))
+            }
+            yield from prompt_gains(first.name, same)
+
+
 def write_results(results: Results, path: Path) -> None:
     write_json(path, results.as_json())
 
@@ -261,7 +284,14 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
             facts.setdefault(path.stem, summary)
             by_name.setdefault(path.stem, {})[stage] = read_answers(path.with_suffix(".jsonl"))
     found = [
-        Evaluated(name, facts[name]["modality"], facts[name]["domain"], facts[name]["role"], by_stage)
+        Evaluated(
+            name,
+            facts[name]["modality"],
+            facts[name]["domain"],
+            facts[name]["role"],
+            by_stage,
+            facts[name].get("prompt", ""),
+        )
         for name, by_stage in by_name.items()
     ]
     return sorted(found, key=lambda one: (one.domain != "general", one.domain, one.modality, one.name))

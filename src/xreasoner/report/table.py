@@ -9,7 +9,7 @@ from rich.text import Text
 
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES, Summary
-from xreasoner.report.findings import find, percent, sentence
+from xreasoner.report.findings import find, percent, prompt_sentence, sentence
 from xreasoner.report.groups import GroupResult
 from xreasoner.report.paper import published_columns, transfer_rows
 from xreasoner.report.results import Results, StageResult
@@ -37,6 +37,8 @@ def print_table(results: Results, console: Console) -> None:
             console.print(f"{row.benchmark}: {row.n:,} items need the image", highlight=False)
     for finding in find(results):
         console.print(Text(sentence(finding)), soft_wrap=True, highlight=False)
+    for gain in results.prompt_gains:
+        console.print(Text(prompt_sentence(gain)), soft_wrap=True, highlight=False)
     console.print()
 
 
