@@ -25,7 +25,7 @@ import transformers
 from rollout import Bench
 from side_by_side import CLOCKS, SIZES, alternate, entry, record, written_problems
 from xreasoner.chat.template import problem_prompt
-from xreasoner.rollout.choose import parameters
+from xreasoner.models.tensor_files import parameters
 from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
 WORK = {"1M": (32, 8, 256), "3M": (32, 8, 256), "10M": (16, 8, 128), "30M": (8, 8, 128), "100M": (4, 8, 64)}

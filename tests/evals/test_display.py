@@ -17,8 +17,16 @@ def test_numbers_leave_out_what_has_no_verdict() -> None:
 
 
 def test_time_left_counts_what_this_process_did() -> None:
-    assert time_left(HALF, before=10, seconds=30) == "60 s left"
-    assert time_left(HALF, before=19, seconds=30) == "10 min left"
+    # 10 answers took 30 seconds, and of the other 20 none has begun.
+    assert time_left(HALF, before=10, seconds=30, at_once=0) == "60 s left"
+    assert time_left(HALF, before=19, seconds=30, at_once=0) == "10 min left"
+
+
+def test_time_left_counts_answers_under_way_as_half_done() -> None:
+    # 10 and half of 20 in 30 seconds, so 20 a half minute; half of 20 are left.
+    assert time_left(HALF, before=10, seconds=30, at_once=64) == "15 s left"
+    # 10 and half of 8 in 28 seconds; 20 less half of 8 are left.
+    assert time_left(HALF, before=10, seconds=28, at_once=8) == "32 s left"
 
 
 def test_lines_come_now_and_then_and_not_for_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,9 +55,9 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def shown(console: Console, title: str) -> Iterator[Show]:
-    """A progress bar on a terminal, else a line every 30 seconds."""
-    with (bar if console.is_terminal else lines)(console, title) as show:
+def shown(console: Console, title: str, at_once: int = 1) -> Iterator[Show]:
+    """A progress bar on a terminal, else a line every 30 seconds. `at_once`: answers generated together."""
+    with bar(console, title) if console.is_terminal else lines(console, title, at_once) as show:
         yield show
 
 
@@ -87,7 +87,7 @@ def bar(console: Console, title: str) -> Iterator[Show]:
 
 
 @contextmanager
-def lines(console: Console, title: str) -> Iterator[Show]:
+def lines(console: Console, title: str, at_once: int) -> Iterator[Show]:
     began, last, before = time.monotonic(), time.monotonic(), -1
 
     def show(progress: Tally) -> None:
@@ -96,7 +96,7 @@ def lines(console: Console, title: str) -> Iterator[Show]:
         if now - last < SECONDS_BETWEEN_LINES or progress.done == progress.total:
             return
         last = now
-        left = time_left(progress, before, now - began)
+        left = time_left(progress, before, now - began, at_once)
         said = f"{title} {progress.done:,}/{progress.total:,}  {numbers(progress)}  {left}"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
 
@@ -113,8 +113,13 @@ def numbers(progress: Tally) -> str:
     return said + (f"  no verdict on {progress.unscored:,}" if progress.unscored else "")
 
 
-def time_left(progress: Tally, before: int, seconds: float) -> str:
-    """At the rate of this process, which found `before` answers on disk."""
-    each = seconds / max(1, progress.done - before)
-    left = each * (progress.total - progress.done)
+def time_left(progress: Tally, before: int, seconds: float, at_once: int) -> str:
+    """At the rate of this process, which found `before` answers on disk.
+
+    Those that are being generated count as half done: without them, the estimate after the first answers
+    would be many times too long.
+    """
+    unfinished = progress.total - progress.done
+    halves = min(at_once, unfinished) / 2
+    left = seconds * (unfinished - halves) / (max(1, progress.done - before) + halves)
     return f"{left:.0f} s left" if left < 120 else f"{left / 60:,.0f} min left"

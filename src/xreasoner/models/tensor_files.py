@@ -1,12 +1,15 @@
 """Safetensors files read and written as streams, with one buffer of memory whatever the size of a shard."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from xreasoner.models.config import read_config
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 BUFFER = 16 * 2**20
@@ -37,6 +40,13 @@ class Shard:
 
 def read_shards(checkpoint: Path) -> tuple[Shard, ...]:
     return tuple(read_shard(file) for file in _shard_files(checkpoint))
+
+
+def parameters(checkpoint: Path) -> int:
+    """Counted from the headers of the weight files, without reading the weights."""
+    read_config(checkpoint)  # refuses what is not a checkpoint
+    shards = map(read_shard, checkpoint.glob("*.safetensors"))
+    return sum(math.prod(tensor.shape) for shard in shards for tensor in shard.tensors)
 
 
 def read_shard(file: Path) -> Shard:

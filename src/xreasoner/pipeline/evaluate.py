@@ -20,6 +20,7 @@ from xreasoner.evals.task import ASKED, BUDGET_FOLDER, Benchmark, RankShard, Tas
 from xreasoner.models.config import has_vision
 from xreasoner.models.image_support import pixel_range
 from xreasoner.models.precision import compute_dtype
+from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
 from xreasoner.recipe.schema import BASE, Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
@@ -83,10 +84,11 @@ def measure(
     with Grader() as grader:
         for task in tasks:
             title = f"{name}: {task.benchmark.name}"
-            with display(title, world, journal) as show:
+            with display(title, evaluation, world, journal) as show:
                 answer(task, engine, grader, show, shard)
             for shorter in shorter_tasks(task, evaluation):
-                with display(f"{title} within {shorter.sampling.think_budget:,}", world, journal) as show:
+                within = f"{title} within {shorter.sampling.think_budget:,}"
+                with display(within, evaluation, world, journal) as show:
                     answer_shorter(shorter, task, engine, grader, show, shard)
             if world.size == 1:
                 conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
@@ -107,9 +109,14 @@ def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, shard: RankShard,
     return any(gather_shares([any(task.open_keys(shard) for task in every)], world))
 
 
-def display(title: str, world: World, journal: Journal) -> AbstractContextManager[Show]:
+def display(
+    title: str, evaluation: Evaluation, world: World, journal: Journal
+) -> AbstractContextManager[Show]:
     """Only the first rank shows progress: all shards take about the same time."""
-    return shown(journal.console, title) if world.is_first else nullcontext(silent)
+    if not world.is_first:
+        return nullcontext(silent)
+    at_once = evaluation.server.concurrency if evaluation.server else evaluation.rows
+    return shown(journal.console, title, at_once)
 
 
 def conclude_all(task: Task, evaluation: Evaluation, say: Callable[[str], None]) -> None:
@@ -173,6 +180,7 @@ def method_of(checkpoint: Path, evaluation: Evaluation, device: torch.device) ->
     if evaluation.server is not None:
         return {"engine": "server", "dtype": None, "attention": None, "pixels": None}
     engine = choose_engine(evaluation.engine, checkpoint, device)
+    dtype = compute_dtype(evaluation.dtype, device, parameters(checkpoint))
     pixels = (
         pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
         if has_vision(checkpoint)
@@ -180,7 +188,7 @@ def method_of(checkpoint: Path, evaluation: Evaluation, device: torch.device) ->
     )
     return {
         "engine": engine,
-        "dtype": str(compute_dtype(evaluation.dtype, device)).removeprefix("torch."),
+        "dtype": str(dtype).removeprefix("torch."),
         "attention": "sdpa" if engine == "torch" else os.environ.get("VLLM_ATTENTION_BACKEND", "auto"),
         "pixels": list(pixels) if pixels else None,
     }

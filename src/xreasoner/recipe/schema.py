@@ -72,7 +72,8 @@ class Optimization(Settings):
     freeze: tuple[Literal["embeddings"], ...] = ()
     lora: Lora | None = None
     dtype: Dtype = "auto"
-    """auto: bfloat16 on GPUs that support it, float32 elsewhere."""
+    """auto: bfloat16 on GPUs that support it, and from 100M parameters on CPUs that are faster in it;
+    float32 elsewhere."""
     gradient_checkpointing: bool = False
     gradient_reduction: Literal["row", "step"] = "row"
     """When several GPUs sum their gradients. row: after every packed row; each GPU then keeps only its shard.

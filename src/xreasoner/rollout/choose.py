@@ -1,16 +1,15 @@
 """Opens the engine that the recipe names; for `auto`, the faster one for this model on this device."""
 
-import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from xreasoner.models.config import read_config
 from xreasoner.models.image_support import PixelRange, pixel_range
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
+from xreasoner.models.tensor_files import parameters
 from xreasoner.recipe.schema import Dtype, Evaluation
 from xreasoner.recipe.settings import EngineName
 from xreasoner.rollout.engine import Engine
@@ -46,7 +45,7 @@ def open_checkpoint(
     pixels: PixelRange | None = None,
 ) -> Engine:
     """An engine in this process. `pixels` replaces the checkpoint's own limits."""
-    precision = compute_dtype(dtype, device)
+    precision = compute_dtype(dtype, device, parameters(checkpoint))
     if choose_engine(requested, checkpoint, device) == "torch":
         return TorchEngine(load(checkpoint, device, precision, pixels=pixels), max_rows=rows)
     from xreasoner.rollout.vllm_engine.engine import VllmEngine
@@ -74,16 +73,3 @@ def auto_fallback(requested: EngineName, checkpoint: Path, device: torch.device)
 
 def vllm_is_worthwhile(checkpoint: Path, device: torch.device) -> bool:
     return parameters(checkpoint) >= VLLM_FROM.get(device.type, math.inf)
-
-
-def parameters(checkpoint: Path) -> int:
-    """Counted from the headers of the weight files, without reading the weights."""
-    read_config(checkpoint)
-    shapes = (tensor["shape"] for file in checkpoint.glob("*.safetensors") for tensor in _tensors(file))
-    return sum(int(torch.Size(shape).numel()) for shape in shapes)
-
-
-def _tensors(file: Path) -> list[dict[str, Any]]:
-    with file.open("rb") as opened:
-        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    return [tensor for name, tensor in header.items() if name != "__metadata__"]

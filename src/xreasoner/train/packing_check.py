@@ -15,8 +15,12 @@ from xreasoner.train.rows import pack
 
 NOT_PACKED = "packed rows would not be computed correctly for this architecture: one sequence per row"
 LENGTHS = (40, 24)
-LARGEST = {torch.float32: 0.05, torch.bfloat16: 0.5}
-"""Mean difference of log-probabilities that rounding never reaches, and a wrong scale or cap exceeds."""
+LARGEST = {torch.float32: 0.01, torch.bfloat16: 0.3}
+"""Mean difference of log-probabilities that rounding does not reach, and a wrong scale or cap exceeds.
+
+On the weights of Qwen2.5-Coder-0.5B (CPU), rounding gave 0 in float32 and 0.024 to 0.038 in bfloat16; two
+sequences that saw each other, 1.2 in both. On small random models, what was wrong gave 0.3 and more.
+"""
 LEAK = {torch.float32: 0.002, torch.bfloat16: 0.05}
 """Nothing leaks into the first sequence. The second may differ by three times as much, and this."""
 

@@ -14,6 +14,7 @@ from xreasoner.models.checkpoint import ALL_WEIGHTS, save_model
 from xreasoner.models.config import has_vision, read_config
 from xreasoner.models.load import load
 from xreasoner.models.precision import autocast, compute_dtype
+from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import World, seed_step, shard, wait_for_all
 from xreasoner.recipe.schema import Lora, Optimization
 from xreasoner.train.loss import LanguageModelLoss
@@ -43,7 +44,7 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
         )
     if settings.lora and world.size > 1:
         raise ValueError("LoRA on several processes is not supported yet: train it on one")
-    dtype = compute_dtype(settings.dtype, world.device)
+    dtype = compute_dtype(settings.dtype, world.device, parameters(start))
     # Trained weights are kept in float32: in bfloat16 small updates would be lost to rounding.
     frozen_dtype = dtype if settings.lora else torch.float32
     loaded = load(start, device=world.device, dtype=frozen_dtype)
@@ -58,7 +59,7 @@ def make_policy(
     world: World,
     saved_dtype: torch.dtype,
 ) -> Policy:
-    dtype = compute_dtype(settings.dtype, world.device)
+    dtype = compute_dtype(settings.dtype, world.device, lm.num_parameters())
     lm.train()
     if settings.lora:
         seed_step(seed, 0)  # the same on every rank and after a resume
