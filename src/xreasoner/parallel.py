@@ -98,7 +98,7 @@ def gather_shares(own: Sequence[T], world: World) -> list[T]:
     if world.size == 1:
         return list(own)
     shares: list[list[T]] = [[] for _ in range(world.size)]
-    dist.all_gather_object(shares, list(own), group=_uneven(dist.group.WORLD))
+    dist.all_gather_object(shares, list(own), group=_cpu_group("uneven work", dist.group.WORLD))
     found: dict[int, T] = {}
     for rank, some in enumerate(shares):
         found |= {rank + world.size * i: one for i, one in enumerate(some)}
@@ -112,12 +112,17 @@ def full_weight(weight: Tensor) -> Tensor:
 
 def wait_for_all(world: World) -> None:
     if world.size > 1:
-        dist.barrier(group=_uneven(dist.group.WORLD))
+        dist.barrier(group=_cpu_group("uneven work", dist.group.WORLD))
 
 
-@lru_cache(maxsize=1)
-def _uneven(world_group: dist.ProcessGroup) -> dist.ProcessGroup:
-    """A second group of all ranks, on the CPU, with the long timeout; rebuilt for every new world group."""
+def saving_group(world: World) -> dist.ProcessGroup | None:
+    """For the thread that saves a training state: its messages must not mix with those of training."""
+    return _cpu_group("saving", dist.group.WORLD) if world.size > 1 else None
+
+
+@lru_cache(maxsize=2)
+def _cpu_group(purpose: str, world_group: dist.ProcessGroup) -> dist.ProcessGroup:
+    """Another group of all ranks, on the CPU, with the long timeout; rebuilt for every new world group."""
     return dist.new_group(backend="gloo", timeout=UNEVEN_TIMEOUT)
 
 

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from xreasoner.pipeline import run as pipeline
 from xreasoner.storage.files import write_json
+from xreasoner.storage.state_folders import NOTE, state_folder
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
         weights = load_file(start / "model.safetensors")
         changed = {name: weight + settings.lr for name, weight in weights.items()}
         save_file(changed, out / "model" / "model.safetensors", metadata={"format": "pt"})
-        write_json(out / "state" / "step.json", {"step": 2})
+        write_json(state_folder(out / "state", 2) / NOTE, {"step": 2})
 
     monkeypatch.setattr(pipeline, "train_sft", stand_in)
     return calls

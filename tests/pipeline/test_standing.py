@@ -18,6 +18,7 @@ from xreasoner.recipe.schema import EXECUTION, SCHEDULE, GrpoStage, Recipe, SftS
 from xreasoner.storage.files import write_json
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import read_manifest
+from xreasoner.storage.state_folders import NOTE, state_folder
 
 BARS = [{"source": "miniworld", "families": ["bars"], "steps": [1, 2], "count": 10}]
 FIRST: dict[str, dict | None] = {"one": {}, "two": {}, "three": {"from": "one"}}
@@ -325,7 +326,7 @@ def test_a_partly_trained_stage_is_refused_too_and_one_without_a_state_is_not(
     interrupted(real(tiny_base, tmp_path), "1-sft", 1, monkeypatch)
     other = make_plan(real(tiny_base, tmp_path, {"weight_decay": 0.1})).stages[0]
     assert other.standing == "new"
-    write_json(tmp_path / "stages" / "1-sft" / "state" / "step.json", {"step": 1})
+    write_json(state_folder(tmp_path / "stages" / "1-sft" / "state", 1) / NOTE, {"step": 1})
     with pytest.raises(ValueError, match=r"settings\.weight_decay was 0\.0, is 0\.1"):
         run_recipe(real(tiny_base, tmp_path, {"weight_decay": 0.1}), QUIET)
 

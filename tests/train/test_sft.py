@@ -11,6 +11,7 @@ from xreasoner.data.token_store import token_store
 from xreasoner.parallel import join_world
 from xreasoner.recipe.schema import Lora, SftStage
 from xreasoner.records import Problem
+from xreasoner.storage.state_folders import complete_states, read_note
 from xreasoner.train import sft
 from xreasoner.train.policy import open_policy
 from xreasoner.train.sft import accumulate, train_sft
@@ -197,5 +198,5 @@ def test_the_checkpoint_with_the_lowest_held_out_loss_is_kept_if_asked(
     assert not (tmp_path / "plain" / "best").exists()
     kept, last = weights(best / "model"), weights(tmp_path / "plain" / "model")
     assert any(not torch.equal(kept[name], last[name]) for name in last)
-    state = torch.load(best / "state" / "state.pt", weights_only=True)
-    assert state["extra"]["best"] == {"score": -1.0, "step": 2}
+    newest = complete_states(best / "state")[-1]
+    assert read_note(newest)["extra"]["best"] == {"score": -1.0, "step": 2}

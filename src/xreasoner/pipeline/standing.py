@@ -1,6 +1,5 @@
 """What decides that a stage is done, resumed or refused: its settings and data against its manifest."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from xreasoner.storage.run_folder import (
     first_difference,
     read_manifest,
 )
+from xreasoner.storage.state_folders import complete_states, saved_step
 
 Standing = Literal["new", "done", "resumed", "changed", "redo"]
 """changed: what is on disk was made from something else, so a run refuses it. redo: trained again."""
@@ -106,7 +106,7 @@ def standing_of(found: Manifest | None, wanted: Manifest, folder: Path) -> tuple
     if found is None:
         return "new", ""
     if found.made_from != wanted.made_from:
-        if found.state == "started" and not has_state(folder):
+        if found.state == "started" and not complete_states(folder / "state"):
             return "new", ""
         return "changed", first_difference(found.made_from, wanted.made_from) or ""
     changed = ", ".join(differences(found.schedule, wanted.schedule))
@@ -119,7 +119,7 @@ def standing_of(found: Manifest | None, wanted: Manifest, folder: Path) -> tuple
 
 def changes(found: Manifest, wanted: Manifest, folder: Path) -> list[SettingChange]:
     """What a resumed stage does differently from now on."""
-    now, step = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}", saved_step(folder)
+    now, step = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}", saved_step(folder / "state")
     return [
         SettingChange(now, step, change, affects_result)
         for old, new, affects_result in (
@@ -128,16 +128,6 @@ def changes(found: Manifest, wanted: Manifest, folder: Path) -> list[SettingChan
         )
         for change in differences(old, new)
     ]
-
-
-def has_state(folder: Path) -> bool:
-    return (folder / "state" / "step.json").is_file()
-
-
-def saved_step(folder: Path) -> int:
-    """The optimizer step that a resumed stage continues from."""
-    note = folder / "state" / "step.json"
-    return int(json.loads(note.read_text())["step"]) if note.is_file() else 0
 
 
 def stage_folder(recipe: Recipe, name: str) -> Path:

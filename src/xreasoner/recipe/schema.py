@@ -79,7 +79,11 @@ class Optimization(Settings):
     """When several GPUs sum their gradients. row: after every packed row; each GPU then keeps only its shard.
     step: once per step, which communicates less and needs memory for all gradients on every GPU."""
     checkpoint_every: Count = 50
-    """Steps between two saved training states; an interrupted run loses at most this many."""
+    """Steps between two saved training states. An interrupted run loses at most this many, or twice as many
+    if it ends while a state is written."""
+    save_in_background: bool = True
+    """Copy a training state to host memory and write it while training continues. false: training waits until
+    it is written, which needs no memory for a copy."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -193,6 +197,7 @@ EXECUTION = frozenset(
             "tokens_per_microbatch",
             "gradient_checkpointing",
             "checkpoint_every",
+            "save_in_background",
             "eval_every",
             "samples_every",
         ),

@@ -33,7 +33,7 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -56,13 +56,13 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
     beside.mkdir(parents=True)
     yield beside
     for file in beside.rglob("*"):
-        _sync(file)
+        sync(file)
     discard(path)
     beside.rename(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Without it a power failure may lose written data or a rename."""
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)

@@ -23,7 +23,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.parallel import World, join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
@@ -37,6 +36,7 @@ from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.samplers import open_sampler
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
+from xreasoner.train.training_states import TrainingStates
 from xreasoner.train.update import update
 
 SHOWN = ("reward", "think_tokens", "forced", "skipped", "entropy")
@@ -62,7 +62,8 @@ def train_grpo(
         display.note(NOT_PACKED)
     reference = open_reference(start, settings, seed, world)
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
-    done, extra = load_state(out / "state", policy.loss, optimizer, world)
+    states = TrainingStates(out / "state", policy.loss, optimizer, world, settings.save_in_background)
+    done, extra = states.resume()
     cursor, best = extra.get("cursor", 0), Best(**extra.get("best", {}))
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
@@ -96,8 +97,8 @@ def train_grpo(
             if is_evaluated(step + 1, steps, settings.eval_every):
                 best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
-                kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
-                save_state(out / "state", policy.loss, optimizer, step + 1, kept, world)
+                states.save(step + 1, {"cursor": cursor, "best": dataclasses.asdict(best)})
+        states.finish()
         write_result(policy, best, out)
 
 

@@ -21,7 +21,20 @@ def adamw(
     filled = [group for group in groups if group["params"]]
     if not filled:
         raise ValueError("everything is frozen: no weights are left to train")
-    return torch.optim.AdamW(filled, lr=lr, betas=betas, fused=True)
+    optimizer = torch.optim.AdamW(filled, lr=lr, betas=betas, fused=True)
+    add_moments(optimizer)
+    return optimizer
+
+
+def add_moments(optimizer: torch.optim.AdamW) -> None:
+    """What the first step would create: a training state is then complete before it, and loaded in place."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
 
 
 def cosine(lr: float, steps: int, warmup: float, min_lr_ratio: float) -> Callable[[int], float]:

@@ -9,7 +9,6 @@ import torch
 
 from xreasoner.data.steps import cut_steps
 from xreasoner.data.token_store import TokenStore, open_tokens, token_store
-from xreasoner.models.checkpoint import load_state, save_state
 from xreasoner.parallel import join_world, reduces_gradients, seed_step, sum_over_ranks, wait_for_all
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
@@ -21,6 +20,7 @@ from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.rows import cut_rows, one_per_row, pack, rank_rows
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
+from xreasoner.train.training_states import TrainingStates
 
 
 def train_sft(
@@ -51,7 +51,8 @@ def train_sft(
         epochs=settings.epochs,
     )
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
-    done, extra = load_state(out / "state", policy.loss, optimizer, world)
+    states = TrainingStates(out / "state", policy.loss, optimizer, world, settings.save_in_background)
+    done, extra = states.resume()
     best = Best(**extra.get("best", {}))
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
@@ -84,8 +85,8 @@ def train_sft(
             if watched and is_evaluated(step + 1, len(steps), settings.eval_every):
                 best = measure_held_out(policy, watched, step + 1, best, settings, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
-                kept = {"best": asdict(best)}
-                save_state(out / "state", policy.loss, optimizer, step + 1, kept, world)
+                states.save(step + 1, {"best": asdict(best)})
+        states.finish()
     write_result(policy, best, out)
 
 
