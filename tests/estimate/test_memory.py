@@ -114,9 +114,9 @@ def test_loss_and_the_backward_pass_of_a_layer_peak_one_after_the_other() -> Non
     tiny = TrainingSetup(Shape(4, 8, 2, 2, 1, 2, vocabulary=10, tied=False), compute=4)
     # A layer keeps 272 bytes a token: norms 96, attention 48, MLP 128. The last norm keeps 48.
     assert memory.kept_by_layer(tiny) == 272
-    # All 100 logits twice, 10 tokens of 4 twice, and the head's gradient of 40.
-    assert memory.logits(tiny, 10) == 4 * (2 * 100 + 2 * 40 + 40)
-    # The backward pass needs 128 bytes a token, 1280, and so does the loss before it.
-    assert memory.activations(tiny, 10, checkpointing=False) == 10 * (2 * 272 + 48)
+    # All 100 logits, 10 tokens of 4 twice, and the head's gradient of 40.
+    assert memory.logits(tiny, 10) == 4 * (100 + 2 * 40 + 40) == 880
+    # The backward pass needs 128 bytes a token, 1280, of which the loss before it held 880.
+    assert memory.activations(tiny, 10, checkpointing=False) == 10 * (2 * 272 + 48) + 400
     # With checkpoints 16 bytes a layer are kept, and a layer is computed again: 400 bytes a token.
-    assert memory.activations(tiny, 10, checkpointing=True) == 10 * (2 * 16 + 48) + 4000 - 1280
+    assert memory.activations(tiny, 10, checkpointing=True) == 10 * (2 * 16 + 48) + 4000 - 880

@@ -123,7 +123,7 @@ def activations(t: TrainingSetup, tokens: int, checkpointing: bool) -> float:
 
 
 def logits(t: TrainingSetup, targets: int) -> float:
-    """A chunk's logits and log-probabilities, and its gradient in `compute` precision where that differs.
+    """A chunk's logits, which become its gradient in place, and that in `compute` precision where it differs.
 
     The gradients of the hidden states and of the head exist until the backward pass takes them."""
     s = t.shape
@@ -131,7 +131,7 @@ def logits(t: TrainingSetup, targets: int) -> float:
     chunk = min(targets, max(LEAST_ROWS, most)) * s.vocabulary
     head = 0 if t.adapters or t.frozen_embeddings else s.embedding
     rounded = t.compute * chunk if t.compute < FLOAT32 else 0
-    return FLOAT32 * (2 * chunk + 2 * targets * s.hidden + head) + rounded
+    return FLOAT32 * (chunk + 2 * targets * s.hidden + head) + rounded
 
 
 def kv_cache(shape: Shape, rows: int, tokens: int, width: int) -> float:

@@ -2,7 +2,9 @@
 
 Every loss here is a sum over tokens, and a token's loss depends on its own log-probability alone. So the
 gradients of a chunk are known as soon as its logits are: one pass over the head gives log-probabilities, loss
-and the gradients of hidden states and head. The backward pass computes no logits again.
+and the gradients of hidden states and head. The backward pass computes no logits again. A chunk's logits
+become its probabilities and then its gradient in place, and on a CPU the next chunk uses the same memory:
+fresh pages would cost more than the softmax does.
 
 Suffixes: 1 the batch of one row, T tokens of the row, N its target tokens, C those of one chunk,
 V vocabulary, E hidden size.
@@ -38,9 +40,11 @@ class Head:
     scale: float = 1.0
     softcap: float | None = None
 
-    def logits(self, hidden_CE: Tensor, temperature: float) -> tuple[Tensor, Tensor | float]:
-        """Float32 logits, and their derivative by what the matrix product gave."""
-        logits_CV = _product(hidden_CE, self.weight_VE)
+    def logits(
+        self, hidden_CE: Tensor, temperature: float, out_CV: Tensor | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Float32 logits, in `out_CV` if given, and their derivative by what the matrix product gave."""
+        logits_CV = _product(hidden_CE, self.weight_VE, out_CV)
         if self.bias_V is not None:
             logits_CV += self.bias_V
         if self.softcap is None:
@@ -48,7 +52,7 @@ class Head:
             return (logits_CV if slope == 1 else logits_CV.mul_(slope)), slope
         bent_CV = logits_CV.mul_(self.scale / self.softcap).tanh_()
         slope_CV = (1 - bent_CV.square()).mul_(self.scale / temperature)
-        return bent_CV * (self.softcap / temperature), slope_CV
+        return bent_CV.mul_(self.softcap / temperature), slope_CV
 
 
 @dataclass(frozen=True)
@@ -116,21 +120,28 @@ class _ChunkedLoss(torch.autograd.Function):
         grad_hidden_NE = torch.empty_like(hidden_NE) if wants_hidden else None
         grad_weight_VE: Tensor | None = None
         grad_bias_V = torch.zeros_like(bias_V, dtype=wide) if bias_V is not None and wants_bias else None
+        pages_CV: Tensor | None = None
+        if hidden_NE.device.type == "cpu":
+            pages_CV = hidden_NE.new_empty(min(rows, len(target_N)), vocabulary, dtype=wide)
+        last: tuple[Tensor, Tensor] | tuple[None, None] = None, None
         for start in range(0, len(target_N), rows):
             at = slice(start, start + rows)
             hidden_CE, target_C1 = hidden_NE[at].to(dtype), target_N[at, None]
-            logits_CV, slope = head.logits(hidden_CE, temperature)
-            logprob_CV = logits_CV.log_softmax(-1)
-            del logits_CV
-            logprob_N[at] = logprob_CV.gather(1, target_C1)[:, 0]
+            out_CV = None if pages_CV is None else pages_CV[: len(hidden_CE)]
+            logits_CV, slope = head.logits(hidden_CE, temperature, out_CV)
+            below_CV = logits_CV.sub_(logits_CV.amax(-1, keepdim=True))
+            below_C = below_CV.gather(1, target_C1)[:, 0]
+            odds_CV = below_CV.exp_()
+            total_C = odds_CV.sum(-1)
+            logprob_N[at] = below_C - total_C.log()
             loss_part, slope_C = _loss_and_slope(token_loss, logprob_N[at], at)
             loss += loss_part
             if entropy_N is not None:
-                entropy_N[at] = -(logprob_CV.exp() * logprob_CV).sum(-1)
+                entropy_N[at] = total_C.log() + torch.special.entr(odds_CV).sum(-1) / total_C
             if not wants_any:
                 continue
             # The derivative of log p(target) by the logits: one at the target, less the probabilities.
-            grad_CV = logprob_CV.exp_().mul_(-slope_C[:, None])
+            grad_CV = odds_CV.mul_((-slope_C / total_C)[:, None])
             grad_CV.scatter_add_(1, target_C1, slope_C[:, None])
             grad_CV = grad_CV.mul_(slope) if isinstance(slope, Tensor) or slope != 1 else grad_CV
             if grad_bias_V is not None:
@@ -138,21 +149,30 @@ class _ChunkedLoss(torch.autograd.Function):
             grad_CV = grad_CV.to(dtype)
             if grad_hidden_NE is not None:
                 grad_hidden_NE[at] = grad_CV @ head.weight_VE
-            if wants_weight:
+            if not wants_weight:
+                continue
+            if start + rows < len(target_N):
                 grad_weight_VE = _add_product(grad_weight_VE, grad_CV.T, hidden_CE, wide)
-        ctx.save_for_backward(grad_hidden_NE, grad_weight_VE, grad_bias_V)
+            else:
+                last = grad_CV, hidden_CE
+        ctx.save_for_backward(grad_hidden_NE, grad_weight_VE, grad_bias_V, *last)
         ctx.dtypes = hidden_NE.dtype, weight_VE.dtype, None if bias_V is None else bias_V.dtype
         ctx.mark_non_differentiable(*(x for x in (logprob_N, entropy_N) if x is not None))
         return loss, logprob_N, entropy_N
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-        grads = (
-            # In place: a second copy of the head's gradient would be the largest tensor here.
-            None if grad is None else grad.mul_(grad_loss.to(grad.dtype)).to(dtype)
-            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        *grads, last_grad_CV, last_hidden_CE = ctx.saved_tensors
+        # In place: a second copy of the head's gradient would be the largest tensor here.
+        grads = [None if grad is None else grad.mul_(grad_loss.to(grad.dtype)) for grad in grads]
+        if last_grad_CV is not None:
+            # If one chunk is all, the head's gradient is written once and never read to be scaled.
+            scaled_CE = (last_hidden_CE * grad_loss).to(last_hidden_CE.dtype)
+            grads[1] = _add_product(grads[1], last_grad_CV.T, scaled_CE, grad_loss.dtype)
+        found = (
+            None if grad is None else grad.to(dtype) for grad, dtype in zip(grads, ctx.dtypes, strict=True)
         )
-        return *grads, None, None, None, None, None, None
+        return *found, None, None, None, None, None, None
 
 
 def _loss_and_slope(token_loss: TokenLoss, logprob_C: Tensor, at: slice) -> tuple[Tensor, Tensor]:
@@ -164,10 +184,12 @@ def _loss_and_slope(token_loss: TokenLoss, logprob_C: Tensor, at: slice) -> tupl
     return loss.detach(), slope_C
 
 
-def _product(hidden_CE: Tensor, weight_VE: Tensor) -> Tensor:
+def _product(hidden_CE: Tensor, weight_VE: Tensor, out_CV: Tensor | None) -> Tensor:
     if hidden_CE.is_cuda and hidden_CE.dtype != torch.float32:
         return torch.mm(hidden_CE, weight_VE.T, out_dtype=torch.float32)
-    return (hidden_CE @ weight_VE.T).to(torch.promote_types(hidden_CE.dtype, torch.float32))
+    if out_CV is None or out_CV.dtype == hidden_CE.dtype:
+        return torch.mm(hidden_CE, weight_VE.T, out=out_CV)
+    return out_CV.copy_(hidden_CE @ weight_VE.T)
 
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor, wide: torch.dtype) -> Tensor:
