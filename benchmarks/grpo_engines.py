@@ -29,6 +29,7 @@ from xreasoner.parallel import join_world
 from xreasoner.recipe.file import read_recipe
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.rewards.grade import Grader
+from xreasoner.rewards.reward_sum import RewardSum
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train import grpo
 from xreasoner.train.collect import Collector
@@ -84,8 +85,10 @@ class Comparison:
 
     def accuracy(self, checkpoint: Path) -> float:
         engine = TorchEngine(load(checkpoint))
-        with Grader() as grader:
-            collector = Collector(engine, grader, self._recipe.instruction, self._settings, 0, join_world())
+        with Grader() as grader, RewardSum(self._settings.rewards, print) as rewards:
+            collector = Collector(
+                engine, grader, rewards, self._recipe.instruction, self._settings, 0, join_world()
+            )
             return collector.accuracy(self._held_out)
 
 

@@ -30,7 +30,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.policy_loss import clipped_surrogate, group_advantages
-from xreasoner.train.rows import PolicyRow, Reply, SharedPrompt, policy_row
+from xreasoner.train.rows import PackedReply, PolicyRow, SharedPrompt, policy_row
 
 STEPS = 25
 PROMPTS_PER_STEP = 16
@@ -73,7 +73,9 @@ def row_of(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[float
         if any(advantages):
             replies = tuple(
                 # Tokens that the forced exit injected are not the policy's, and do not learn.
-                Reply(rollout.token_ids, tuple(map(bool, rollout.by_policy)), rollout.logprobs, advantage)
+                PackedReply(
+                    rollout.token_ids, tuple(map(bool, rollout.by_policy)), rollout.logprobs, advantage
+                )
                 for rollout, advantage in zip(group, advantages, strict=True)
             )
             prompts.append(SharedPrompt(group[0].prompt_ids, replies))

@@ -57,7 +57,7 @@ def graded(problem: Problem, rollouts: list[Rollout]) -> Group:
     return Group(
         problem,
         tuple(
-            GradedRollout(rollout, Score(bool(reward), "", "made up"), advantage)
+            GradedRollout(rollout, Score(bool(reward), "", "made up"), advantage, reward)
             for rollout, reward, advantage in zip(rollouts, rewards, advantages, strict=True)
         ),
     )

@@ -1,4 +1,4 @@
-"""The types that every part exchanges: Problem, Prompt, Sampling, Rollout, Score; without dependencies."""
+"""The types that every part exchanges, from Problem to Reply; without dependencies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -112,3 +112,18 @@ class Score:
     def missing(self) -> bool:
         """No answer could be found in the text."""
         return self.extracted is None and self.correct is not None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a reward function judges: the text of a rollout, its lengths, and its score."""
+
+    text: str
+    score: Score
+    sample: int
+    tokens: int
+    think_tokens: int
+    limit: int
+    """The most tokens that the budgets allow."""
+    stop: Stop
+    forced_exit: bool

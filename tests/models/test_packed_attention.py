@@ -12,7 +12,7 @@ from xreasoner.models import packed_attention as module
 from xreasoner.models.packed_attention import packed_attention
 from xreasoner.models.packed_sequences import PackedSequences
 from xreasoner.train.loss import LanguageModelLoss
-from xreasoner.train.rows import Reply, SharedPrompt, pack, pack_shared
+from xreasoner.train.rows import PackedReply, SharedPrompt, pack, pack_shared
 
 CPU = torch.device("cpu")
 
@@ -38,8 +38,8 @@ def shared_prompts() -> list[SharedPrompt]:
     def tokens(count: int) -> tuple[int, ...]:
         return tuple(torch.randint(3, 90, (count,), generator=generator).tolist())
 
-    def reply(count: int) -> Reply:
-        return Reply(tokens(count), tuple(i % 3 != 1 for i in range(count)), (0.0,) * count, 0.0)
+    def reply(count: int) -> PackedReply:
+        return PackedReply(tokens(count), tuple(i % 3 != 1 for i in range(count)), (0.0,) * count, 0.0)
 
     return [
         SharedPrompt(tokens(9), tuple(reply(n) for n in (12, 5, 1))),

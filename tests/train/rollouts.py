@@ -54,7 +54,7 @@ def made_up_group(seed: int, rewards: Sequence[float | None], prompt: int = 7) -
 
     advantages = group_advantages(rewards, std_scaling=True)
     answers = (
-        GradedRollout(rollout(sample), Score(None if r is None else bool(r), "", "made up"), advantage)
+        GradedRollout(rollout(sample), Score(None if r is None else bool(r), "", "made up"), advantage, r)
         for sample, (r, advantage) in enumerate(zip(rewards, advantages, strict=True))
     )
     return Group(Problem(f"{seed}", ("?",), "1", "exact"), tuple(answers))

@@ -37,6 +37,25 @@ def test_a_bandit_converges_to_its_best_arm(gambler: Path, arms: list[Problem], 
     assert {"question", "text", "extracted", "correct", "forced"} <= json.loads(samples[0]).keys()
 
 
+def test_a_users_reward_is_learned_and_logged_by_name(
+    gambler: Path, arms: list[Problem], tmp_path: Path
+) -> None:
+    """A weight of -1 turns correctness round, and 2 a token count into the larger part of the sum."""
+    mine = tmp_path / "mine.py"
+    mine.write_text("def tokens(problem, reply):\n    return reply.tokens / reply.limit\n")
+    rewards = [{"function": "correct", "weight": -1.0}, {"function": f"{mine}:tokens", "weight": 2.0}]
+    chosen = settings(steps=1, samples_every=1, rewards=rewards)
+    train_grpo(chosen, gambler, arms, [], tmp_path / "out", 0, NoDisplay())
+    (line,) = metrics(tmp_path / "out")
+    samples = [
+        json.loads(one) for one in (tmp_path / "out/samples/step-000001.jsonl").read_text().splitlines()
+    ]
+    assert {tuple(one["rewards"]) for one in samples} == {("correct", "tokens")}
+    assert line["reward_tokens"] == pytest.approx(line["answer_length"] / 20)
+    assert line["reward"] == pytest.approx(2 * line["reward_tokens"] - line["correct"])
+    assert line["reward_correct"] == line["correct"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"kl": 0.1, "updates_per_batch": 2}, {"refill": True, "eval_every": 2}, {"lora": {"rank": 4}}],

@@ -18,7 +18,7 @@ from xreasoner.models.packed_attention import packed_attention
 from xreasoner.records import Problem
 from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.packing_check import check_packing
-from xreasoner.train.rows import Reply, SharedPrompt, pack, pack_shared
+from xreasoner.train.rows import PackedReply, SharedPrompt, pack, pack_shared
 from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import NoDisplay
 
@@ -119,7 +119,7 @@ def test_replies_continue_a_shared_prompt(name: str) -> None:
     lm = build(name, PACKED[name])
     prompt, *replies = (example.ids for example in examples())
     shared = SharedPrompt(
-        prompt, tuple(Reply(ids, (True,) * len(ids), (0.0,) * len(ids), 0.0) for ids in replies)
+        prompt, tuple(PackedReply(ids, (True,) * len(ids), (0.0,) * len(ids), 0.0) for ids in replies)
     )
     repeated = [Example(prompt + ids, (False,) * len(prompt) + (True,) * len(ids)) for ids in replies]
     with torch.no_grad(), packed_attention(lm):

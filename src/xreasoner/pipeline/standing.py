@@ -11,8 +11,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from xreasoner.data.problem_store import problems_fingerprint
-from xreasoner.recipe.schema import BASE, EXECUTION, SCHEDULE, Recipe, Stage
+from xreasoner.recipe.schema import BASE, EXECUTION, SCHEDULE, GrpoStage, Recipe, Stage
 from xreasoner.records import Problem
+from xreasoner.rewards.reward_sum import user_sources
 from xreasoner.storage.run_folder import (
     Manifest,
     SettingChange,
@@ -25,6 +26,8 @@ from xreasoner.storage.state_folders import complete_states, saved_step
 Standing = Literal["new", "done", "resumed", "changed", "redo"]
 """changed: what is on disk was made from something else, so a run refuses it. redo: trained again."""
 
+REWARD_SOURCES = "source of rewards"
+"""In the schedule beside the settings: the hashes of the files of users' reward functions."""
 ELSEWHERE = {"start", "data", "filters"}
 """Settings that the manifest records by their outcome: the checkpoint and the problems."""
 
@@ -80,6 +83,9 @@ def wanted_manifest(
         "settings": kinds["identity"],
         "data": problems_fingerprint(problems),
     }
+    if isinstance(settings, GrpoStage) and (sources := user_sources(settings.rewards)):
+        # A user mends his function in the middle of a run and resumes.
+        kinds["schedule"][REWARD_SOURCES] = sources
     return Manifest(made_from, schedule=kinds["schedule"], execution=kinds["execution"])
 
 
@@ -88,7 +94,7 @@ def in_todays_terms(found: Manifest, wanted: Manifest, settings: Stage) -> Manif
     fields = type(settings).model_fields
 
     def filled(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: old[key] if key in old else default_of(fields[key]) for key in new}
+        return {key: old[key] if key in old else default_of(fields.get(key)) for key in new}
 
     known: dict[str, Any] = {key: found.made_from.get(key) for key in wanted.made_from}
     known["settings"] = filled(known["settings"], wanted.made_from["settings"])
@@ -98,8 +104,12 @@ def in_todays_terms(found: Manifest, wanted: Manifest, settings: Stage) -> Manif
     )
 
 
-def default_of(field: FieldInfo) -> Any:
-    return None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
+def default_of(field: FieldInfo | None) -> Any:
+    return (
+        None
+        if field is None or field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
 
 
 def standing_of(found: Manifest | None, wanted: Manifest, folder: Path) -> tuple[Standing, str]:

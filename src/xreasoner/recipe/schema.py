@@ -13,6 +13,7 @@ from xreasoner.recipe.settings import (
     Instruction,
     NonNegative,
     Positive,
+    Reward,
     ServerSettings,
     Settings,
     refuse_half_a_server,
@@ -132,6 +133,8 @@ class GrpoStage(Optimization):
     """Tokens of prompt, thought and answer. Problems with longer prompts than the budgets allow are left out
     and counted; null: no limit."""
     lr: Positive = 3e-6
+    rewards: Annotated[tuple[Reward, ...], Field(min_length=1)] = (Reward(function="correct"),)
+    """The reward of a reply is the weighted sum of these."""
     prompts_per_step: Count = 128
     samples_per_prompt: Annotated[int, Field(ge=2)] = 8
     temperature: Positive = 1.0
@@ -183,6 +186,10 @@ class GrpoStage(Optimization):
             )
         if self.eval_every and not self.held_out:
             raise ValueError("eval_every: needs held_out, the number of problems to evaluate on")
+        names = [reward.name for reward in self.rewards]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"rewards: two are called {name!r}; rename one of the functions")
         refuse_half_a_server("rollout", self.rollout, self.server)
         return self
 

@@ -1,4 +1,4 @@
-"""The parts that all recipe sections share: strict frozen settings, number types, engines and servers."""
+"""The parts that recipe sections share: strict frozen settings, number types, engines, servers, rewards."""
 
 import re
 from typing import Annotated, Literal
@@ -72,3 +72,18 @@ def refuse_half_a_server(key: str, engine: EngineName, server: ServerSettings | 
         raise ValueError(
             f"{key}: server and the setting server: {{url, model}} go together; set both or neither"
         )
+
+
+class Reward(Settings):
+    """A reward function of GRPO and its weight in the sum."""
+
+    function: Annotated[str, Field(pattern=r"^(correct|form|overlong|length|.+:[A-Za-z_][A-Za-z0-9_]*)$")]
+    """`correct`, `form`, `overlong`, `length`, or your own: `my_rewards.py:score`, `package.module:score`."""
+    weight: float = 1.0
+    seconds: Positive = 60.0
+    """The time limit of a call of your own function."""
+
+    @property
+    def name(self) -> str:
+        """In metrics and samples."""
+        return self.function.rpartition(":")[2]

@@ -1,20 +1,29 @@
 """The data of one GRPO step: problems drawn, answered, graded, and the advantages. No tensors."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.data.steps import shuffled
 from xreasoner.parallel import World, gather_shares, own_share
 from xreasoner.recipe.schema import GrpoStage
-from xreasoner.records import Problem, Prompt, Rollout, Sampling, Score
+from xreasoner.records import Problem, Prompt, Reply, Rollout, Sampling, Score
 from xreasoner.rewards.grade import Grader
+from xreasoner.rewards.reward_sum import RewardSum, Values
 from xreasoner.rollout.engine import Engine
 from xreasoner.train.policy_loss import group_advantages
 
-Graded = list[tuple[Rollout, Score]]
-"""All answers to one prompt."""
+Scored = tuple[Rollout, Score]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A rollout with its score and the value of each reward function."""
+
+    rollout: Rollout
+    score: Score
+    values: Values
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,10 @@ class GradedRollout:
     rollout: Rollout
     score: Score
     advantage: float
+    reward: float | None
+    """None if a reward function could not judge it; then it gets no gradient."""
+    values: Values = field(default_factory=dict)
+    """Of each reward function."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ class Collector:
 
     engine: Engine
     grader: Grader
+    rewards: RewardSum
     instruction: str | None
     settings: GrpoStage
     seed: int
@@ -78,7 +92,7 @@ class Collector:
         """Greedy accuracy, as in an evaluation. Answers that the grader failed on are left out."""
         sampling = replace(self._sampling(step=0), n=1, temperature=0.0)
         own = own_share(list(enumerate(held_out)), self.world)
-        graded = gather_shares(self._answered(own, sampling), self.world)
+        graded = gather_shares(self._scored(own, sampling), self.world)
         verdicts = [score.correct for ((_, score),) in graded if score.correct is not None]
         return sum(verdicts) / max(1, len(verdicts))
 
@@ -86,13 +100,24 @@ class Collector:
         """Each rank asks its share of the prompts; afterwards all ranks know all groups."""
         drawn = [(place, draw(problems, self.seed, place)) for place in range(cursor, cursor + count)]
         own = own_share(drawn, self.world)
-        graded = gather_shares(self._answered(own, self._sampling(step)), self.world)
+        judged = gather_shares(self._judged(own, self._scored(own, self._sampling(step))), self.world)
         return [
-            _group(problem, answers, self.settings.std_scaling)
-            for (_, problem), answers in zip(drawn, graded, strict=True)
+            make_group(problem, answers, self.rewards, self.settings.std_scaling)
+            for (_, problem), answers in zip(drawn, judged, strict=True)
         ]
 
-    def _answered(self, drawn: Sequence[tuple[int, Problem]], sampling: Sampling) -> list[Graded]:
+    def _judged(
+        self, drawn: Sequence[tuple[int, Problem]], scored: Sequence[list[Scored]]
+    ) -> list[list[Judged]]:
+        """With the values of the reward functions, which are called once for all replies."""
+        limit = self.settings.think_budget + self.settings.answer_budget
+        problems = [problem for (_, problem), answers in zip(drawn, scored, strict=True) for _ in answers]
+        replies = [reply_of(rollout, score, limit) for answers in scored for rollout, score in answers]
+        values = iter(self.rewards.values(problems, replies))
+        return [[Judged(rollout, score, next(values)) for rollout, score in answers] for answers in scored]
+
+    def _scored(self, drawn: Sequence[tuple[int, Problem]], sampling: Sampling) -> list[list[Scored]]:
+        """All answers to each prompt."""
         prompts = [self._prompt(problem, place) for place, problem in drawn]
         rollouts = _by_prompt(self.engine.generate(prompts, sampling), sampling.n)
         answers = [(p, r) for (_, p), prompt in zip(drawn, prompts, strict=True) for r in rollouts[prompt.id]]
@@ -138,10 +163,26 @@ def _by_prompt(rollouts: Iterator[Rollout], samples: int) -> dict[str, list[Roll
     return found
 
 
-def _group(problem: Problem, graded: Graded, std_scaling: bool) -> Group:
-    rewards = [None if score.correct is None else float(score.correct) for _, score in graded]
-    advantages = group_advantages(rewards, std_scaling)
-    answers = (GradedRollout(r, s, advantage) for (r, s), advantage in zip(graded, advantages, strict=True))
+def reply_of(rollout: Rollout, score: Score, limit: int) -> Reply:
+    return Reply(
+        text=rollout.text,
+        score=score,
+        sample=rollout.sample,
+        tokens=len(rollout.token_ids),
+        think_tokens=rollout.think_tokens,
+        limit=limit,
+        stop=rollout.stop,
+        forced_exit=rollout.forced_exit,
+    )
+
+
+def make_group(problem: Problem, judged: Sequence[Judged], rewards: RewardSum, std_scaling: bool) -> Group:
+    sums = rewards.sums([one.values for one in judged])
+    advantages = group_advantages(sums, std_scaling)
+    answers = (
+        GradedRollout(one.rollout, one.score, advantage, reward, one.values)
+        for one, advantage, reward in zip(judged, advantages, sums, strict=True)
+    )
     return Group(problem, tuple(answers))
 
 

@@ -27,6 +27,7 @@ from xreasoner.parallel import World, join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
+from xreasoner.rewards.reward_sum import RewardSum
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.collect import Collector
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
@@ -71,10 +72,11 @@ def train_grpo(
     with (
         open_sampler(settings, start, policy) as sampler,
         Grader() as grader,
+        RewardSum(settings.rewards, display.note) as rewards,
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
         displaying(display, "grpo", steps, done),
     ):
-        collector = Collector(sampler, grader, instruction, settings, seed, world)
+        collector = Collector(sampler, grader, rewards, instruction, settings, seed, world)
         if done == 0 and settings.eval_every:
             best = evaluate_held_out(policy, collector, held_out, 0, best, out, metrics)
         for step in range(done, steps):

@@ -1,7 +1,7 @@
 """What a step leaves on disk: a line of numbers in metrics.jsonl, and now and then its answers to read."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -10,7 +10,7 @@ from typing import Self
 
 from xreasoner.parallel import World
 from xreasoner.storage.files import drop_torn_line, write_atomically
-from xreasoner.train.collect import Group, RolloutBatch
+from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
 
 
 class MetricsFile:
@@ -70,8 +70,10 @@ def rollout_metrics(batch: RolloutBatch) -> dict[str, float]:
         if chosen
     ]
     return {
-        "reward": _mean([score.correct for score in scores if score.correct is not None]),
-        "unscored": _mean([score.correct is None for score in scores]),
+        "reward": _mean([answer.reward for answer in answers if answer.reward is not None]),
+        **each_reward(answers),
+        "correct": _mean([score.correct for score in scores if score.correct is not None]),
+        "unscored": _mean([answer.reward is None for answer in answers]),
         "missing": _mean([score.missing for score in scores]),
         "think_tokens": _mean([rollout.think_tokens for rollout in rollouts]),
         "answer_length": _mean([len(rollout.token_ids) for rollout in rollouts]),
@@ -82,6 +84,13 @@ def rollout_metrics(batch: RolloutBatch) -> dict[str, float]:
         "entropy": _mean(surprises),
         "tokens": sum(len(rollout.token_ids) for rollout in rollouts),
     }
+
+
+def each_reward(answers: Sequence[GradedRollout]) -> dict[str, float]:
+    """The mean of each reward function, if there are several."""
+    names = list(answers[0].values) if answers else []
+    known = {name: [value for a in answers if (value := a.values[name]) is not None] for name in names}
+    return {f"reward_{name}": _mean(values) for name, values in known.items()} if len(names) > 1 else {}
 
 
 def write_samples(batch: RolloutBatch, path: Path) -> None:
@@ -105,6 +114,7 @@ def _sample_lines(group: Group) -> list[str]:
                 "extracted": answer.score.extracted,
                 "correct": answer.score.correct,
                 "why": answer.score.why,
+                "rewards": dict(answer.values),
                 "advantage": answer.advantage,
                 "forced": answer.rollout.forced_exit,
                 "stop": answer.rollout.stop,

@@ -10,10 +10,12 @@ def why_no_signal(values: Mapping[str, float]) -> str:
     if values["skipped"] < 1:
         return ""
     if values["unscored"] >= NEARLY_ALL:
-        return "no answer could be graded, so there is nothing to learn: check `kind` and the answers"
-    if values["reward"] >= 1:
+        return (
+            "no answer could be judged, so there is nothing to learn: check `rewards`, `kind` and the answers"
+        )
+    if values["correct"] >= 1:
         return "every answer is correct, so there is nothing to learn: use harder problems"
-    if values["reward"] > 0:
+    if values["correct"] > 0:
         return "answers to one problem are all correct or all wrong: raise samples_per_prompt or temperature"
     start = "no answer is correct, so there is nothing to learn. Likely cause: "
     if values["cut"] >= NEARLY_ALL:
@@ -21,6 +23,6 @@ def why_no_signal(values: Mapping[str, float]) -> str:
     if values["missing"] >= NEARLY_ALL:
         return (
             start + "the replies have no answer that the grader finds, such as <answer>...</answer>; "
-            "run an SFT stage first, or describe the form in `instruction`"
+            "run an SFT stage first, show an example in `instruction`, or add the reward `form`"
         )
     return start + "the problems are too hard; use easier ones, filters.pass_rates, or an SFT stage first"

@@ -94,7 +94,7 @@ def pack(examples: Sequence[Example], device: torch.device) -> PackedRow:
 
 
 @dataclass(frozen=True)
-class Reply:
+class PackedReply:
     """A sampled answer as the policy loss takes it."""
 
     ids: tuple[int, ...]
@@ -110,7 +110,7 @@ class SharedPrompt:
     """A prompt and some of the replies sampled from it. A row holds the prompt once."""
 
     prompt: tuple[int, ...]
-    replies: tuple[Reply, ...]
+    replies: tuple[PackedReply, ...]
 
     @property
     def tokens(self) -> int:
@@ -138,7 +138,7 @@ class PolicyRow:
 def learns(answer: GradedRollout, overlong: str) -> tuple[bool, ...]:
     """Which tokens get a gradient: those the policy chose, in answers that were scored and not dropped."""
     rollout = answer.rollout
-    left_out = answer.score.correct is None or (overlong == "drop" and rollout.stop == "length")
+    left_out = answer.reward is None or (overlong == "drop" and rollout.stop == "length")
     return tuple(bool(chosen) and not left_out for chosen in rollout.by_policy)
 
 
@@ -173,11 +173,11 @@ def shared_prompts(group: Group, overlong: str, tokens_per_row: int) -> Iterator
     With rows of 0 tokens each reply has a prompt of its own.
     """
     prompt = group.answers[0].rollout.prompt_ids
-    part: list[Reply] = []
+    part: list[PackedReply] = []
     filled = len(prompt)
     for answer in sorted(group.answers, key=lambda answer: -len(answer.rollout.token_ids)):
         rollout = answer.rollout
-        reply = Reply(rollout.token_ids, learns(answer, overlong), rollout.logprobs, answer.advantage)
+        reply = PackedReply(rollout.token_ids, learns(answer, overlong), rollout.logprobs, answer.advantage)
         if part and filled + len(reply.ids) > tokens_per_row:
             yield SharedPrompt(prompt, tuple(part))
             part, filled = [], len(prompt)

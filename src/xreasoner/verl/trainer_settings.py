@@ -42,6 +42,8 @@ class Machines:
 def refuse_what_verl_cannot(name: str, stage: GrpoStage) -> None:
     if stage.freeze:
         raise ValueError(f"{name}.freeze: verl trains all weights; export with {name}.freeze=[]")
+    if [reward.function for reward in stage.rewards] != ["correct"]:
+        raise ValueError(f"{name}.rewards: the export has the reward `correct` only; remove the others")
 
 
 def verl_settings(name: str, recipe: Recipe, sizes: Sizes, machines: Machines) -> dict[str, Any]:

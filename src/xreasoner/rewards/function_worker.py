@@ -1,0 +1,147 @@
+"""The process that calls a user's reward function: it may print, hang or die without harm to the run.
+
+It first writes a line on what it loaded. For each line of problems and replies that it reads, it writes lines
+of values: one per reply, or a single one if the function takes all replies at once.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import io
+import json
+import math
+import numbers
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from xreasoner.records import Problem, Reply, Score
+from xreasoner.rewards.functions import RewardFunction, is_batch
+
+Answer = dict[str, Any]
+
+
+def problem_as_json(problem: Problem) -> dict[str, Any]:
+    """Without its pictures: training is text-only."""
+    values = {field.name: getattr(problem, field.name) for field in dataclasses.fields(problem)}
+    question = "".join(part for part in problem.question if isinstance(part, str))
+    return values | {"question": [question], "tags": dict(problem.tags)}
+
+
+def pair_from_json(problem: dict[str, Any], reply: dict[str, Any]) -> tuple[Problem, Reply]:
+    texts = {name: tuple(problem[name]) for name in ("question", "choices")}
+    return Problem(**problem | texts), Reply(**reply | {"score": Score(**reply["score"])})
+
+
+def load(name: str) -> RewardFunction:
+    """`my_rewards.py:score` or `package.module:score`."""
+    place, _, attribute = name.rpartition(":")
+    if place.endswith(".py"):
+        path = Path(place).resolve()
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        sys.path.insert(0, str(path.parent))  # so that it can import its neighbours
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise ValueError(f"{place} has no function {attribute!r}")
+    found: RewardFunction = function
+    return found
+
+
+def source_hash(function: RewardFunction) -> str:
+    """Of the file that defines it: another one is another reward."""
+    source = inspect.getsourcefile(function)
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12] if source else ""
+
+
+def number(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ValueError(f"it returned {value!r:.80}; a finite number or None is needed")
+    return float(value)
+
+
+def in_words(error: BaseException) -> str:
+    """The error, and the line of the user's code that raised it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+
+
+def guarded(work: Callable[[], list[float | None]]) -> Answer:
+    """What the function returned, raised and printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            answer: Answer = {"values": work()}
+        except Exception as error:  # a user's code may raise anything; the run stops and names the reply
+            answer = {"error": in_words(error)}
+    return answer | {"printed": " ".join(printed.getvalue().split())[:300]}
+
+
+def one_value(function: RewardFunction, problem: Problem, reply: Reply) -> list[float | None]:
+    return [number(function(problem, reply))]
+
+
+def all_values(
+    function: RewardFunction, problems: Sequence[Problem], replies: Sequence[Reply]
+) -> list[float | None]:
+    """Of a batch function, an async one, or both. Calls of an async one wait together."""
+    if is_batch(function):
+        found = function(problems, replies)
+        values = asyncio.run(found) if inspect.iscoroutine(found) else found
+    else:
+
+        async def every() -> list[object]:
+            return await asyncio.gather(*map(function, problems, replies))
+
+        values = asyncio.run(every())
+    if not isinstance(values, Sequence) or len(values) != len(replies):
+        count = f"{len(values)} values" if isinstance(values, Sequence) else type(values).__name__
+        raise ValueError(f"it returned {count} for {len(replies)} replies")
+    return [number(value) for value in values]
+
+
+def main() -> None:
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints below Python must not be mistaken for an answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def write(answer: Answer) -> None:
+        print(json.dumps(answer), file=lines, flush=True)
+
+    try:
+        function = load(sys.argv[1])
+        at_once = is_batch(function) or inspect.iscoroutinefunction(function)
+        write({"at_once": at_once, "source": source_hash(function)})
+    except Exception as error:  # importing a user's module may raise anything
+        write({"error": str(error) if isinstance(error, ValueError) else in_words(error)})
+        return
+    for line in sys.stdin:
+        pairs = [pair_from_json(*pair) for pair in json.loads(line)]
+        if at_once:
+            problems, replies = zip(*pairs, strict=True)
+            write(guarded(lambda: all_values(function, problems, replies)))  # noqa: B023
+        else:
+            for problem, reply in pairs:
+                write(guarded(lambda: one_value(function, problem, reply)))  # noqa: B023
+
+
+if __name__ == "__main__":
+    main()
