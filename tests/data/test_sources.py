@@ -96,7 +96,10 @@ def test_columns_and_kind_can_be_named(tmp_path: Path) -> None:
             "mine.jsonl:1: the answer is not an option: 'z'",
         ),
         ({"question": "?", "answer": "a", "choices": "ab"}, "options are neither a list nor a mapping"),
-        ({"question": "?", "answer": "a", "image": "gone.png"}, "image file not found: "),
+        (
+            {"question": "?", "answer": "a", "image": "gone.png"},
+            "mine.jsonl:1: has an image: training is text",
+        ),
         (["question"], "mine.jsonl:1: not an object: it is a list"),
     ],
 )

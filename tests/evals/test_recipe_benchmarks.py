@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tests.evals.benchmarks import images
 
 from xreasoner.data.sources import training_problems
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
@@ -98,12 +99,67 @@ def test_two_benchmarks_of_one_name_are_refused() -> None:
 
 
 def test_images_make_an_image_benchmark(tmp_path: Path) -> None:
-    (tmp_path / "one.png").write_bytes(b"png")
+    (tmp_path / "one.png").write_bytes(images.plain())
     path = write_lines(tmp_path / "mine.jsonl", {"question": "What?", "answer": "x", "image": "one.png"})
     mine = JsonlBenchmark(source="jsonl", path=path, name="eyes", kind="exact")
     (benchmark,) = asked(mine)
     assert (benchmark.name, benchmark.modality) == ("eyes", "image")
-    assert benchmark.problems[0].pictures[0].encoded == b"png"
+    assert benchmark.problems[0].pictures[0].encoded == images.plain()
+
+
+@pytest.mark.parametrize("source", ["jsonl", "table"])
+def test_an_image_outside_the_tables_folder_is_refused_until_its_folder_is_named(
+    source: str, tmp_path: Path
+) -> None:
+    inside, outside = tmp_path / "data", tmp_path / "scans"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "x.png").write_bytes(images.plain())
+    (inside / "link.png").symlink_to(outside / "x.png")
+    kinds = {"jsonl": JsonlBenchmark, "table": TableBenchmark}
+    for name in (str(outside / "x.png"), "../scans/x.png", "link.png"):
+        path = write_lines(inside / "mine.jsonl", {"question": "What?", "answer": "x", "image": name})
+        settings = {"source": source, "path": path if source == "jsonl" else str(path), "name": "eyes"}
+        with pytest.raises(ValueError) as caught:
+            asked(kinds[source](**settings))
+        said = str(caught.value)
+        assert f"mine.jsonl:1: no image: {name} is outside {inside}; name its folder in image_folders" in said
+        assert "\n" not in said
+        (benchmark,) = asked(kinds[source](**settings, image_folders=(outside,)))
+        assert benchmark.problems[0].pictures[0].encoded == images.plain()
+
+
+@pytest.mark.parametrize("source", ["jsonl", "table"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("/proc/self/environ", "no image: /proc/self/environ is outside "),
+        ("../../../../../../../../../../etc/passwd", "is outside "),
+        ("secret.png", "broken image: secret.png: not one of PNG, JPEG, WEBP, GIF, BMP, TIFF"),
+        ("drawing.eps", "broken image: drawing.eps: not one of "),
+        ("bomb.png", "broken image: bomb.png: 12000 x 12000 pixels; the limit is 89,478,485"),
+        ("x" * 5000, "no image: 'xxx"),
+        ("a\0b.png", "no image: 'a\\x00b.png' was not found"),
+        ("loop.png", "no image: loop.png was not found"),
+        ("/dev/zero", "no image: /dev/zero was not found"),
+    ],
+    ids=["environment", "passwd", "text", "eps", "bomb", "long", "nul", "loop", "device"],
+)
+def test_what_is_not_an_image_is_named_and_never_read_into_the_benchmark(
+    source: str, name: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.png").write_text("API_KEY=1")
+    (tmp_path / "drawing.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
+    (tmp_path / "bomb.png").write_bytes(images.bomb())
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    kinds = {"jsonl": JsonlBenchmark, "table": TableBenchmark}
+    path = write_lines(tmp_path / "mine.jsonl", {"question": "What?", "answer": "x", "image": name})
+    settings = {"source": source, "path": path if source == "jsonl" else str(path), "name": "eyes"}
+    with pytest.raises(ValueError) as caught:
+        asked(kinds[source](**settings))
+    assert f"{path}:1: " in str(caught.value)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_published_benchmark_is_read_from_a_copy_and_thinned(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """From problems to token ids: prompts, training examples, and placeholders of images."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,6 +11,7 @@ from torch import Tensor
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
 from xreasoner.chat.image_tokens import FamilyImages
+from xreasoner.chat.open_image import open_image
 from xreasoner.chat.think import THINK_CLOSE, write_answer, write_thought
 from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.records import OPTION_LETTERS, Message, Part, Picture, Problem, Prompt
@@ -265,12 +265,12 @@ def _readable(prompt_id: str, read: Callable[[], T]) -> T:
     """Images may be truncated, far too large, or a thousand times as wide as high."""
     try:
         return read()
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise PromptError(f"prompt {prompt_id}: an image cannot be read: {error}") from None
 
 
 def open_picture(picture: Picture) -> Image.Image:
-    return Image.open(io.BytesIO(picture.encoded)).convert("RGB")
+    return open_image(picture.encoded).convert("RGB")
 
 
 def _expand(ids: Sequence[int], placeholder: int, counts: Sequence[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xreasoner.data.corpora.user_table import read_jsonl
+from xreasoner.data.corpora.user_table import training_jsonl
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.problems import CHOICE_SHARE, make_items, phrase, read_problem
 from xreasoner.recipe.training_data import DataSource, JsonlData, MiniworldData
@@ -42,7 +42,7 @@ def without_thought(problem: Problem) -> Problem:
 
 
 def _table_training(entry: JsonlData, seed: int) -> Iterator[Problem]:
-    return read_jsonl(entry)
+    return training_jsonl(entry)
 
 
 TRAINING: dict[str, Callable[[Any, int], Iterator[Problem]]] = {

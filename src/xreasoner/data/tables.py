@@ -71,7 +71,7 @@ def table_files(path: Path, config: str | None, split: str) -> list[Path]:
     return of_split or files
 
 
-def _jsonl_rows(path: Path) -> Iterator[TableRow]:
+def jsonl_rows(path: Path) -> Iterator[TableRow]:
     with path.open("rb") as file:
         number = 0
         while line := file.readline(LONGEST_ROW):
@@ -107,7 +107,7 @@ def _json_rows(path: Path) -> Iterator[TableRow]:
     elif begin.startswith(b"{") and (rows := _keyed_rows(path)):
         yield from rows
     else:
-        yield from _jsonl_rows(path)
+        yield from jsonl_rows(path)
 
 
 def _keyed_rows(path: Path) -> list[TableRow]:
@@ -238,7 +238,7 @@ def _as_dicts(batch: Any) -> list[dict[str, Any] | None]:
 
 
 READERS: dict[str, Callable[[Path], Iterator[TableRow]]] = {
-    ".jsonl": _jsonl_rows,
+    ".jsonl": jsonl_rows,
     ".json": _json_rows,
     ".csv": _csv_rows,
     ".parquet": _parquet_rows,

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from xreasoner.data.corpora.user_table import read_jsonl
 from xreasoner.data.probe import make_probe
-from xreasoner.evals.benchmarks.own_table import read_own_table
+from xreasoner.evals.benchmarks.own_table import read_own_jsonl, read_own_table
 from xreasoner.evals.benchmarks.published import load_benchmark
 from xreasoner.evals.comparisons import blind, has_words
 from xreasoner.evals.task import Benchmark, name_with_prompt
@@ -78,11 +77,7 @@ def _miniworld_test(entry: MiniworldBenchmark, family: str, view: Modality, seed
 
 
 def _jsonl(entry: JsonlBenchmark, seed: int) -> Iterator[Benchmark]:
-    problems = tuple(read_jsonl(entry))
-    if not problems:
-        raise ValueError(f"benchmark {entry.name}: {entry.path} has no problems")
-    modality: Modality = "image" if any(problem.pictures for problem in problems) else "text"
-    yield Benchmark(entry.name, modality, entry.domain, problems, entry.role)
+    yield read_own_jsonl(entry)
 
 
 def _table(entry: TableBenchmark, seed: int) -> Iterator[Benchmark]:
@@ -90,7 +85,8 @@ def _table(entry: TableBenchmark, seed: int) -> Iterator[Benchmark]:
 
 
 def _published(entry: PublishedBenchmark, seed: int) -> Iterator[Benchmark]:
-    yield replace(load_benchmark(entry.name, entry.path, entry.count, entry.any_size), role=entry.role)
+    read = load_benchmark(entry.name, entry.path, entry.count, entry.any_size, entry.image_folders)
+    yield replace(read, role=entry.role)
 
 
 def _probe(entry: ProbeBenchmark, seed: int) -> Iterator[Benchmark]:

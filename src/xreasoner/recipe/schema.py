@@ -230,7 +230,12 @@ class MiniworldBenchmark(StepRange):
     task: MiniworldTask = "solve"
 
 
-class JsonlBenchmark(JsonlTable):
+class HasImages(Settings):
+    image_folders: tuple[Path, ...] = ()
+    """More folders in which images may be, besides that of the table. Images elsewhere are refused."""
+
+
+class JsonlBenchmark(JsonlTable, HasImages):
     """Your own benchmark."""
 
     name: str
@@ -238,7 +243,7 @@ class JsonlBenchmark(JsonlTable):
     asked: Asked = "instructed"
 
 
-class TableBenchmark(TableData):
+class TableBenchmark(TableData, HasImages):
     """Your own benchmark in parquet, CSV, JSON, Arrow or from the hub; an image is a file name or bytes."""
 
     name: str
@@ -248,7 +253,7 @@ class TableBenchmark(TableData):
     asked: Asked = "instructed"
 
 
-class PublishedBenchmark(Settings):
+class PublishedBenchmark(HasImages):
     """A published benchmark; `xreasoner benchmarks` lists them."""
 
     source: Literal["benchmark"]

@@ -47,5 +47,10 @@ def huge() -> bytes:
     return encoded(Image.new("L", (6000, 3000), 128))
 
 
+def bomb() -> bytes:
+    """A few kB that hold 144 million pixels."""
+    return encoded(Image.new("1", (12_000, 12_000)))
+
+
 def cut_off() -> bytes:
     return plain(size=(200, 200), form="JPEG")[:500]

@@ -101,6 +101,55 @@ def test_images_are_found_by_name_in_folders_and_archives(tmp_path: Path) -> Non
         pictures.of("source.jpg")  # two are called so
 
 
+def test_the_images_of_one_item_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xreasoner.evals.benchmarks.image_files.MOST_ITEM_PIXELS", 3 * 40 * 30)
+    cells = [images.plain(color) for color in ("red", "green", "blue", "white")]
+    assert len(list(Pictures().of_item(cells[:3]))) == 3
+    with pytest.raises(BadRowError, match="unusable image"):
+        list(Pictures().of_item(cells))
+
+
+def test_an_image_that_links_out_of_the_folder_is_refused_but_not_one_in_the_hubs_cache(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "1f").write_bytes(images.plain())
+    cached, other = tmp_path / "snapshots" / "abc", tmp_path / "other" / "abc"
+    for folder in (cached, other):
+        folder.mkdir(parents=True)
+        (folder / "a.png").symlink_to("../../blobs/1f")
+    assert Pictures([cached]).of("a.png").encoded == images.plain()
+    with pytest.raises(BadRowError) as caught:
+        Pictures([other]).of("a.png")
+    assert caught.value.detail == f"a.png is outside {other}; name its folder in image_folders"
+
+
+def test_archives_outside_the_folder_are_not_opened_and_broken_ones_are_named(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a.png", images.plain())
+    (data / "more.zip").symlink_to(tmp_path / "other.zip")
+    with pytest.raises(BadRowError, match="no image"):
+        Pictures([data]).of("a.png")
+    (data / "broken.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"broken\.zip: not a zip file"):
+        Pictures([data]).of("a.png")
+
+
+def test_files_and_members_that_are_far_too_large_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xreasoner.evals.benchmarks.image_files.LARGEST_FILE", 1000)
+    (tmp_path / "a.png").write_bytes(bytes(1001))
+    with zipfile.ZipFile(tmp_path / "more.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b.png", bytes(1001))
+    for name in ("a.png", "b.png"):
+        with pytest.raises(BadRowError) as caught:
+            Pictures([tmp_path]).of(name)
+        assert caught.value.detail.endswith("has 1,001 bytes; the limit is 1,000")
+
+
 def test_cells_hold_bytes_names_or_both(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(images.plain("red"))
     pictures = Pictures([tmp_path])

@@ -1,28 +1,37 @@
 """The user's own rows, their columns named in the recipe.
 
-`source: table` skips bad rows and counts them; `source: jsonl` stops at the first one and may show images.
+`source: table` skips bad rows and counts them; `source: jsonl` stops at the first one.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from xreasoner.data.candidates import BadRowError, Candidate, keyed, sound_thought, text_column
-from xreasoner.recipe.training_data import Columns, JsonlTable, TableData
-from xreasoner.records import Picture, Problem
+from xreasoner.data.candidates import BadRowError, Candidate, keyed, sound, sound_thought, text_column
+from xreasoner.data.tables import jsonl_rows
+from xreasoner.recipe.training_data import JsonlTable, TableData
+from xreasoner.records import Problem
+
+Read = Callable[[Any, str], Problem]
+"""From a row and its id to a problem; a bad row raises BadRowError."""
 
 
 def read_row(row: Any, position: str, key: str, entry: TableData) -> Candidate:
-    question = text_column(row, entry.columns.question)
+    return Candidate(training_problem(row, key, entry), position)
+
+
+def training_problem(row: Any, key: str, entry: TableData | JsonlTable) -> Problem:
+    problem = problem_of(row, key, entry)
     if row.get(entry.columns.image):
         raise BadRowError("has an image", "training is text-only")
-    return Candidate(problem_of(row, question, key, entry), position)
+    return problem
 
 
-def problem_of(row: Any, question: str, key: str, entry: TableData) -> Problem:
+def problem_of(row: Any, key: str, entry: TableData | JsonlTable) -> Problem:
     """Without the row's images."""
     columns = entry.columns
+    question = text_column(row, columns.question)
     kind, answer, choices = keyed(row, columns, entry.kind)
     thought = row.get(columns.reasoning)
     if thought is not None and not isinstance(thought, str):
@@ -43,58 +52,25 @@ def problem_of(row: Any, question: str, key: str, entry: TableData) -> Problem:
 # --- jsonl ----------------------------------------------------------------------------------------------
 
 
-def read_jsonl(table: JsonlTable) -> Iterator[Problem]:
-    if not table.path.is_file():
-        raise ValueError(f"{table.path}: no such file")
-    with table.path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if table.limit is not None and number > table.limit:
-                return
-            if line.strip():
-                yield _read_line(line, table, number)
+def training_jsonl(entry: JsonlTable) -> Iterator[Problem]:
+    return read_jsonl(entry, lambda row, key: training_problem(row, key, entry))
 
 
-def _read_line(line: str, table: JsonlTable, number: int) -> Problem:
-    try:
-        return _problem(_parsed(line), table, number)
-    except BadRowError as bad:
-        # A few hundred rows written by hand: the first mistake is worth stopping for.
-        raise ValueError(
-            f"{table.path}:{number}: {bad}" + (f": {bad.detail}" if bad.detail else "")
-        ) from None
+def read_jsonl(entry: JsonlTable, read: Read) -> Iterator[Problem]:
+    """Stops at the first mistake: these are a few hundred rows written by hand."""
+    if not entry.path.is_file():
+        raise ValueError(f"{entry.path}: no such file")
+    for number, row in enumerate(islice(jsonl_rows(entry.path), entry.limit), start=1):
+        try:
+            if row.trouble:
+                raise BadRowError(row.trouble)
+            yield read(row.value, f"{entry.path.stem}-{_own_id(row.value, entry) or number}")
+        except BadRowError as bad:
+            raise ValueError(f"{row.position}: {bad}" + (f": {bad.detail}" if bad.detail else "")) from None
 
 
-def _parsed(line: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise BadRowError("not JSON", str(error)) from None
-    if not isinstance(row, dict):
-        raise BadRowError("not an object", f"it is a {type(row).__name__}")
-    return row
-
-
-def _problem(row: Mapping[str, Any], table: JsonlTable, number: int) -> Problem:
-    columns = table.columns
-    key = str(row.get(columns.id, number))
-    kind, answer, choices = keyed(row, columns, table.kind)
-    return Problem(
-        id=f"{table.path.stem}-{key}",
-        item=f"{table.path.stem}-{key}",
-        question=(*_pictures(row, columns, table.path.parent), text_column(row, columns.question)),
-        answer=answer,
-        kind=kind,
-        choices=choices,
-        domain=table.domain,
-        source=table.path.stem,
-        reasoning=str(row.get(columns.reasoning) or ""),
-    )
-
-
-def _pictures(row: Mapping[str, Any], columns: Columns, folder: Path) -> list[Picture]:
-    names = row.get(columns.image) or []
-    files = [folder / str(name) for name in (names if isinstance(names, list) else [names])]
-    for file in files:
-        if not file.is_file():
-            raise BadRowError("image file not found", str(file))
-    return [Picture(file.read_bytes()) for file in files]
+def _own_id(row: Any, entry: JsonlTable) -> str:
+    given = row.get(entry.columns.id) if isinstance(row, Mapping) else None
+    if given is not None and (not isinstance(given, (str, int)) or isinstance(given, bool)):
+        raise BadRowError(f"{entry.columns.id} is neither a text nor a whole number")
+    return "" if given is None else sound(str(given), entry.columns.id)

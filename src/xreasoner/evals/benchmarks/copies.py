@@ -4,7 +4,7 @@ A snapshot holds more than the test set: other configurations and splits, the sa
 index files. Only the tables that the definition names are read, and images come only from the copy's folders.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +23,11 @@ class OpenedCopy(NamedTuple):
     pictures: Pictures
 
 
-def open_copy(name: str, definition: Definition, path: Path | None) -> OpenedCopy:
+def open_copy(
+    name: str, definition: Definition, path: Path | None, image_folders: Sequence[Path] = ()
+) -> OpenedCopy:
     if path is not None:
-        return local_copy(name, definition, path)
+        return local_copy(name, definition, path, image_folders)
     if definition.hub is None:
         raise ValueError(f"{name} needs your own copy: get {definition.source} and give its path")
     return hub_copy(definition.hub, definition)
@@ -34,12 +36,15 @@ def open_copy(name: str, definition: Definition, path: Path | None) -> OpenedCop
 # --- local ----------------------------------------------------------------------------------------------
 
 
-def local_copy(name: str, definition: Definition, path: Path) -> OpenedCopy:
+def local_copy(
+    name: str, definition: Definition, path: Path, image_folders: Sequence[Path] = ()
+) -> OpenedCopy:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder for {name}")
     tables = local_tables(definition, path)
     rows = (row for table in tables for row in read_rows(str(table), None, definition.split))
-    folders = dict.fromkeys((root_of(definition, path), *(table.parent for table in tables)))
+    own = (root_of(definition, path), *(table.parent for table in tables))
+    folders = dict.fromkeys((*own, *image_folders))
     return OpenedCopy(str(path), rows, Pictures(tuple(folders)))
 
 

@@ -1,18 +1,28 @@
-"""Images as benchmarks store them: bytes, files or members of a zip file, converted where needed."""
+"""Images as benchmarks store them: bytes, files or members of a zip file, converted where needed.
+
+A table may come from anywhere, so its names only reach files in the benchmark's own folders, links resolved.
+"""
 
 import io
+import os
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from xreasoner.chat.open_image import open_image, pixels_of
 from xreasoner.data.candidates import BadRowError
 from xreasoner.records import Picture
 
 MOST_PIXELS = 1 << 24
 """No known processor uses more pixels, so larger images are scaled down."""
+MOST_ITEM_PIXELS = 8 * MOST_PIXELS
+"""Of all images of one item together."""
+LARGEST_FILE = 256 << 20
+"""Bytes of an encoded image."""
 LONGEST_SHAPE = 200
 """Image processors refuse more extreme aspect ratios."""
 FOLDERS = ("", "images", "Images", "imgs", "figures")
@@ -24,7 +34,8 @@ class Pictures:
 
     def __init__(self, folders: Sequence[Path] = (), archives: Sequence[Path] = ()) -> None:
         self._folders = [folder / inner for folder in folders for inner in FOLDERS]
-        beside = [file for folder in folders for file in sorted(folder.glob("*.zip"))]
+        self._roots = [root for folder in folders for root in _roots(folder)]
+        beside = [file for folder in folders for file in sorted(folder.glob("*.zip")) if self._is_ours(file)]
         self._archives = [*archives, *beside]
         self._open: dict[Path, zipfile.ZipFile] = {}
         self._members: dict[str, tuple[Path, str] | None] | None = None
@@ -32,29 +43,47 @@ class Pictures:
     def of(self, cell: Any) -> Picture:
         """A row holds a name, bytes, or the `{bytes, path}` of `datasets`."""
         if isinstance(cell, str) and cell.strip():
-            return sound_picture(self._named(cell.strip()), cell.strip())
+            return sound_picture(self._named(cell.strip()), _shown(cell.strip()))
         if isinstance(cell, dict):
-            if not cell.get("bytes") and cell.get("path"):
+            if not cell.get("bytes") and isinstance(cell.get("path"), str):
                 return self.of(cell["path"])
             cell = cell.get("bytes")
         if not isinstance(cell, bytes) or not cell:
             raise BadRowError("no image", f"the row has {type(cell).__name__} in its place")
         return sound_picture(cell, "the row's own")
 
+    def of_item(self, cells: Iterable[Any]) -> Iterator[Picture]:
+        """All images of one item, which are in memory together when it is asked."""
+        total = 0
+        for cell in cells:
+            picture = self.of(cell)
+            total += pixels_of(picture.encoded)
+            if total > MOST_ITEM_PIXELS:
+                raise BadRowError("unusable image", f"its images have more than {MOST_ITEM_PIXELS:,} pixels")
+            yield picture
+
     def _named(self, name: str) -> bytes:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BadRowError("no image", f"{name} is not inside the copy")
-        files = dict.fromkeys(path for folder in self._folders if (path := folder / name).is_file())
-        contents = {path.read_bytes() for path in files}
+        files = [file for folder in self._folders if (file := _regular_file(folder, name))]
+        inside = list(dict.fromkeys(filter(self._is_ours, files)))
+        if files and not inside:
+            places = ", ".join(dict.fromkeys(map(str, self._roots)))
+            raise BadRowError(
+                "no image", f"{_shown(name)} is outside {places}; name its folder in image_folders"
+            )
+        contents = {_read_file(file) for file in inside}
         if len(contents) > 1:
-            raise BadRowError("no image", f"{name} may be {' or '.join(map(str, files))}")
+            raise BadRowError("no image", f"{name} may be {' or '.join(map(str, inside))}")
         if contents:
             return contents.pop()
         if self._members is None:
             self._members = members_of(self._archives)
         if place := self._members.get(name):
-            return self._archive(place[0]).read(place[1])
-        raise BadRowError("no image", f"{name} was not found")
+            return _read_member(self._archive(place[0]), place[1])
+        raise BadRowError("no image", f"{_shown(name)} was not found")
+
+    def _is_ours(self, file: Path) -> bool:
+        real = Path(os.path.realpath(file))
+        return any(real.is_relative_to(root) for root in self._roots)
 
     def _archive(self, path: Path) -> zipfile.ZipFile:
         """Kept open: reading the directory of a large archive takes seconds."""
@@ -63,10 +92,56 @@ class Pictures:
         return self._open[path]
 
 
+def _roots(folder: Path) -> Iterator[Path]:
+    """The folder; and for a snapshot in the hub's cache, whose files are links, the blobs beside it."""
+    real = Path(os.path.realpath(folder))
+    yield real
+    for inner in (real, *real.parents):
+        if inner.parent.name == "snapshots" and (blobs := inner.parent.parent / "blobs").is_dir():
+            yield blobs
+
+
+def _regular_file(folder: Path, name: str) -> Path | None:
+    """As it is named, links not resolved; None if there is no such file."""
+    file = folder / name
+    try:
+        return file if Path(os.path.realpath(file)).is_file() else None
+    except (OSError, ValueError):  # a name that is too long, or has a NUL character
+        return None
+
+
+def _read_file(file: Path) -> bytes:
+    try:
+        size = file.stat().st_size
+        if size > LARGEST_FILE:
+            raise BadRowError("unusable image", f"{file} has {size:,} bytes; the limit is {LARGEST_FILE:,}")
+        return file.read_bytes()
+    except OSError as error:
+        raise BadRowError("no image", f"{file} cannot be read: {error.strerror}") from None
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        size = archive.getinfo(name).file_size  # zipfile never reads more
+        if size > LARGEST_FILE:
+            raise BadRowError("unusable image", f"{name} has {size:,} bytes; the limit is {LARGEST_FILE:,}")
+        return archive.read(name)
+    # Encrypted members and unknown compressions are RuntimeErrors.
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadRowError("no image", f"{name} in {archive.filename}: {error}") from None
+
+
+def _shown(name: str) -> str:
+    """In an error; a hostile name may be long, or have line breaks."""
+    return name if len(name) <= 200 and name.isprintable() else f"{name[:200]!r}"
+
+
 def members_of(archives: Sequence[Path]) -> dict[str, tuple[Path, str] | None]:
     """Every member by its path and by each suffix of the path; None for an ambiguous suffix."""
     found: dict[str, tuple[Path, str] | None] = {}
     for path in archives:
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path}: not a zip file, though it is named like one; remove or repair it")
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 for end in _ends(name):
@@ -82,18 +157,15 @@ def _ends(name: str) -> Iterator[str]:
 def sound_picture(encoded: bytes, name: str) -> Picture:
     """The bytes unchanged if every model and server can read them, else a plain PNG."""
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            image.load()
+        with open_image(encoded) as image:
             width, height = image.size
             if max(width, height) >= LONGEST_SHAPE * min(width, height):
                 raise BadRowError("unusable image", f"{name} has {width} x {height} pixels")
-            if _is_plain(image):
-                return Picture(encoded)
-            return Picture(_as_png(_flattened(image)))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        # Pillow raises all of these for broken files; our own refusals pass through.
-        if isinstance(error, BadRowError):
-            raise
+            return Picture(encoded if _is_plain(image) else _as_png(_flattened(image)))
+    except BadRowError:
+        raise
+    # Metadata and conversions raise almost anything for hostile bytes, as decoders do.
+    except Exception as error:
         raise BadRowError("broken image", f"{name}: {str(error)[:120]}") from None
 
 

@@ -18,7 +18,7 @@ def read_medxpert(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """The question repeats its options at the end; that part is cut."""
     options = options_of(fields.get("options"))
     question = _CHOICES_AGAIN.sub("", text_column(fields, "question"))
-    shown = [pictures.of(name) for name in fields.get("images") or ()]
+    shown = list(pictures.of_item(fields.get("images") or ()))
     tags = {
         name: str(fields[name])
         for name in ("medical_task", "body_system", "question_type")
@@ -52,7 +52,7 @@ def read_omnimed(key: str, fields: Fields, pictures: Pictures) -> Problem:
 def read_nejm(key: str, fields: Fields, pictures: Pictures) -> Problem:
     """The user's own rows: `image` is one file name or several."""
     options, named = options_of(fields.get("options")), fields.get("image")
-    shown = [pictures.of(name) for name in (named if isinstance(named, list) else [named])]
+    shown = list(pictures.of_item(named if isinstance(named, list) else [named]))
     answer = text_column(fields, "answer")
     return Problem(
         id=key,

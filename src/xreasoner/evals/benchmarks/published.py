@@ -1,6 +1,7 @@
 """Loads a published benchmark by name, from the hub or from a local copy."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,14 +17,18 @@ from xreasoner.records import Problem
 
 
 def load_benchmark(
-    name: str, path: Path | None = None, limit: int | None = None, any_size: bool = False
+    name: str,
+    path: Path | None = None,
+    limit: int | None = None,
+    any_size: bool = False,
+    image_folders: Sequence[Path] = (),
 ) -> Benchmark:
     """`path` is a local copy in the published form, by default the hub; `limit` spreads items evenly.
 
     Items that cannot be asked (no image, a key that matches no option) are listed as broken, not dropped.
     """
     definition = definition_of(name)
-    place, rows, pictures = open_copy(name, definition, path)
+    place, rows, pictures = open_copy(name, definition, path, image_folders)
     own: list[tuple[int, TableRow]] = []
     total, are_columns_known = 0, False
     for total, row in enumerate(rows, start=1):  # the last row's number is the total
