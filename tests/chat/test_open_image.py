@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 from tests.evals.benchmarks import images
 
-import xreasoner
 from xreasoner.chat.open_image import FORMATS, ImageError, open_image, pixels_of
 
-SOURCES = Path(xreasoner.__file__).parent
+SOURCES = Path(__file__).parents[2] / "src"
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
 
 

@@ -2,12 +2,15 @@
 
 import io
 import re
+from base64 import b64encode
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
+from tests.evals.benchmarks import images
 from tests.evals.scripted import answers, kept, sample
 from tests.report.demo_run import make_run
 
@@ -176,16 +179,29 @@ def test_cards_show_the_first_items_and_then_what_tells_something() -> None:
 
 
 def test_a_missing_picture_is_said_to_be_missing_and_a_large_one_made_small(tmp_path: Path) -> None:
-    assert embedded(tmp_path / "gone.png") is None
+    assert embedded(tmp_path, "gone.png") is None
     card = Card("sums", "skill", "", kept("p001", ("gone.png",)), {"base": sample(1, True)})
     assert "picture missing" in browser([card], ["base"], tmp_path)
-    from PIL import Image
-
     noise = Image.effect_noise((1500, 900), 90)
     noise.save(tmp_path / "large.png")
-    uri = embedded(tmp_path / "large.png")
+    uri = embedded(tmp_path, "large.png")
     assert uri is not None and uri.startswith("data:image/jpeg")
     assert len(uri) < (tmp_path / "large.png").stat().st_size
+
+
+def test_a_broken_a_huge_and_a_foreign_picture_cost_only_themselves(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (tmp_path / "outside.png").write_bytes(images.plain())
+    bad = {"cut.png": images.plain(size=(900, 900), form="BMP")[:150_000], "text.png": b"API_KEY=1"}
+    for name, encoded in (bad | {"bomb.png": images.bomb(), "good.png": images.plain()}).items():
+        (folder / name).write_bytes(encoded)
+    names = (*bad, "bomb.png", "../outside.png", "a\0b.png", "x" * 5000, "good.png")
+    card = Card("sums", "skill", "", kept("p001", names), {"base": sample(1, True)})
+    shown = browser([card], ["base"], folder)
+    assert shown.count("picture missing or unreadable") == len(names) - 1
+    assert shown.count("<img ") == 1
+    assert "API_KEY" not in shown and b64encode(b"API_KEY").decode() not in shown
 
 
 def test_an_answer_of_a_megabyte_is_shortened() -> None:

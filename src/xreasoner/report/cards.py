@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
+from xreasoner.chat.open_image import open_image, pixels_of
 from xreasoner.evals.samples import KeptProblem, Sample
 from xreasoner.report.results import Evaluated
 
 FIRST, TELLING = 8, 10
 """Cards per benchmark: the first items, then some on which stages differ."""
 LARGEST_AS_IT_IS = 120_000
+MOST_PIXELS_AS_IT_IS = 4_000_000
 THUMBNAIL = (640, 640)
 
 
@@ -73,19 +73,23 @@ def tells(answers: Sequence[Sample]) -> str:
     return "" if first.score.correct == last.score.correct else "wrong before, right after"
 
 
-def embedded(path: Path) -> str | None:
-    """The picture as a data URI, a large one as a thumbnail; None if the file is missing."""
-    if not path.is_file():
+def embedded(folder: Path, name: str) -> str | None:
+    """The picture as a data URI, a large one as a thumbnail; None if it is missing or not an image."""
+    path = folder / name
+    if name != path.name:
+        return None  # of another folder
+    kind = path.suffix.lstrip(".").replace("jpg", "jpeg")
+    try:
+        encoded = path.read_bytes()
+        if len(encoded) > LARGEST_AS_IT_IS or pixels_of(encoded) > MOST_PIXELS_AS_IT_IS:
+            encoded, kind = thumbnail(encoded), "jpeg"
+    except (OSError, ValueError):  # ImageError is one; so is a name with a NUL character
         return None
-    encoded = path.read_bytes()
-    kind = {".jpg": "jpeg"}.get(path.suffix, path.suffix.lstrip("."))
-    if len(encoded) > LARGEST_AS_IT_IS:
-        encoded, kind = thumbnail(encoded), "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"
 
 
 def thumbnail(encoded: bytes) -> bytes:
-    small = Image.open(io.BytesIO(encoded)).convert("RGB")
+    small = open_image(encoded).convert("RGB")
     small.thumbnail(THUMBNAIL)
     written = io.BytesIO()
     small.save(written, "JPEG", quality=80)

@@ -19,7 +19,7 @@ def browser(cards: Sequence[Card], stages: Sequence[str], pictures: Path) -> str
     if not cards:
         return ""
     names = dict.fromkeys(picture for card in cards for picture in card.asked.pictures)
-    shown = {name: uri for name in list(names)[:MOST_PICTURES] if (uri := embedded(pictures / name))}
+    shown = {name: uri for name in list(names)[:MOST_PICTURES] if (uri := embedded(pictures, name))}
     benchmarks = list(dict.fromkeys(card.benchmark for card in cards))
     return (
         '<div class="filters" role="search">'
@@ -44,7 +44,7 @@ def card_html(card: Card, pictures: dict[str, str]) -> str:
     images = "".join(
         f'<img src="{pictures[name]}" alt="picture of this question" loading="lazy">'
         if name in pictures
-        else '<p class="gone">picture missing</p>'
+        else '<p class="gone">picture missing or unreadable</p>'
         for name in card.asked.pictures
     )
     options = "".join(

@@ -118,7 +118,7 @@ def eval_sample(sample: Sample, asked: KeptProblem, pictures: Path) -> Any:
 def user_message(asked: KeptProblem, pictures: Path) -> Any:
     from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
 
-    shown = (embedded(pictures / name) for name in asked.pictures)
+    shown = (embedded(pictures, name) for name in asked.pictures)
     images = [ContentImage(image=uri) for uri in shown if uri]
     text = asked.question.replace(IMAGE_MARK, "").strip()
     return ChatMessageUser(content=[*images, ContentText(text=text)])
