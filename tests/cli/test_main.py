@@ -1,5 +1,6 @@
 """The commands in real processes: their output and their exit codes."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -85,6 +86,13 @@ def test_training_data_is_shown(small: Path) -> None:
     done = call("data", "show", small, "--count", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("<think>") == 2
+
+
+def test_budgets_are_suggested_from_the_replies_of_the_model(small: Path) -> None:
+    done = call("data", "budgets", small, "--stage", "sft", "--questions", "4", "--longest", "40")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"thought +\d+ +\d+ +\d+ +\d+", done.stdout)
+    assert re.search(r"sft\.think_budget=64 sft\.answer_budget=\d+", done.stdout)
 
 
 def test_the_schema_is_printed() -> None:

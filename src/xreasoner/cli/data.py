@@ -98,6 +98,31 @@ def pass_rate(
     say(f"{out}: use it with filters.pass_rates={{file: {out}}}")
 
 
+def budgets(
+    recipe: RecipeFile,
+    stage: Annotated[str, typer.Option(help="The stage whose problems to use.")],
+    overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option(help="The model to ask; by default the recipe's.")] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 32,
+    longest: Annotated[int, typer.Option(min=1, help="The most tokens of a reply.")] = 4096,
+) -> None:
+    """Suggest budgets of thinking and answering, from the model's replies to questions of a stage."""
+    from xreasoner.data.budgets import lengths_of, lengths_table, suggestion
+    from xreasoner.models.resolve import resolve_model
+    from xreasoner.parallel import join_world
+    from xreasoner.pipeline.stages import stage_data
+    from xreasoner.recipe.file import read_recipe
+    from xreasoner.rollout.choose import open_checkpoint
+
+    wanted = read_recipe(recipe, overrides or [])
+    ((_, problems),) = stage_data(wanted, [stage], say)
+    checkpoint = resolve_model(model or wanted.model)
+    engine = open_checkpoint(checkpoint, "auto", wanted.stage(stage).dtype, questions, join_world().device)
+    lengths = lengths_of(problems[:questions], engine, wanted.instruction, longest)
+    console.print(lengths_table(lengths))
+    say(suggestion(stage, lengths, longest))
+
+
 def distill(
     settings: Annotated[Path, typer.Argument(metavar="DISTILLATION", help="A distillation in YAML.")],
     overrides: Overrides = None,

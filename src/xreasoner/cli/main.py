@@ -133,6 +133,7 @@ def register() -> None:
     data.command("show")(data_commands.show)
     data.command("stats")(data_commands.stats)
     data.command("pass-rate")(data_commands.pass_rate)
+    data.command("budgets")(data_commands.budgets)
     miniworld.command("base")(build_base)
     for heading, commands in COMMANDS.items():
         for name, command in commands.items():

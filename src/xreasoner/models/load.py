@@ -18,6 +18,7 @@ from transformers import (
 
 # From its own module: under 5.17 the top-level name wants torchvision, which Pillow processors do not need.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.chat.image_tokens import FAMILY_IMAGES, FamilyImages
 from xreasoner.models.config import has_vision
@@ -48,6 +49,7 @@ def load(
 
     Without `dtype`, in the precision it was saved in. Without `attention`, SDPA where it is supported.
     """
+    disable_progress_bar()  # transformers' own, one per model
     architecture = AutoModelForImageTextToText if has_vision(path) else AutoModelForCausalLM
     model = architecture.from_pretrained(path, dtype=dtype or "auto", attn_implementation=attention)
     model.to(torch.device(device))  # type: ignore[arg-type]  # a wrapper hides `self` from the checker

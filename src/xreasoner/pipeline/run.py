@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.data.hub import pinned_in
 from xreasoner.data.prompt_length import with_short_prompts
@@ -49,7 +48,6 @@ from xreasoner.train.step_display import display_on
 
 
 def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> None:
-    disable_progress_bar()  # transformers' own, one per loaded model
     world = join_world()
     with ending_together(world), locked(recipe.run_dir) if world.is_first else nullcontext():
         journal = Journal(console, recipe.run_dir / "log")
@@ -209,7 +207,6 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
 
     Without a checkpoint, the recipe must name a server.
     """
-    disable_progress_bar()
     world = join_world()
     with pinned_in(out):
         benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.models.load import Loaded, load
 from xreasoner.rollout.special_tokens import read_special_tokens
@@ -20,7 +19,6 @@ REQUESTS_PER_ROW = 16
 
 
 def load_for_serving(checkpoint: Path) -> Loaded:
-    disable_progress_bar()  # transformers' own
     on_gpu = torch.cuda.is_available()
     # A CPU computes several times faster in float32 than in bfloat16.
     return load(checkpoint, "cuda" if on_gpu else "cpu", torch.bfloat16 if on_gpu else torch.float32)
