@@ -1,12 +1,12 @@
 """The model that is trained: loaded, frozen in part, given adapters, sharded over ranks, and saved."""
 
-import copy
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -80,11 +80,12 @@ def make_policy(
 
 def save_policy(policy: Policy, out: Path) -> None:
     """A plain Hugging Face checkpoint, in the precision of the one training started from, adapters merged."""
-    gathered = policy.world.size > 1
-    weights = _gather(policy.loss) if gathered else None
+    weights = _gather(policy.loss).items() if policy.world.size > 1 else trained_weights(policy)
     if policy.world.is_first:
-        finished = _merged(copy.deepcopy(policy.lm)) if policy.lora else policy.lm
-        _save(finished, policy, weights or finished.state_dict(), out)
+        tied = policy.lm.all_tied_weights_keys
+        # One weight at a time, and not on a GPU: a second model may not fit beside the first.
+        saved = {name: weight.to("cpu", policy.saved_dtype) for name, weight in weights if name not in tied}
+        save_model(policy.lm, policy.tokenizer, out, saved)
     wait_for_all(policy.world)
 
 
@@ -94,10 +95,27 @@ def _gather(model: LanguageModelLoss) -> dict[str, torch.Tensor]:
     return {name.removeprefix("lm."): weight for name, weight in found if isinstance(weight, torch.Tensor)}
 
 
-def _save(finished: PreTrainedModel, policy: Policy, weights: dict[str, torch.Tensor], out: Path) -> None:
-    tied = finished.all_tied_weights_keys
-    converted = {name: w.to(policy.saved_dtype) for name, w in weights.items() if name not in tied}
-    save_model(finished, policy.tokenizer, out, converted)
+def trained_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+    """As a checkpoint names them: adapters merged one weight at a time, tied weights once, still sharded."""
+    tied = policy.lm.all_tied_weights_keys
+    for name, weight in policy.lm.state_dict().items():
+        if name in tied or ".lora_" in name:
+            continue
+        owner, is_adapted, leaf = name.rpartition(".base_layer.")
+        if not is_adapted:
+            yield name, weight
+            continue
+        yield f"{owner}.{leaf}", weight + _adapter(policy, owner, weight) if leaf == "weight" else weight
+
+
+def _adapter(policy: Policy, owner: str, weight: Tensor) -> Tensor:
+    from peft.tuners.lora import LoraLayer
+
+    layer = policy.lm.get_submodule(owner)
+    assert isinstance(layer, LoraLayer)
+    (adapter,) = layer.active_adapters
+    delta: Tensor = layer.get_delta_weight(adapter)  # type: ignore[operator]
+    return delta.detach().to(weight.dtype)
 
 
 def _add_adapters(lm: PreTrainedModel, lora: Lora) -> None:
@@ -114,17 +132,6 @@ def _add_adapters(lm: PreTrainedModel, lora: Lora) -> None:
     for parameter in lm.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-
-
-def _merged(lm: PreTrainedModel) -> PreTrainedModel:
-    from peft.tuners.lora import LoraLayer
-
-    for name, module in list(lm.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(lm.get_submodule(parent), child, module.get_base_layer())
-    return lm
 
 
 def _dtype_of(checkpoint: Path) -> torch.dtype:

@@ -15,7 +15,7 @@ from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.choose import choose_engine
 from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-from xreasoner.train.policy import Policy
+from xreasoner.train.policy import Policy, trained_weights
 
 
 class FollowingEngine(Engine, Protocol):
@@ -97,29 +97,5 @@ class TrainedWeights:
         self._policy = policy
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        return trained_weights(self._policy)
-
-
-def trained_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Adapters merged one weight at a time, tied weights once, still sharded over the ranks."""
-    tied = policy.lm.all_tied_weights_keys
-    for name, weight in policy.lm.state_dict().items():
-        if name in tied or ".lora_" in name:
-            continue
-        owner, is_adapted, leaf = name.rpartition(".base_layer.")
-        if not is_adapted:
-            yield name, weight.to(policy.compute_dtype)
-            continue
-        if leaf == "weight":
-            weight = weight + _adapter(policy, owner, weight)
-        yield f"{owner}.{leaf}", weight.to(policy.compute_dtype)
-
-
-def _adapter(policy: Policy, owner: str, weight: Tensor) -> Tensor:
-    from peft.tuners.lora import LoraLayer
-
-    layer = policy.lm.get_submodule(owner)
-    assert isinstance(layer, LoraLayer)
-    (adapter,) = layer.active_adapters
-    delta: Tensor = layer.get_delta_weight(adapter)  # type: ignore[operator]
-    return delta.detach().to(weight.dtype)
+        dtype = self._policy.compute_dtype
+        return ((name, weight.to(dtype)) for name, weight in trained_weights(self._policy))
