@@ -1,10 +1,10 @@
 """TRL's GRPOTrainer as the benchmarks configure it: on the CPU, in float32, one update per batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig
 
 from xreasoner.chat.template import encode_prompt, problem_prompt
@@ -39,3 +39,20 @@ def prompt_texts(
     """The tokens that our trainer puts before an answer, as text."""
     prompts = [problem_prompt(problem, instruction) for problem in problems]
     return [tokenizer.decode(encode_prompt(prompt, tokenizer, None).ids) for prompt in prompts]
+
+
+class StepWatch(TrainerCallback):
+    """The seconds and the peak of memory of one optimizer step, and what the trainer logs of it."""
+
+    def __init__(self, now: Callable[[], float], peak_mib: Callable[[], float]) -> None:
+        self._now, self._peak_mib, self._began = now, peak_mib, 0.0
+        self.found: dict[str, float] = {}
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._began = self._now()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.found |= {"seconds": self._now() - self._began, "mib": self._peak_mib()}
+
+    def on_log(self, *_: Any, logs: Mapping[str, float] | None = None, **__: Any) -> None:
+        self.found |= {name: float(value) for name, value in (logs or {}).items()}

@@ -16,10 +16,16 @@ from xreasoner.train.rows import pack
 
 @pytest.mark.parametrize(
     ("model", "parameters"),
-    [("3B", 3_085_938_688), ("7B", 7_615_616_512), ("32B", 32_763_876_352), ("72B", 72_706_203_648)],
+    [
+        ("0.5B", 494_032_768),
+        ("VL-3B", 3_085_938_688),
+        ("VL-7B", 7_615_616_512),
+        ("VL-32B", 32_763_876_352),
+        ("VL-72B", 72_706_203_648),
+    ],
 )
-def test_language_towers_have_the_published_sizes(model: str, parameters: int) -> None:
-    assert KNOWN[f"Qwen/Qwen2.5-VL-{model}-Instruct"].parameters == parameters
+def test_language_models_have_the_published_sizes(model: str, parameters: int) -> None:
+    assert KNOWN[f"Qwen/Qwen2.5-{model}-Instruct"].parameters == parameters
 
 
 def small(hidden: int, mlp: int, layers: int, kv_heads: int) -> tuple[Qwen2ForCausalLM, Shape]:

@@ -73,15 +73,21 @@ class Shape:
 
 
 def _qwen(
-    hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, vocabulary: int, tied: bool
+    hidden: int,
+    mlp: int,
+    layers: int,
+    heads: int,
+    kv_heads: int,
+    vocabulary: int,
+    tied: bool,
+    size: int = 128,
+    vision: int = 670_000_000,
 ) -> Shape:
-    size = 128
-    return Shape(
-        hidden, mlp, layers, heads, kv_heads, size, vocabulary, tied, biased=True, vision=670_000_000
-    )
+    return Shape(hidden, mlp, layers, heads, kv_heads, size, vocabulary, tied, biased=True, vision=vision)
 
 
 KNOWN: dict[str, Shape] = {
+    "Qwen/Qwen2.5-0.5B-Instruct": _qwen(896, 4864, 24, 14, 2, 151936, tied=True, size=64, vision=0),
     "Qwen/Qwen2.5-VL-3B-Instruct": _qwen(2048, 11008, 36, 16, 2, 151936, tied=True),
     "Qwen/Qwen2.5-VL-7B-Instruct": _qwen(3584, 18944, 28, 28, 4, 152064, tied=False),
     "Qwen/Qwen2.5-VL-32B-Instruct": _qwen(5120, 27648, 64, 40, 8, 152064, tied=False),
