@@ -59,3 +59,21 @@ def test_rates_of_two_models_are_not_mixed(tmp_path: Path) -> None:
 def test_missing_rates_say_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="create it with: xreasoner data pass-rate"):
         read_rates(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("oops", "not JSON"),
+        ('{"id": "a"}', "not an id and a rate from 0 to 1"),
+        ('{"id": 1, "rate": 0.5}', "not an id and a rate from 0 to 1"),
+        ('{"id": "a", "rate": 7}', "not an id and a rate from 0 to 1"),
+        ("[]", "not an id and a rate from 0 to 1"),
+    ],
+)
+def test_another_file_is_named_with_its_line(line: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "rates.jsonl"
+    path.write_text(f'\ufeff{{"id": "a", "rate": null}}\n{line}\n', encoding="utf-8")
+    with pytest.raises(ValueError) as caught:
+        read_rates(path)
+    assert str(caught.value) == f"{path}:2: {said}; this is no file of xreasoner data pass-rate"

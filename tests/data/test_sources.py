@@ -110,6 +110,41 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: object, said: str) 
     assert "\n" not in str(caught.value)
 
 
+def test_rows_that_share_an_id_stop_with_both_lines(tmp_path: Path) -> None:
+    """They became one problem."""
+    path = table(tmp_path, *({"question": f"{n}?", "answer": "1", "id": "x"} for n in range(20)))
+    with pytest.raises(ValueError) as caught:
+        read(path)
+    assert str(caught.value) == f"{path}:2: its id 'mine-x' is that of another row: {path}:1"
+
+
+def test_no_row_vanishes(tmp_path: Path) -> None:
+    same = {"question": "a?", "answer": "1", "id": "x"}
+    path = table(tmp_path, same, {"question": "b?", "answer": "1", "id": None}, same, same)
+    assert [(p.id, p.question) for p in read(path)] == [
+        ("mine-x", ("a?",)),
+        ("mine-2", ("b?",)),
+        ("mine-x-2", ("a?",)),
+        ("mine-x-3", ("a?",)),
+    ]
+    (tmp_path / "other").mkdir()
+    other = table(tmp_path / "other", {"question": "c?", "answer": "1", "id": "x"})
+    entries = [JsonlData(source="jsonl", path=one) for one in (path, other)]
+    assert [p.id for p in training_problems(entries, seed=0)][4:] == ["mine.2-x"]
+
+
+def test_ids_are_texts_or_whole_numbers(tmp_path: Path) -> None:
+    assert [p.id for p in read(table(tmp_path, {"question": "a?", "answer": "1", "id": 0}))] == ["mine-0"]
+    for odd in ([1], {"a": 1}, True, 1.5):
+        with pytest.raises(ValueError, match=r"mine\.jsonl:1: id is neither a text nor a whole number"):
+            read(table(tmp_path, {"question": "a?", "answer": "1", "id": odd}))
+
+
+def test_a_folder_is_not_a_file_of_lines(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a folder"):
+        read(tmp_path)
+
+
 def test_a_question_that_is_also_a_test_is_refused(tmp_path: Path) -> None:
     problems = read(table(tmp_path, {"question": "a", "answer": "1"}, {"question": "b", "answer": "2"}))
     refuse_leaks(problems[:1], {"test": problems[1:]})

@@ -15,10 +15,12 @@ from tests.data import true_schemas as schemas
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.corpora.read import read_corpus
 from xreasoner.data.left_out import LeftOut
+from xreasoner.data.sources import training_problems
 from xreasoner.data.tables import read_rows, table_files
 from xreasoner.recipe.training_data import (
     CorpusData,
     Gsm8kData,
+    JsonlData,
     MedqaData,
     OpenThoughtsData,
     OrzMathData,
@@ -109,8 +111,89 @@ def test_a_field_that_is_too_long_for_csv_costs_its_row(tmp_path: Path, monkeypa
 def test_brackets_without_end_are_not_json(tmp_path: Path) -> None:
     for name in ("t.jsonl", "t.json"):
         (tmp_path / name).write_text("[" * 200_000 + "\n")
-        (row,) = read_rows(str(tmp_path / name), None, "train")
-        assert row.trouble.startswith("not JSON")
+    (row,) = read_rows(str(tmp_path / "t.jsonl"), None, "train")
+    assert (row.trouble, row.detail) == ("not JSON", "nested too deeply")
+    with pytest.raises(ValueError, match=r"t\.json\[1\]: not JSON: nested too deeply"):
+        list(read_rows(str(tmp_path / "t.json"), None, "train"))
+
+
+GOOD = '{"question": "a?", "answer": "1"}'
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        (f"[{GOOD} {GOOD}]", "[1]: not JSON: neither a comma nor ] after this row"),
+        (f"[{GOOD},, {GOOD}]", "[2]: not JSON from here on"),
+        (f"[,{GOOD}]", "[1]: not JSON from here on"),
+        (f"[{GOOD},]", "[2]: not JSON from here on"),
+        (f"[{GOOD},{GOOD}", "[2]: not JSON from here on"),
+        (f"[{GOOD},{GOOD[:-1]}", "[2]: not JSON from here on"),
+        (f"[{GOOD}] {GOOD}", ": not JSON: there is text after the end of the list"),
+    ],
+)
+def test_a_damaged_list_stops_instead_of_ending_early(listed: str, said: str, tmp_path: Path) -> None:
+    """The rows after the damage would vanish."""
+    (tmp_path / "t.json").write_text(listed)
+    with pytest.raises(ValueError) as caught:
+        list(read_rows(str(tmp_path / "t.json"), None, "train"))
+    assert str(caught.value) == f"{tmp_path / 't.json'}{said}"
+
+
+def test_a_quote_that_is_never_closed_stops_instead_of_taking_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('question,answer\na?,1\n"b?,2\nc?,3\nd?,4\n')
+    with pytest.raises(ValueError, match=r"t\.csv:2: a quote is opened here and never closed"):
+        list(read_rows(str(tmp_path / "t.csv"), None, "train"))
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_numbers_that_json_lacks_or_python_cannot_convert_cost_their_row(name: str, tmp_path: Path) -> None:
+    """One integer of 6,000 digits stopped a corpus."""
+    odd = ["1" * 6000, "NaN", "-Infinity", "1e999", '"\\ud800"', "4"]
+    rows = [f'{{"question": "{n}?", "answer": {answer}}}' for n, answer in enumerate(odd)]
+    (tmp_path / name).write_text("\n".join(rows) if name == "t.jsonl" else f"[{','.join(rows)}]")
+    found = list(read_corpus(TableData(source="table", path=str(tmp_path / name), max_bad_rows=1.0)))
+    assert [one.reason for one in found if isinstance(one, LeftOut)] == [
+        "a number has more than 4,300 digits",
+        "not JSON: NaN",
+        "not JSON: -Infinity",
+        "answer is not a finite number",
+        "not valid Unicode",
+    ]
+    assert [one.problem.answer for one in found if isinstance(one, Candidate)] == ["4"]
+
+
+READERS_OF_ROWS: dict[str, Callable[[Path], list[Any]]] = {
+    "table": lambda path: list(read_corpus(TableData(source="table", path=str(path)))),
+    "jsonl": lambda path: training_problems([JsonlData(source="jsonl", path=path)], 0),
+}
+
+
+@pytest.mark.parametrize("source", READERS_OF_ROWS)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_other_encodings_are_named_in_one_line(source: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_bytes('{"question": "café?", "answer": "1"}\n'.encode(encoding))
+    with pytest.raises(ValueError) as caught:
+        READERS_OF_ROWS[source](path)
+    said = {"utf-16-le": "not ", "latin-1": "not UTF-8"}.get(encoding, "save it as UTF-8")
+    assert said in str(caught.value) and "t.jsonl" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", READERS_OF_ROWS)
+def test_every_reader_takes_a_byte_order_mark(source: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(f"{GOOD}\n".encode("utf-8-sig"))
+    assert len(READERS_OF_ROWS[source](path)) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\0" * 99, b"\xef\xbb\xbf", b"{", b"[]", b"null", b"1"])
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json", "t.csv", "t.parquet", "t.arrow"])
+def test_empty_and_senseless_files_are_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError) as caught:
+        list(read_corpus(TableData(source="table", path=str(tmp_path / name))))
+    assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_one_large_group_of_parquet_is_not_held_in_memory(tmp_path: Path) -> None:

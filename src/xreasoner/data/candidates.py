@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from xreasoner.chat.think import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
@@ -32,7 +33,7 @@ def column(row: Any, name: str) -> Any:
     if not isinstance(row, Mapping):
         raise BadRowError("not an object", f"it is a {type(row).__name__}")
     if name not in row:
-        raise BadRowError(f"no column {name!r}", f"it has {', '.join(map(str, row))}")
+        raise BadRowError(f"no column {name!r}", f"it has {', '.join(map(str, row))[:200]}")
     return row[name]
 
 
@@ -42,6 +43,8 @@ def text_column(row: Any, name: str) -> str:
         raise BadRowError(
             f"{name} is empty" if value in (None, "") or isinstance(value, str) else f"{name} is not text"
         )
+    if isinstance(value, float) and not isfinite(value):
+        raise BadRowError(f"{name} is not a finite number")
     return sound(str(value), name)
 
 
@@ -76,7 +79,7 @@ def options_of(value: Any, least: int = 2) -> dict[str, str]:
         ]
     else:
         raise BadRowError("options are neither a list nor a mapping")
-    options = {letter.strip().upper(): str(option).strip() for letter, option in pairs}
+    options = {letter.strip().upper(): sound(str(option), "an option") for letter, option in pairs}
     if not least <= len(options) <= len(OPTION_LETTERS) or len(options) != len(pairs):
         raise BadRowError(f"options must be {least} to 26 different ones", f"there are {len(options)}")
     if not all(options.values()):

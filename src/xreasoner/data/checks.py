@@ -1,7 +1,6 @@
 """Filters by thought, length, verified answer and pass rate; each checks a batch of candidates."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from xreasoner.chat.think import write_thought
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.duplicates import asked_text
+from xreasoner.data.json_rows import jsonl_rows
 from xreasoner.recipe.training_data import PassRates
 from xreasoner.rewards.grade import Grader
 
@@ -149,5 +149,15 @@ def _rate_verdict(rates: Mapping[str, float], key: str, settings: PassRates) -> 
 def read_rates(path: Path) -> dict[str, float]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file of pass rates; create it with: xreasoner data pass-rate")
-    with path.open(encoding="utf-8") as lines:
-        return {row["id"]: row["rate"] for row in map(json.loads, lines) if row["rate"] is not None}
+    return {key: rate for key, rate in rate_rows(path) if rate is not None}
+
+
+def rate_rows(path: Path) -> Iterator[tuple[str, float | None]]:
+    """Id and rate of each line; None if no sample of the problem could be judged."""
+    for row in jsonl_rows(path):
+        match row.value:
+            case {"id": str(key), "rate": float() | int() | None as rate} if rate is None or 0 <= rate <= 1:
+                yield key, rate
+            case _:
+                why = row.trouble or "not an id and a rate from 0 to 1"
+                raise ValueError(f"{row.position}: {why}; this is no file of xreasoner data pass-rate")

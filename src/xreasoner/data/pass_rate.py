@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xreasoner.chat.template import problem_prompt
+from xreasoner.data.checks import rate_rows
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
@@ -63,5 +64,4 @@ def rated_so_far(out: Path) -> set[str]:
     if not out.exists():
         return set()
     drop_torn_line(out)
-    with out.open("rb") as lines:
-        return {json.loads(line)["id"] for line in lines}
+    return {key for key, _ in rate_rows(out)}

@@ -13,13 +13,13 @@ from xreasoner.chat.think import write_thought
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.checks import Check, Lengths, has_thought, is_verified, rated
 from xreasoner.data.contamination import Contamination
-from xreasoner.data.corpora.read import Found, name_of, read_corpus
+from xreasoner.data.corpora.read import Found, read_corpus
 from xreasoner.data.duplicates import ExactDuplicates, NearDuplicates, asked_text
 from xreasoner.data.hub import revision_of
 from xreasoner.data.left_out import LeftOut, LeftOutFile
 from xreasoner.data.preparation_report import PreparationReport, quantiles
 from xreasoner.data.problem_store import ProblemStore, ProblemWriter, problems_fingerprint
-from xreasoner.data.sources import SEEDS_APART, TRAINING, training_problems
+from xreasoner.data.sources import SEEDS_APART, TRAINING, names_of, training_problems
 from xreasoner.data.tables import is_hub_id, table_files
 from xreasoner.recipe.schema import Recipe, Stage
 from xreasoner.recipe.settings import OPTIONS_PART
@@ -229,16 +229,12 @@ class _Preparation:
 
 
 def candidates_of(entries: Sequence[Any], seed: int) -> Iterator[Found]:
-    names: Counter[str] = Counter()
     drawn: set[str] = set()
-    for number, entry in enumerate(entries):
+    for number, (entry, name) in enumerate(zip(entries, names_of(entries), strict=True)):
         if isinstance(entry, Corpus):
-            name = name_of(entry)  # type: ignore[arg-type]  # every corpus is one of the union
-            names[name] += 1
-            # Two files of the same name must not give the same ids.
-            yield from read_corpus(entry, name if names[name] == 1 else f"{name}.{names[name]}")  # type: ignore[arg-type]
+            yield from read_corpus(entry, name)  # type: ignore[arg-type]  # every corpus is one of the union
         else:
-            for problem in TRAINING[entry.source](entry, seed * SEEDS_APART + number):
+            for problem in TRAINING[entry.source](entry, seed * SEEDS_APART + number, name):
                 if problem.id not in drawn:
                     drawn.add(problem.id)
                     yield Candidate(problem, problem.id)

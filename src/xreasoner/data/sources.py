@@ -1,10 +1,12 @@
 """From the data entries of a recipe to problems, for sources that need no preparation."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from xreasoner.data.corpora.read import name_of
 from xreasoner.data.corpora.user_table import training_jsonl
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.problems import CHOICE_SHARE, make_items, phrase, read_problem
@@ -16,15 +18,25 @@ SEEDS_APART = 1000
 
 
 def training_problems(entries: Sequence[DataSource], seed: int) -> list[Problem]:
-    """The problems of all entries in order, without repeats."""
+    """The problems of all entries in order. An item of the mini-world that two entries draw is in it once."""
     found: dict[str, Problem] = {}
-    for number, entry in enumerate(entries):
-        for problem in TRAINING[entry.source](entry, seed * SEEDS_APART + number):
+    for number, (entry, name) in enumerate(zip(entries, names_of(entries), strict=True)):
+        for problem in TRAINING[entry.source](entry, seed * SEEDS_APART + number, name):
             found.setdefault(problem.id, problem)
     return list(found.values())
 
 
-def _miniworld_training(entry: MiniworldData, seed: int) -> Iterator[Problem]:
+def names_of(entries: Sequence[DataSource]) -> list[str]:
+    """Each entry's name: two files of the same name must not give the same ids."""
+    names, times = list[str](), Counter[str]()
+    for entry in entries:
+        name = name_of(entry)
+        times[name] += 1
+        names.append(name if times[name] == 1 else f"{name}.{times[name]}")
+    return names
+
+
+def _miniworld_training(entry: MiniworldData, seed: int, name: str) -> Iterator[Problem]:
     for family in entry.families:
         for item in make_items(family, entry.steps, entry.count, "train", seed):
             problem = _as_asked(entry, item, seed)
@@ -41,13 +53,13 @@ def without_thought(problem: Problem) -> Problem:
     return replace(problem, id=f"{problem.id}-plain", reasoning="")
 
 
-def _table_training(entry: JsonlData, seed: int) -> Iterator[Problem]:
-    return training_jsonl(entry)
+def _jsonl_training(entry: JsonlData, seed: int, name: str) -> Iterator[Problem]:
+    return training_jsonl(entry, name)
 
 
-TRAINING: dict[str, Callable[[Any, int], Iterator[Problem]]] = {
+TRAINING: dict[str, Callable[[Any, int, str], Iterator[Problem]]] = {
     "miniworld": _miniworld_training,
-    "jsonl": _table_training,
+    "jsonl": _jsonl_training,
 }
 
 

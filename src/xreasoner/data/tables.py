@@ -2,33 +2,25 @@
 
 import csv
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from xreasoner.data.hub import hub_tables
+from xreasoner.data.json_rows import (
+    CHUNK,
+    LONGEST_ROW,
+    TableRow,
+    is_unicode,
+    json_rows,
+    jsonl_rows,
+    refuse_utf16,
+)
 from xreasoner.data.splits import SPLITS, names_split
 
-CHUNK = 1 << 20
-LONGEST_ROW = 16 << 20
-"""Bytes. A longer row is bad; it is skipped without being loaded."""
 BATCH_ROWS = 64
-
-_BETWEEN = re.compile(r"[\s,]*")
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A raw row, or the reason why it cannot be read."""
-
-    position: str
-    """File and row number, from 1."""
-    value: Any
-    trouble: str = ""
 
 
 def read_rows(place: str, config: str | None, split: str) -> Iterator[TableRow]:
@@ -71,111 +63,24 @@ def table_files(path: Path, config: str | None, split: str) -> list[Path]:
     return of_split or files
 
 
-def jsonl_rows(path: Path) -> Iterator[TableRow]:
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(LONGEST_ROW):
-            number += 1
-            where = f"{path}:{number}"
-            if not line.endswith(b"\n") and len(line) == LONGEST_ROW:
-                _skip_line(file)
-                yield TableRow(where, None, f"longer than {LONGEST_ROW >> 20} MiB")
-            elif line.strip():
-                yield _parsed(line, where)
-
-
-def _skip_line(file: IO[bytes]) -> None:
-    while (rest := file.readline(CHUNK)) and not rest.endswith(b"\n"):
-        pass
-
-
-def _parsed(line: bytes, where: str) -> TableRow:
-    try:
-        return TableRow(where, json.loads(line.decode("utf-8-sig")))
-    except UnicodeDecodeError:
-        return TableRow(where, None, "not UTF-8")
-    except (json.JSONDecodeError, RecursionError):
-        return TableRow(where, None, "not JSON")
-
-
-def _json_rows(path: Path) -> Iterator[TableRow]:
-    """A JSON list, parsed element by element; JSON lines; or an object that holds the rows by their id."""
-    with path.open("rb") as file:
-        begin = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")
-    if begin.startswith(b"[") and not _is_lines(path):
-        yield from _listed_rows(path)
-    elif begin.startswith(b"{") and (rows := _keyed_rows(path)):
-        yield from rows
-    else:
-        yield from jsonl_rows(path)
-
-
-def _keyed_rows(path: Path) -> list[TableRow]:
-    """Of `{"1": {...}, "2": {...}}`, which is read whole; empty if the file is anything else."""
-    with path.open("rb") as file:
-        first, second = file.readline(LONGEST_ROW), file.readline(CHUNK)
-    if second.strip() and not _parsed(first, "").trouble:
-        return []  # lines of JSON
-    whole = _parsed(path.read_bytes(), "").value
-    if not isinstance(whole, dict) or not all(isinstance(value, dict) for value in whole.values()):
-        return []
-    return [TableRow(f"{path}[{key!r}]", value) for key, value in whole.items()]
-
-
-def _is_lines(path: Path) -> bool:
-    """Whether each line is a list of its own: the first line is complete JSON, and there is a second."""
-    with path.open("rb") as file:
-        first, second = file.readline(LONGEST_ROW), file.readline(CHUNK)
-    return bool(second.strip()) and not _parsed(first, "").trouble
-
-
-def _listed_rows(path: Path) -> Iterator[TableRow]:
-    decoder, number = json.JSONDecoder(), 0
-    # Invalid UTF-8 becomes lone surrogates, so that the bad row can be named.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        buffer = file.read(CHUNK)
-        start = buffer.index("[") + 1
-        while True:
-            start = _BETWEEN.match(buffer, start).end()  # type: ignore[union-attr]  # it also matches the empty string
-            if buffer.startswith("]", start):
-                return
-            try:
-                value, end = decoder.raw_decode(buffer, start)
-            except (json.JSONDecodeError, RecursionError):
-                more = file.read(max(CHUNK, len(buffer) - start)) if len(buffer) - start < LONGEST_ROW else ""
-                if not more:
-                    yield TableRow(f"{path}[{number + 1}]", None, "not JSON from here to the end of the file")
-                    return
-                buffer, start = buffer[start:] + more, 0
-                continue
-            number += 1
-            invalid = not _is_unicode(buffer[start:end])
-            yield TableRow(f"{path}[{number}]", None if invalid else value, "not UTF-8" if invalid else "")
-            start = end
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _csv_rows(path: Path) -> Iterator[TableRow]:
+    refuse_utf16(path)
     csv.field_size_limit(LONGEST_ROW)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file, skipinitialspace=True)
+        rows = csv.DictReader(file, skipinitialspace=True, strict=True)
         for number in itertools.count(1):
+            where = f"{path}:{number}"
             try:
                 row = next(rows)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield TableRow(f"{path}:{number}", None, f"not CSV: {error}")
+                if "unexpected end of data" in str(error):  # every row after the quote is inside it
+                    raise ValueError(f"{where}: a quote is opened here and never closed") from None
+                yield TableRow(where, None, "not CSV", str(error))
                 continue
-            invalid = not _is_unicode("".join(map(str, row.values())))
-            yield TableRow(f"{path}:{number}", None if invalid else row, "not UTF-8" if invalid else "")
+            is_text = is_unicode("".join(map(str, row.values())))
+            yield TableRow(where, row if is_text else None, "" if is_text else "not UTF-8")
 
 
 def _parquet_rows(path: Path) -> Iterator[TableRow]:
@@ -239,7 +144,7 @@ def _as_dicts(batch: Any) -> list[dict[str, Any] | None]:
 
 READERS: dict[str, Callable[[Path], Iterator[TableRow]]] = {
     ".jsonl": jsonl_rows,
-    ".json": _json_rows,
+    ".json": json_rows,
     ".csv": _csv_rows,
     ".parquet": _parquet_rows,
     ".arrow": _arrow_rows,

@@ -50,6 +50,7 @@ class Columns(Settings):
     image: str = "image"
     """An image file or a list of them, relative to the table."""
     id: str = "id"
+    """Of `source: jsonl`, where rows may have ids of their own; other rows are numbered."""
 
 
 class JsonlTable(Settings):

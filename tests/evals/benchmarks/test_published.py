@@ -167,7 +167,7 @@ def test_rows_that_are_no_rows_are_broken_and_twins_are_told_apart(tmp_path: Pat
     benchmark = read("medxpertqa-text", path)
     assert [one.id for one in benchmark.problems] == ["medxpertqa-text-a", "medxpertqa-text-a-2"]
     assert [(one.id, one.why) for one in benchmark.broken] == [
-        ("medxpertqa-text-3", "not JSON"),
+        ("medxpertqa-text-3", "not JSON (Expecting property name enclosed in double quotes at character 2)"),
         ("medxpertqa-text-4", "not an object"),
     ]
 

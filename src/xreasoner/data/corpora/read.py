@@ -8,9 +8,10 @@ from typing import Any
 
 from xreasoner.data.candidates import BadRowError, Candidate
 from xreasoner.data.corpora import openthoughts, questions, user_table
+from xreasoner.data.json_rows import TableRow
 from xreasoner.data.left_out import LeftOut
-from xreasoner.data.tables import TableRow, read_rows
-from xreasoner.recipe.training_data import CorpusData
+from xreasoner.data.tables import read_rows
+from xreasoner.recipe.training_data import CorpusData, DataSource, JsonlData, TableData
 
 Found = Candidate | LeftOut
 
@@ -52,7 +53,7 @@ def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
 
 def candidate_of(row: TableRow, key: str, entry: CorpusData) -> Found:
     if row.trouble:
-        return LeftOut(row.position, row.trouble, is_bad=True)
+        return LeftOut(row.position, row.trouble, row.detail, is_bad=True)
     try:
         candidate = ADAPTERS[entry.source](row.value, row.position, key, entry)
     except BadRowError as bad:
@@ -63,8 +64,9 @@ def candidate_of(row: TableRow, key: str, entry: CorpusData) -> Found:
     return candidate
 
 
-def name_of(entry: CorpusData) -> str:
-    return Path(entry.path).stem if entry.source == "table" else entry.source
+def name_of(entry: DataSource) -> str:
+    """With what the ids of its problems begin."""
+    return Path(entry.path).stem if isinstance(entry, TableData | JsonlData) else entry.source
 
 
 def too_many(entry: CorpusData, bad: Counter[str], seen: int, last: LeftOut | None) -> str:

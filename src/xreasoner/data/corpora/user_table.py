@@ -3,13 +3,15 @@
 `source: table` skips bad rows and counts them; `source: jsonl` stops at the first one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from xreasoner.data.candidates import BadRowError, Candidate, keyed, sound, sound_thought, text_column
-from xreasoner.data.tables import jsonl_rows
+from xreasoner.data.json_rows import jsonl_rows
 from xreasoner.recipe.training_data import JsonlTable, TableData
 from xreasoner.records import Problem
 
@@ -52,19 +54,32 @@ def problem_of(row: Any, key: str, entry: TableData | JsonlTable) -> Problem:
 # --- jsonl ----------------------------------------------------------------------------------------------
 
 
-def training_jsonl(entry: JsonlTable) -> Iterator[Problem]:
-    return read_jsonl(entry, lambda row, key: training_problem(row, key, entry))
+def training_jsonl(entry: JsonlTable, name: str) -> Iterator[Problem]:
+    return read_jsonl(entry, name, lambda row, key: training_problem(row, key, entry))
 
 
-def read_jsonl(entry: JsonlTable, read: Read) -> Iterator[Problem]:
-    """Stops at the first mistake: these are a few hundred rows written by hand."""
+def read_jsonl(entry: JsonlTable, name: str, read: Read) -> Iterator[Problem]:
+    """Stops at the first mistake: these are a few hundred rows written by hand. Ids begin with `name`.
+
+    Rows that share an id are a mistake too, unless they are the same row again; each keeps its place.
+    """
     if not entry.path.is_file():
-        raise ValueError(f"{entry.path}: no such file")
+        raise ValueError(f"{entry.path}: {'a folder' if entry.path.is_dir() else 'no such file'}")
+    first: dict[str, tuple[Problem, str]] = {}
+    times: Counter[str] = Counter()
     for number, row in enumerate(islice(jsonl_rows(entry.path), entry.limit), start=1):
         try:
             if row.trouble:
-                raise BadRowError(row.trouble)
-            yield read(row.value, f"{entry.path.stem}-{_own_id(row.value, entry) or number}")
+                raise BadRowError(row.trouble, row.detail)
+            problem = read(row.value, f"{name}-{_own_id(row.value, entry) or number}")
+            known, where = first.setdefault(problem.id, (problem, row.position))
+            if known != problem:
+                raise BadRowError(f"its id {problem.id!r} is that of another row", where)
+            times[problem.id] += 1
+            if times[problem.id] > 1:
+                problem = replace(problem, id=f"{problem.id}-{times[problem.id]}")
+                first[problem.id] = (problem, row.position)
+            yield problem
         except BadRowError as bad:
             raise ValueError(f"{row.position}: {bad}" + (f": {bad.detail}" if bad.detail else "")) from None
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xreasoner.data.hub import hub_file
-from xreasoner.data.tables import READERS, TableRow, read_rows, table_files
+from xreasoner.data.json_rows import TableRow
+from xreasoner.data.tables import READERS, read_rows, table_files
 from xreasoner.evals.benchmarks.definition import Definition
 from xreasoner.evals.benchmarks.image_files import Pictures
 

@@ -17,7 +17,9 @@ from xreasoner.records import Modality, Problem
 
 def read_own_jsonl(entry: JsonlBenchmark) -> Benchmark:
     pictures = pictures_of(entry)
-    problems = list(read_jsonl(entry, lambda row, key: shown_problem(row, key, entry, pictures)))
+    problems = list(
+        read_jsonl(entry, entry.path.stem, lambda row, key: shown_problem(row, key, entry, pictures))
+    )
     if not problems:
         raise ValueError(f"benchmark {entry.name}: {entry.path} has no problems")
     return benchmark_of(entry, problems, ())
@@ -32,7 +34,7 @@ def read_own_table(entry: TableBenchmark) -> Benchmark:
         key = f"{entry.name}-{number:06}"
         try:
             if row.trouble:
-                raise BadRowError(row.trouble)
+                raise BadRowError(row.trouble, row.detail)
             problems.append(shown_problem(row.value, key, entry, pictures))
         except BadRowError as bad:
             detail = f": {bad.detail}" if bad.detail else ""

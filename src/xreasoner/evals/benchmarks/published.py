@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from xreasoner.data.candidates import BadRowError
-from xreasoner.data.tables import TableRow
+from xreasoner.data.json_rows import TableRow
 from xreasoner.evals.benchmarks.catalogue import BENCHMARKS
 from xreasoner.evals.benchmarks.copies import open_copy
 from xreasoner.evals.benchmarks.definition import Definition
@@ -96,7 +96,8 @@ def spread(found: list[tuple[int, TableRow]], limit: int | None) -> list[tuple[i
 
 def read_item(key: str, definition: Definition, row: TableRow, pictures: Pictures) -> Problem | Broken:
     if row.trouble or not isinstance(row.value, dict):
-        return Broken(key, row.trouble or "not an object")
+        detail = f" ({row.detail})" if row.detail else ""
+        return Broken(key, f"{row.trouble}{detail}" if row.trouble else "not an object")
     try:
         return definition.read(key, row.value, pictures)
     except BadRowError as bad:
