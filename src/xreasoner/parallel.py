@@ -12,7 +12,12 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import (
+    FSDPModule,
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 from torch.distributed.tensor import DTensor
 
 from xreasoner.launch import peers
@@ -148,6 +153,13 @@ def shard(model: nn.Module, layers: nn.ModuleList, compute_dtype: torch.dtype, w
     for layer in layers:
         fully_shard(layer, mp_policy=precision)
     fully_shard(model, mp_policy=precision)
+    register_fsdp_forward_method(model, "logits")
+
+
+def keep_only_shards(model: nn.Module) -> None:
+    """After a forward pass without a backward pass, the embeddings are still whole."""
+    if isinstance(model, FSDPModule):
+        model.reshard()
 
 
 def reduces_gradients(model: nn.Module, now: bool) -> None:

@@ -6,7 +6,6 @@ the original's; only the text tower's values are new, in the original's dtypes (
 a model grafted into a bfloat16 one is rounded to bfloat16).
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from xreasoner.models.tensor_files import (
     new_header,
     read_shards,
     same_values,
+    write_index,
     write_shard,
 )
 from xreasoner.models.text_config import check_same_computation, derive_text_config, write_config
@@ -118,8 +118,7 @@ def _write_text_model(tower: TextTower, folder: Path) -> None:
         weight_map |= {name: file for name, _ in tensors}
     if len(shards) > 1:
         total = sum(tensor.size for tensors in shards for _, tensor in tensors)
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        write_index(folder, weight_map, total)
 
 
 def _match(tower: TextTower, lm: Path) -> dict[str, StoredTensor]:

@@ -92,6 +92,12 @@ def new_header(tensors: Iterable[tuple[str, StoredTensor]]) -> bytes:
     return len(body).to_bytes(8, "little") + body
 
 
+def write_index(folder: Path, weight_map: dict[str, str], total_size: int) -> None:
+    """Which file holds which tensor, where there is more than one."""
+    index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
 def write_shard(file: Path, header: bytes, tensors: Iterable[tuple[StoredTensor, str]]) -> None:
     """Writes the header, then the bytes of each tensor in the dtype beside it."""
     with file.open("wb") as out:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xreasoner.parallel import World, join_world, seed_step
+from xreasoner.parallel import join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
@@ -61,7 +61,7 @@ def train_grpo(
     policy = open_policy(start, settings, seed, world)
     if not policy.loss.packs:
         display.note(NOT_PACKED)
-    reference = open_reference(start, settings, seed, world)
+    reference = open_reference(policy, start, settings, seed)
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
     states = TrainingStates(out / "state", policy.loss, optimizer, world, settings.save_in_background)
     done, extra = states.resume()
@@ -104,11 +104,15 @@ def train_grpo(
         write_result(policy, best, out)
 
 
-def open_reference(start: Path, settings: GrpoStage, seed: int, world: World) -> Policy | None:
-    """The policy as it was when the stage began, read from disk: never guessed from a configuration."""
+def open_reference(policy: Policy, start: Path, settings: GrpoStage, seed: int) -> Policy | None:
+    """The policy as it was when the stage began, read from disk: never guessed from a configuration.
+
+    With LoRA it is the policy itself, with its adapters switched off."""
     if settings.kl == 0:
         return None
-    reference = open_policy(start, settings.model_copy(update={"lora": None}), seed, world)
+    if policy.lora:
+        return policy
+    reference = open_policy(start, settings, seed, policy.world)
     reference.lm.requires_grad_(False).eval()
     return reference
 

@@ -222,6 +222,11 @@ class LanguageModelLoss(nn.Module):
         head = head_of(self.lm)
         return target_loss(hidden_NE, head, row.target_N, token_loss, temperature, with_entropy)
 
+    def logits(self, ids_1T: Tensor) -> Tensor:
+        """By the model's own forward pass."""
+        logits_1TV: Tensor = self.lm(input_ids=ids_1T, use_cache=False).logits
+        return logits_1TV
+
     def attention(self) -> AbstractContextManager[None]:
         """Around the forward and backward passes of rows."""
         return packed_attention(self.lm) if self.packs else nullcontext()

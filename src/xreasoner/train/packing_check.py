@@ -63,7 +63,7 @@ def _examples(loss: LanguageModelLoss) -> list[Example]:
 
 def _own_logprobs(loss: LanguageModelLoss, example: Example) -> Tensor:
     ids_1T = torch.tensor([example.ids], device=loss.lm.device)
-    logits_TV = loss.lm(input_ids=ids_1T, use_cache=False).logits[0].float()
+    logits_TV = loss.logits(ids_1T)[0].float()
     return logits_TV[:-1].log_softmax(-1).gather(1, ids_1T[0, 1:, None])[:, 0]
 
 

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xreasoner.models.checkpoint import ALL_WEIGHTS, save_model
+from xreasoner.models.checkpoint import save_model
 from xreasoner.models.config import has_vision, read_config
-from xreasoner.models.load import load
+from xreasoner.models.load import load_tokenizer
 from xreasoner.models.precision import autocast, compute_dtype
+from xreasoner.models.read_weights import empty_model, give_memory, own_weights, read_weights, stored_name
 from xreasoner.models.tensor_files import parameters
-from xreasoner.parallel import World, seed_step, shard, wait_for_all
+from xreasoner.models.write_weights import folder_of_all_ranks, write_side_files, write_weights
+from xreasoner.parallel import World, full_weight, gather_shares, keep_only_shards, shard, wait_for_all
 from xreasoner.recipe.schema import Lora, Optimization
+from xreasoner.train.adapters import add_adapters, fill_adapters, merged, save_adapters
 from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.packing_check import check_packing
 
@@ -31,6 +33,8 @@ class Policy:
     compute_dtype: torch.dtype
     saved_dtype: torch.dtype
     lora: Lora | None
+    streams: bool
+    """Its checkpoint stores the model's own tensors, so they are read and written one at a time."""
 
     def precision(self) -> AbstractContextManager[object]:
         return autocast(self.compute_dtype, self.world.device)
@@ -42,13 +46,10 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
             f"{start} has a vision tower: training is text-only, "
             "so detach the language model first (xreasoner detach)"
         )
-    if settings.lora and world.size > 1:
-        raise ValueError("LoRA on several processes is not supported yet: train it on one")
-    dtype = compute_dtype(settings.dtype, world.device, parameters(start))
+    dtype = agreed_dtype(settings, parameters(start), world)
     # Trained weights are kept in float32: in bfloat16 small updates would be lost to rounding.
-    frozen_dtype = dtype if settings.lora else torch.float32
-    loaded = load(start, device=world.device, dtype=frozen_dtype)
-    return make_policy(loaded.model, loaded.tokenizer, settings, seed, world, _dtype_of(start))
+    lm = empty_model(start, dtype if settings.lora else torch.float32, world.device)
+    return make_policy(lm, load_tokenizer(start), settings, seed, world, _dtype_of(start), start)
 
 
 def make_policy(
@@ -58,12 +59,13 @@ def make_policy(
     seed: int,
     world: World,
     saved_dtype: torch.dtype,
+    start: Path | None = None,
 ) -> Policy:
-    dtype = compute_dtype(settings.dtype, world.device, lm.num_parameters())
+    """`lm` may be on the meta device: its weights are then read from `start` after they are sharded."""
+    dtype = agreed_dtype(settings, lm.num_parameters(), world)
     lm.train()
     if settings.lora:
-        seed_step(seed, 0)  # the same on every rank and after a resume
-        _add_adapters(lm, settings.lora)
+        add_adapters(lm, settings.lora)
     if "embeddings" in settings.freeze:
         lm.get_input_embeddings().requires_grad_(False)
         lm.get_output_embeddings().requires_grad_(False)
@@ -72,66 +74,64 @@ def make_policy(
         lm.gradient_checkpointing_enable({"use_reentrant": False})
     loss, layers = LanguageModelLoss(lm), lm.base_model.layers
     assert isinstance(layers, nn.ModuleList)
+    shard(loss, layers, dtype, world)
+    give_memory(loss, world.device)
+    streams = read_weights(lm, start) if start else True
+    if settings.lora:
+        fill_adapters(lm, seed)
     with autocast(dtype, world.device):
         loss.packs = check_packing(loss, dtype)
-    shard(loss, layers, dtype, world)
-    return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora)
+    keep_only_shards(loss)
+    return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora, streams)
+
+
+def agreed_dtype(settings: Optimization, parameters: int, world: World) -> torch.dtype:
+    """The first rank's choice: `auto` measures on a CPU, and ranks could come to different results."""
+    return gather_shares([compute_dtype(settings.dtype, world.device, parameters)], world)[0]
 
 
 def save_policy(policy: Policy, out: Path) -> None:
-    """A plain Hugging Face checkpoint, in the precision of the one training started from, adapters merged."""
-    weights = _gather(policy.loss).items() if policy.world.size > 1 else trained_weights(policy)
+    """A Hugging Face checkpoint, in the precision of the one training started from, adapters merged.
+
+    All ranks call this."""
+    if not policy.streams:
+        _save_whole(policy, out)
+        return
+    dtype, world = policy.saved_dtype, policy.world
+    shapes = {stored_name(name): weight.shape for name, weight in base_weights(policy.lm)}
+    with folder_of_all_ranks(out, world) as folder:
+        write_weights(shapes, trained_weights(policy, dtype), dtype, folder, world)
+        if policy.lora:
+            save_adapters(policy.lm, policy.lora, folder / "adapter", world)
+        if world.is_first:
+            write_side_files(policy.lm, policy.tokenizer, dtype, folder)
+
+
+def _save_whole(policy: Policy, out: Path) -> None:
+    """transformers renames the tensors, for which it needs them all."""
+    whole: dict[str, Tensor] = {}
+    for name, weight in trained_weights(policy, policy.saved_dtype):
+        full = full_weight(weight)
+        if policy.world.is_first:
+            whole[name] = full.cpu()
     if policy.world.is_first:
-        tied = policy.lm.all_tied_weights_keys
-        # One weight at a time, and not on a GPU: a second model may not fit beside the first.
-        saved = {name: weight.to("cpu", policy.saved_dtype) for name, weight in weights if name not in tied}
-        save_model(policy.lm, policy.tokenizer, out, saved)
+        save_model(policy.lm, policy.tokenizer, out, whole)
     wait_for_all(policy.world)
 
 
-def _gather(model: LanguageModelLoss) -> dict[str, torch.Tensor]:
-    """The full weights of a sharded model, in the first rank's memory. All ranks call this together."""
-    found = get_model_state_dict(model, options=ALL_WEIGHTS).items()
-    return {name.removeprefix("lm."): weight for name, weight in found if isinstance(weight, torch.Tensor)}
+def base_weights(lm: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Without adapters; tied weights once."""
+    return ((name, weight) for name, weight in own_weights(lm).items() if ".lora_" not in name)
 
 
-def trained_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """As a checkpoint names them: adapters merged one weight at a time, tied weights once, still sharded."""
-    tied = policy.lm.all_tied_weights_keys
-    for name, weight in policy.lm.state_dict().items():
-        if name in tied or ".lora_" in name:
-            continue
+@torch.no_grad()
+def trained_weights(policy: Policy, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """As a checkpoint would hold them now: adapters merged one weight at a time, other weights sharded."""
+    for name, weight in base_weights(policy.lm):
         owner, is_adapted, leaf = name.rpartition(".base_layer.")
-        if not is_adapted:
-            yield name, weight
-            continue
-        yield f"{owner}.{leaf}", weight + _adapter(policy, owner, weight) if leaf == "weight" else weight
-
-
-def _adapter(policy: Policy, owner: str, weight: Tensor) -> Tensor:
-    from peft.tuners.lora import LoraLayer
-
-    layer = policy.lm.get_submodule(owner)
-    assert isinstance(layer, LoraLayer)
-    (adapter,) = layer.active_adapters
-    delta: Tensor = layer.get_delta_weight(adapter)  # type: ignore[operator]
-    return delta.detach().to(weight.dtype)
-
-
-def _add_adapters(lm: PreTrainedModel, lora: Lora) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number works
-        target_modules=list(lora.targets),
-        lora_dropout=0.0,
-    )
-    lm.requires_grad_(False)
-    inject_adapter_in_model(config, lm)
-    for parameter in lm.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+        if is_adapted and leaf == "weight":
+            weight = merged(policy.lm.get_submodule(owner), weight)
+        yield stored_name(name), weight.to(dtype)
 
 
 def _dtype_of(checkpoint: Path) -> torch.dtype:

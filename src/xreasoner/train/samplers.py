@@ -97,5 +97,4 @@ class TrainedWeights:
         self._policy = policy
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        dtype = self._policy.compute_dtype
-        return ((name, weight.to(dtype)) for name, weight in trained_weights(self._policy))
+        return trained_weights(self._policy, self._policy.compute_dtype)

@@ -5,8 +5,9 @@ started from.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.optim import AdamW
 
-from xreasoner.parallel import World, saving_group, wait_for_all
+from xreasoner.parallel import World, keep_only_shards, saving_group, wait_for_all
 from xreasoner.storage.state_folders import (
     complete_state,
     complete_states,
@@ -70,15 +71,20 @@ class TrainingStates:
             saving = async_save(tensors, storage_writer=writer, process_group=group)
             self._saving = cast(Future[Any], saving)
         else:
-            save(tensors, storage_writer=writer, process_group=group)
+            with self._failing_in_one_line():
+                save(tensors, storage_writer=writer, process_group=group)
 
     def finish(self) -> None:
         """Wait for the state that is being written."""
         saving, self._saving = self._saving, None
-        if saving is None:
-            return
+        if saving:
+            with self._failing_in_one_line():
+                saving.result()
+
+    @contextmanager
+    def _failing_in_one_line(self) -> Iterator[None]:
         try:
-            saving.result()
+            yield
         except CheckpointException as failure:
             rank, (error, _) = next(iter(failure.failures.items()))
             raise ValueError(
@@ -101,6 +107,7 @@ class StateWriter(FileSystemWriter):
 
 def state_tensors(model: nn.Module, optimizer: AdamW) -> dict[str, Any]:
     """By name, so that the number of ranks and the order of parameter groups do not matter."""
+    keep_only_shards(model)
     found: dict[str, Any] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from xreasoner.parallel import reduces_gradients, sum_over_ranks
 from xreasoner.recipe.schema import GrpoStage
+from xreasoner.train.adapters import adapters_off
 from xreasoner.train.collect import RolloutBatch
 from xreasoner.train.loss import TargetLoss
 from xreasoner.train.optim import guarded_clip, trainable
@@ -102,6 +103,6 @@ def measured(item: PolicyRow, settings: GrpoStage, found: TargetLoss) -> Tensor:
 
 @torch.no_grad()
 def add_reference(reference: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
-    with reference.loss.attention(), reference.precision():
+    with adapters_off(reference.lm), reference.loss.attention(), reference.precision():
         for item in rows:
             item.reference_logprob_N = reference.loss(item.row, temperature=temperature).logprob_N
