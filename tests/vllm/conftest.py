@@ -88,7 +88,7 @@ def vlm_torch(vlm: Path) -> TorchEngine:
 # Per module: when one engine is garbage-collected, vLLM ends the process groups of all.
 @pytest.fixture(scope="module")
 def lm_vllm(lm: Path) -> VllmEngine:
-    return VllmEngine(lm, torch.float32, ROWS)
+    return VllmEngine(lm, torch.float32, ROWS, longest=700)
 
 
 @pytest.fixture(scope="module")

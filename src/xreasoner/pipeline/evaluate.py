@@ -6,19 +6,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from xreasoner.data.hub import pinned_revisions
+from xreasoner.data.prompt_length import longest_sequence
 from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
 from xreasoner.evals.summary import SHARES, Result
 from xreasoner.evals.task import ASKED, BUDGET_FOLDER, Benchmark, RankShard, Task
 from xreasoner.models.config import has_vision
-from xreasoner.models.image_support import pixel_range
+from xreasoner.models.image_support import image_tokens, pixel_range
+from xreasoner.models.load import load_tokenizer
 from xreasoner.models.precision import compute_dtype
 from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
@@ -36,8 +39,11 @@ from xreasoner.storage.run_folder import Manifest, first_difference, read_manife
 class LazyEngine:
     """Loads the checkpoint at the first open question, so a finished evaluation loads no model."""
 
-    def __init__(self, checkpoint: Path, evaluation: Evaluation, world: World) -> None:
+    def __init__(
+        self, checkpoint: Path, evaluation: Evaluation, world: World, benchmarks: Sequence[Benchmark]
+    ) -> None:
         self._checkpoint, self._evaluation, self._world = checkpoint, evaluation, world
+        self._benchmarks = benchmarks
         self._engine: Engine | None = None
 
     @property
@@ -52,7 +58,8 @@ class LazyEngine:
 
     def open(self) -> Engine:
         if self._engine is None:
-            self._engine = open_engine(self._checkpoint, self._evaluation, self._world.device)
+            longest = partial(longest_of, self._benchmarks, self._evaluation, self._checkpoint)
+            self._engine = open_engine(self._checkpoint, self._evaluation, self._world.device, longest)
         return self._engine
 
     def close(self) -> None:
@@ -77,7 +84,7 @@ def measure(
         method = method_of(checkpoint, evaluation, world.device)
         prepare_answers(out, fingerprint, method, conditions_of(world.device, run_dir), journal.say)
     wait_for_all(world)
-    engine, began = LazyEngine(checkpoint, evaluation, world), time.monotonic()
+    engine, began = LazyEngine(checkpoint, evaluation, world, benchmarks), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
     if world.size > 1 and anyone_asks(tasks, evaluation, shard, world):
         engine.open()  # engines of several processes synchronise while opening
@@ -102,6 +109,18 @@ def measure(
         assert manifest is not None
         seconds = manifest.seconds + time.monotonic() - began
         replace(manifest, state="done", seconds=seconds).write(out)
+
+
+def longest_of(benchmarks: Sequence[Benchmark], evaluation: Evaluation, checkpoint: Path) -> int | None:
+    """None if there are images of a family whose images have no known size."""
+    tokens_per_image = 0
+    if any(one.modality == "image" for one in benchmarks):
+        pixels = pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
+        if pixels is None:
+            return None
+        tokens_per_image = image_tokens(checkpoint, pixels.high)
+    prompts = ((problem, one.instruction) for one in benchmarks for problem in one.problems)
+    return longest_sequence(prompts, sampling_of(evaluation), load_tokenizer(checkpoint), tokens_per_image)
 
 
 def anyone_asks(tasks: Sequence[Task], evaluation: Evaluation, shard: RankShard, world: World) -> bool:

@@ -1,6 +1,7 @@
 """Opens the engine that the recipe names; for `auto`, the faster one for this model on this device."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.options import why_not_vllm
 
 Chosen = Literal["torch", "vllm", "server"]
+Longest = Callable[[], int | None]
+"""The most tokens of a prompt and its reply; None if unknown. Only vLLM asks, because counting takes time."""
 VLLM_FROM = {"cpu": 1e7, "cuda": 1e9}
 """By device: the number of parameters from which `auto` picks vLLM.
 
@@ -26,14 +29,18 @@ assumes that a user who installs vLLM on a GPU machine wants it for models of th
 """
 
 
-def open_engine(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> Engine:
+def open_engine(
+    checkpoint: Path, evaluation: Evaluation, device: torch.device, longest: Longest = lambda: None
+) -> Engine:
     """The engine that evaluates this checkpoint."""
     if evaluation.server is not None:
         return ServerEngine(evaluation.server)
     pixels = None
     if evaluation.min_pixels or evaluation.max_pixels:
         pixels = pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
-    return open_checkpoint(checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, device, pixels)
+    return open_checkpoint(
+        checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, device, pixels, longest
+    )
 
 
 def open_checkpoint(
@@ -43,6 +50,7 @@ def open_checkpoint(
     rows: int,
     device: torch.device,
     pixels: PixelRange | None = None,
+    longest: Longest = lambda: None,
 ) -> Engine:
     """An engine in this process. `pixels` replaces the checkpoint's own limits."""
     precision = compute_dtype(dtype, device, parameters(checkpoint))
@@ -50,7 +58,7 @@ def open_checkpoint(
         return TorchEngine(load(checkpoint, device, precision, pixels=pixels), max_rows=rows)
     from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
-    return VllmEngine(checkpoint, precision, rows, pixels=pixels)
+    return VllmEngine(checkpoint, precision, rows, pixels=pixels, longest=longest())
 
 
 def choose_engine(requested: EngineName, checkpoint: Path, device: torch.device) -> Chosen:

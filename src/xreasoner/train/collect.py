@@ -90,7 +90,7 @@ class Collector:
 
     def accuracy(self, held_out: Sequence[Problem]) -> float:
         """Greedy accuracy, as in an evaluation. Answers that the grader failed on are left out."""
-        sampling = replace(self._sampling(step=0), n=1, temperature=0.0)
+        sampling = replace(sampling_of(self.settings, self.seed, step=0), n=1, temperature=0.0)
         own = own_share(list(enumerate(held_out)), self.world)
         graded = gather_shares(self._scored(own, sampling), self.world)
         verdicts = [score.correct for ((_, score),) in graded if score.correct is not None]
@@ -100,7 +100,8 @@ class Collector:
         """Each rank asks its share of the prompts; afterwards all ranks know all groups."""
         drawn = [(place, draw(problems, self.seed, place)) for place in range(cursor, cursor + count)]
         own = own_share(drawn, self.world)
-        judged = gather_shares(self._judged(own, self._scored(own, self._sampling(step))), self.world)
+        scored = self._scored(own, sampling_of(self.settings, self.seed, step))
+        judged = gather_shares(self._judged(own, scored), self.world)
         return [
             make_group(problem, answers, self.rewards, self.settings.std_scaling)
             for (_, problem), answers in zip(drawn, judged, strict=True)
@@ -128,16 +129,17 @@ class Collector:
         # The same problem may be drawn twice in a step: its place keeps the samples of the two apart.
         return replace(problem_prompt(problem, self.instruction), id=f"{place}:{problem.id}")
 
-    def _sampling(self, step: int) -> Sampling:
-        return Sampling(
-            n=self.settings.samples_per_prompt,
-            temperature=self.settings.temperature,
-            think_budget=self.settings.think_budget,
-            answer_budget=self.settings.answer_budget,
-            forced_exit=self.settings.forced_exit,
-            seed=self.seed * 1_000_003 + step,
-            exit_without_thought=self.settings.exit_without_thought,
-        )
+
+def sampling_of(settings: GrpoStage, seed: int, step: int) -> Sampling:
+    return Sampling(
+        n=settings.samples_per_prompt,
+        temperature=settings.temperature,
+        think_budget=settings.think_budget,
+        answer_budget=settings.answer_budget,
+        forced_exit=settings.forced_exit,
+        seed=seed * 1_000_003 + step,
+        exit_without_thought=settings.exit_without_thought,
+    )
 
 
 def draw(problems: Sequence[Problem], seed: int, place: int) -> Problem:

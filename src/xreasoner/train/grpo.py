@@ -21,15 +21,17 @@ import dataclasses
 import math
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
+from xreasoner.data.prompt_length import longest_sequence
 from xreasoner.parallel import join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.reward_sum import RewardSum
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
-from xreasoner.train.collect import Collector
+from xreasoner.train.collect import Collector, sampling_of
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
 from xreasoner.train.no_signal import why_no_signal
 from xreasoner.train.optim import adamw, cosine, set_lr
@@ -69,8 +71,12 @@ def train_grpo(
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
 
+    def longest() -> int:
+        prompts = ((problem, instruction) for problem in chain(problems, held_out))
+        return longest_sequence(prompts, sampling_of(settings, seed, step=0), policy.tokenizer)
+
     with (
-        open_sampler(settings, start, policy) as sampler,
+        open_sampler(settings, start, policy, longest) as sampler,
         Grader() as grader,
         RewardSum(settings.rewards, display.note) as rewards,
         metrics_of(world, out / "metrics.jsonl", done) as metrics,

@@ -12,7 +12,7 @@ from xreasoner.models.load import Loaded, load
 from xreasoner.parallel import full_weight, rejoining
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Prompt, Rollout, Sampling
-from xreasoner.rollout.choose import choose_engine
+from xreasoner.rollout.choose import Longest, choose_engine
 from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train.policy import Policy, trained_weights
@@ -52,7 +52,9 @@ class Sampler:
 
 
 @contextmanager
-def open_sampler(settings: GrpoStage, start: Path, policy: Policy) -> Iterator[Sampler]:
+def open_sampler(
+    settings: GrpoStage, start: Path, policy: Policy, longest: Longest = lambda: None
+) -> Iterator[Sampler]:
     """Each rank samples its own share of the answers."""
     world = policy.world
     match choose_engine(settings.rollout, start, world.device):
@@ -65,7 +67,9 @@ def open_sampler(settings: GrpoStage, start: Path, policy: Policy) -> Iterator[S
         case "vllm":
             from xreasoner.rollout.vllm_engine.engine import VllmEngine
 
-            engine = VllmEngine(start, policy.compute_dtype, settings.rows, settings.rollout_memory)
+            engine = VllmEngine(
+                start, policy.compute_dtype, settings.rows, settings.rollout_memory, longest=longest()
+            )
             yield Sampler(engine, policy, engine)
             with rejoining(world):
                 engine.close()

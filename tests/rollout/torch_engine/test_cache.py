@@ -42,11 +42,17 @@ def test_samples_share_the_prompt_and_append_at_their_own_column(cache: RowCache
 
 
 def test_growing_keeps_the_states(cache: RowCache) -> None:
-    cache.reserve(6)
+    cache.reserve(6, most=100)
     assert cache.columns == 7
     keys_AS, _ = decode(cache, [5, 4, 4], 7.0)
     assert keys_AS[2].tolist()[:5] == [100, 101, 102, 103, 7]
     assert keys_AS[0].tolist()[:4] == [0, 1, 2, 3]
+
+
+def test_it_never_grows_beyond_what_is_needed(cache: RowCache) -> None:
+    """By half would be 7 columns; the longest possible rollout has 6."""
+    cache.reserve(6, most=6)
+    assert cache.columns == 6
 
 
 def test_a_row_can_move(cache: RowCache) -> None:

@@ -107,10 +107,10 @@ class RowCache(Cache):
         for layer in self.row_layers:
             layer.task = task
 
-    def reserve(self, columns: int) -> None:
-        """Grow on demand, so that short rollouts never pay for the longest possible one."""
+    def reserve(self, columns: int, most: int) -> None:
+        """Grow on demand: short rollouts do not pay for the longest possible one, of `most` columns."""
         if columns > self.columns:
-            self.columns = max(columns, int(self.columns * _GROWTH))
+            self.columns = max(columns, min(most, int(self.columns * _GROWTH)))
             for layer in self.row_layers:
                 layer.widen(self.columns)
 

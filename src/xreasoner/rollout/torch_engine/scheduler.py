@@ -81,7 +81,9 @@ class Scheduler:
         self._attention_configs = attention_configs(self._model)
         self._max_rows, self._check_every = max_rows, check_every
         config, device = self._model.config.get_text_config(), self._model.device
-        self._tensors = SlotTensors(self._max_rows, max_tokens + check_every, device)
+        # Up to `check_every` tokens are decoded after the last one that counts.
+        self._max_tokens = max_tokens + check_every
+        self._tensors = SlotTensors(self._max_rows, self._max_tokens, device)
         self._cache = RowCache(config.num_hidden_layers, self._max_rows, columns=0)
         self._exit_ids_E = torch.tensor(list(chain(*special_tokens.exits)), device=device)
         self._banned_X = torch.tensor(sorted(special_tokens.banned), dtype=torch.int64, device=device)
@@ -135,7 +137,8 @@ class Scheduler:
         entries = [self._open_slots(request, encoded) for request, encoded in longest_first]
         if not entries:
             return {}
-        self._cache.reserve(max(len(entry.encoded.ids) for entry in entries) + _FIRST_COLUMNS)
+        longest = max(len(entry.encoded.ids) for entry in entries)
+        self._cache.reserve(longest + min(_FIRST_COLUMNS, self._max_tokens), longest + self._max_tokens)
         for batch in length_batches(entries):
             own_mask = any(entry.encoded.has_own_mask for entry in batch)
             with nullcontext() if own_mask else use_rollout_attention(self._attention_configs):
@@ -196,7 +199,7 @@ class Scheduler:
         tensors = self._tensors
         lengths = [slot.column(self._clock) + 1 for slot in self._slots]
         span = max(lengths)
-        self._cache.reserve(span)
+        self._cache.reserve(span, max(len(slot.prompt_ids) for slot in self._slots) + self._max_tokens)
         column_A = tensors.length[:active]
         self._cache.begin(Decode(column_A, tensors.index[:active], span))
         decode_rows = DecodeRows(column_A, row_blocks(lengths), span)

@@ -39,13 +39,15 @@ class VllmEngine:
         rows: int,
         memory: float = 0.9,
         pixels: PixelRange | None = None,
+        longest: int | None = None,
     ) -> None:
+        """`longest`: no prompt and reply together are longer, in tokens."""
         prepare_environment()
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self.decoder, self._rows = read_token_decoder(checkpoint), rows
-        options = engine_options(checkpoint, dtype, rows, memory)
+        options = engine_options(checkpoint, dtype, rows, memory, longest)
         if pixels is not None:
             options["mm_processor_kwargs"] = {"min_pixels": pixels.low, "max_pixels": pixels.high}
         self._engine: Any = LLMEngine.from_engine_args(EngineArgs(**options))

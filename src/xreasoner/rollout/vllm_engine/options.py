@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from xreasoner.models.config import has_vision
+from xreasoner.models.config import has_vision, read_config
 from xreasoner.parallel import launched_processes
 
 OLDEST_VLLM = (0, 32)
@@ -44,14 +44,20 @@ def prepare_environment() -> None:
     torch.cuda.empty_cache()
 
 
-def engine_options(checkpoint: Path, dtype: torch.dtype, rows: int, memory: float) -> dict[str, Any]:
-    """Arguments of vLLM's engine; `memory` is the share of the GPU's memory that it may use."""
+def engine_options(
+    checkpoint: Path, dtype: torch.dtype, rows: int, memory: float, longest: int | None = None
+) -> dict[str, Any]:
+    """Arguments of vLLM's engine; `memory` is the share of the GPU's memory that it may use.
+
+    `longest`: no prompt and reply together are longer, in tokens.
+    """
     from xreasoner.rollout.vllm_engine.banned_tokens import BannedTokens
 
     return {
         "model": str(checkpoint),
         "dtype": str(dtype).removeprefix("torch."),
         "max_num_seqs": rows,
+        **_context_options(checkpoint, longest),
         # Log-probabilities of the distribution that was sampled from: after temperature and bans.
         "logprobs_mode": "processed_logprobs",
         "logits_processors": [BannedTokens],
@@ -61,6 +67,13 @@ def engine_options(checkpoint: Path, dtype: torch.dtype, rows: int, memory: floa
         **_parallel_options(launched_processes()),
         **(_gpu_options(memory) if torch.cuda.is_available() else _cpu_options()),
     }
+
+
+def _context_options(checkpoint: Path, longest: int | None) -> dict[str, Any]:
+    """By default vLLM wants room for one sequence of the model's whole context: 128,000 tokens of Qwen2.5."""
+    config = read_config(checkpoint)
+    context = (config.get("text_config") or config).get("max_position_embeddings")
+    return {"max_model_len": longest} if longest and context and longest < context else {}
 
 
 def _modality_options(checkpoint: Path) -> dict[str, Any]:
