@@ -16,8 +16,8 @@ from xreasoner.evals.samples import (
     Sample,
     problems_path,
     read_samples,
+    write_finished,
     write_problems,
-    write_samples,
 )
 from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Problem, Score
@@ -42,7 +42,8 @@ def asked(*samples: Sample) -> Answers:
 
 def write(path: Path, *samples: Sample) -> None:
     path.parent.mkdir(parents=True)
-    write_samples(path, samples)
+    result = {"benchmark": "films", "accuracy": 0.5, "n": len(samples), "sampling": {"n": 1}}
+    write_finished(path, samples, result)
     write_problems(problems_path(path), asked(*samples).problems.values())
 
 
@@ -85,7 +86,6 @@ def test_only_missing_answers_are_looked_for(given: Sample, correct: bool | None
 def test_a_run_says_who_judged_it(tmp_path: Path) -> None:
     path = tmp_path / "evals" / "base" / "films.jsonl"
     write(path, sample(1, ROUNDABOUT), sample(2, "<answer>B</answer>", Score(True, "B", "")))
-    path.with_suffix(".json").write_text('{"benchmark": "films", "accuracy": 0.5}')
     with serving(says) as server, Grader() as grader:
         (done,) = judge_run(
             tmp_path,
@@ -107,7 +107,6 @@ def test_a_run_says_who_judged_it(tmp_path: Path) -> None:
 def test_grading_again_undoes_it(tmp_path: Path) -> None:
     path = tmp_path / "evals" / "base" / "films.jsonl"
     write(path, sample(1, ROUNDABOUT))
-    path.with_suffix(".json").write_text("{}")
     with serving(says) as server, Grader() as grader:
         list(
             judge_run(

@@ -1,6 +1,5 @@
 """Existing answers are graded again without a model, with their original key and kind."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from tests.evals.scripted import ScriptedEngine
 from tests.evals.test_runner import TEN, run, says
 
 from xreasoner.evals.regrade import regrade
-from xreasoner.evals.samples import read_samples, write_samples
+from xreasoner.evals.samples import read_result, read_samples, write_finished
 from xreasoner.evals.task import Broken
 from xreasoner.records import Score
 from xreasoner.rewards.grade import Grader
@@ -29,23 +28,23 @@ def test_a_verdict_that_another_grader_gave_is_put_right_in_samples_and_summary(
     out = tmp_path / "evals" / "base"
     run(ScriptedEngine(says), out)
     samples = list(read_samples(out / "sums.jsonl"))
-    write_samples(out / "sums.jsonl", [replace(samples[0], score=Score(False, "1", "old")), *samples[1:]])
-    summary = json.loads((out / "sums.json").read_text())
-    (out / "sums.json").write_text(json.dumps({**summary, "accuracy": 0.6}))
+    summary = read_result(out / "sums.jsonl")
+    wrong = replace(samples[0], score=Score(False, "1", "old"))
+    write_finished(out / "sums.jsonl", [wrong, *samples[1:]], {**summary, "accuracy": 0.6})
     with Grader() as grader:
         (done,) = regrade(tmp_path, grader)
     assert [(one.problem_id, one.score.correct, other.score.correct) for one, other in done.changed] == [
         ("p000-text", False, True)
     ]
     assert list(read_samples(out / "sums.jsonl")) == samples
-    assert json.loads((out / "sums.json").read_text()) == summary
+    assert read_result(out / "sums.jsonl") == summary
 
 
 def test_answers_of_another_version_are_refused_in_one_line(tmp_path: Path) -> None:
     out = tmp_path / "evals" / "base"
     run(ScriptedEngine(says), out)
     (out / "sums.jsonl").write_text('{"id": "p000", "correct": true}\n')
-    with Grader() as grader, pytest.raises(ValueError, match=r"sums.jsonl was written by another version"):
+    with Grader() as grader, pytest.raises(ValueError, match=r"sums.jsonl, line 1 is damaged"):
         list(regrade(tmp_path, grader))
     (out / "problems" / "sums.jsonl").unlink()
     with Grader() as grader, pytest.raises(ValueError, match=r"problems/sums.jsonl is missing"):

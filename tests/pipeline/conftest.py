@@ -7,8 +7,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from xreasoner.pipeline import run as pipeline
-from xreasoner.storage.files import write_json
-from xreasoner.storage.state_folders import NOTE, state_folder
+from xreasoner.storage.folders import write_checksums
+from xreasoner.storage.state_folders import complete_state, state_folder
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
         weights = load_file(start / "model.safetensors")
         changed = {name: weight + settings.lr for name, weight in weights.items()}
         save_file(changed, out / "model" / "model.safetensors", metadata={"format": "pt"})
-        write_json(state_folder(out / "state", 2) / NOTE, {"step": 2})
+        write_checksums(out / "model")
+        state_folder(out / "state", 2).mkdir(parents=True)
+        complete_state(state_folder(out / "state", 2), {"step": 2, "extra": {}})
 
     monkeypatch.setattr(pipeline, "train_sft", stand_in)
     return calls

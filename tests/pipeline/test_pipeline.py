@@ -1,6 +1,7 @@
 """Stages run in order, are skipped when done and refused when changed; training is a stand-in here."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from xreasoner.pipeline.run import run_recipe
 from xreasoner.pipeline.stages import make_plan
 from xreasoner.recipe.file import check
 from xreasoner.rollout import choose
+from xreasoner.storage.run_folder import read_manifest
 
 
 def test_each_stage_starts_from_the_one_before_and_keeps_the_eyes(
@@ -48,8 +50,8 @@ def test_a_stage_broken_off_after_training_is_not_trained_again(
     run_recipe(wanted, QUIET)
     folder = tmp_path / "stages" / "1-one"
     whole = (folder / "checkpoint" / "model.safetensors").read_bytes()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"state": "trained"}))
+    manifest = read_manifest(folder)
+    replace(manifest, state="trained").write(folder)
     (folder / "checkpoint" / "model.safetensors").unlink()
     assert make_plan(wanted).stages[0].standing == "resumed"
     run_recipe(wanted, QUIET)

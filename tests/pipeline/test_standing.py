@@ -15,10 +15,10 @@ from xreasoner.pipeline.run import run_recipe
 from xreasoner.pipeline.stages import make_plan
 from xreasoner.recipe.file import check
 from xreasoner.recipe.schema import EXECUTION, SCHEDULE, GrpoStage, Recipe, SftStage
-from xreasoner.storage.files import write_json
+from xreasoner.storage.checked_json import read_checked_json, write_checked_json
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import read_manifest
-from xreasoner.storage.state_folders import NOTE, state_folder
+from xreasoner.storage.state_folders import complete_state, state_folder
 
 BARS = [{"source": "miniworld", "families": ["bars"], "steps": [1, 2], "count": 10}]
 FIRST: dict[str, dict | None] = {"one": {}, "two": {}, "three": {"from": "one"}}
@@ -166,11 +166,11 @@ def test_a_manifest_that_lacks_a_newer_setting_had_its_default(
 ) -> None:
     run_recipe(recipe(tiny_base, tmp_path, one={}), QUIET)
     path = tmp_path / "stages" / "1-one" / "manifest.json"
-    content = json.loads(path.read_text())
+    content = read_checked_json(path, "")
     for name in ("weight_decay", "betas", "lora"):
         del content["made_from"]["settings"][name]
     del content["schedule"]["clip_norm"]
-    path.write_text(json.dumps(content))
+    write_checked_json(path, content)
     assert make_plan(recipe(tiny_base, tmp_path, one={})).stages[0].standing == "done"
     changed = make_plan(recipe(tiny_base, tmp_path, one={"weight_decay": 0.1})).stages[0]
     assert (changed.standing, changed.why) == ("changed", "settings.weight_decay was 0.0, is 0.1")
@@ -326,7 +326,9 @@ def test_a_partly_trained_stage_is_refused_too_and_one_without_a_state_is_not(
     interrupted(real(tiny_base, tmp_path), "1-sft", 1, monkeypatch)
     other = make_plan(real(tiny_base, tmp_path, {"weight_decay": 0.1})).stages[0]
     assert other.standing == "new"
-    write_json(state_folder(tmp_path / "stages" / "1-sft" / "state", 1) / NOTE, {"step": 1})
+    state = state_folder(tmp_path / "stages" / "1-sft" / "state", 1)
+    state.mkdir(parents=True)
+    complete_state(state, {"step": 1, "extra": {}})
     with pytest.raises(ValueError, match=r"settings\.weight_decay was 0\.0, is 0\.1"):
         run_recipe(real(tiny_base, tmp_path, {"weight_decay": 0.1}), QUIET)
 

@@ -12,6 +12,7 @@ from xreasoner.evals.task import Benchmark, Task
 from xreasoner.miniworld.problems import make_problems
 from xreasoner.records import Problem, Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
+from xreasoner.storage.run_folder import Manifest
 
 SKILL = {"base": 0.1, "sft": 0.62, "rl": 0.75}
 WORDS = {"base": 0.12, "sft": 0.74, "rl": 0.9}
@@ -99,4 +100,4 @@ def write_metrics(folder: Path, stage: str) -> None:
     (folder / "metrics.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in rows) + '{"step": 101, "lo'
     )
-    (folder / "manifest.json").write_text(json.dumps({"state": "done", "seconds": 61.5, "made_from": {}}))
+    Manifest({"start": "base"}, "done", 61.5).write(folder)

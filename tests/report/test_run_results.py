@@ -18,6 +18,7 @@ from xreasoner.evals.task import Benchmark
 from xreasoner.report.html_tables import cell
 from xreasoner.report.results import collect, stage_order, stage_parents, write_results
 from xreasoner.report.table import print_table
+from xreasoner.storage.run_folder import Manifest
 
 ROW_KEYS = {
     "stage", "benchmark", "modality", "domain", "n", "accuracy", "low", "high",
@@ -103,7 +104,7 @@ def test_a_stage_from_another_than_the_one_before_is_compared_with_that(tmp_path
 def test_what_is_unfinished_or_no_evaluation_is_passed_over(run_dir: Path, tmp_path: Path) -> None:
     evals = tmp_path / "evals" / "base"
     evals.mkdir(parents=True)
-    (evals / "manifest.json").write_text("{}")
+    Manifest({"checkpoint": "x"}).write(evals)
     (evals / "running.jsonl").write_text("")
     with pytest.raises(ValueError, match="no finished evaluation"):
         collect(tmp_path)

@@ -6,7 +6,6 @@ import pytest
 
 from xreasoner.storage.files import (
     BLOCK,
-    discard,
     drop_torn_line,
     sweep,
     unfinished,
@@ -26,23 +25,23 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert path.read_text() == '{\n "a": [\n  1\n ]\n}\n'
 
 
-def test_a_failed_write_leaves_the_old_file_and_sweep_takes_the_new(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
     with pytest.raises(KeyboardInterrupt), written_atomically(path) as file:
         file.write(b"half of the ne")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old"
-    assert set(tmp_path.iterdir()) == {path, unfinished(path)}
-    sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_discard_removes_a_folder(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "state" / "file", b"x")
-    discard(tmp_path / "state")
-    discard(tmp_path / "state")
-    assert list(tmp_path.iterdir()) == []
+def test_sweep_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    unfinished(path).write_bytes(b"half of the ne")
+    unfinished(tmp_path / "folder").mkdir()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("torn", [0, 1, BLOCK - 2, BLOCK, 2 * BLOCK + 7])

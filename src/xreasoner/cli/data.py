@@ -1,6 +1,5 @@
 """The commands to use before a run: prepare and inspect data, distill thoughts, estimate memory and time."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -168,12 +167,14 @@ def estimate(
 
 def refuse_another(out: Path, made_from: dict[str, object]) -> None:
     """One file holds the rates of one model, sampled in one way."""
-    from xreasoner.storage.files import write_json
+    from xreasoner.storage.checked_json import read_checked_json, write_checked_json
     from xreasoner.storage.run_folder import first_difference
 
     note = out.with_name(f"{out.name}.made_from.json")
     if out.exists() and note.exists():
-        changed = first_difference(json.loads(note.read_text()), made_from)
+        changed = first_difference(
+            read_checked_json(note, "its rates are of unknown settings: choose another file"), made_from
+        )
         if changed:
             raise ValueError(f"{out}: this file holds other pass rates ({changed}); choose another file")
-    write_json(note, made_from)
+    write_checked_json(note, made_from)

@@ -1,17 +1,15 @@
 """How often a model solves each problem: GRPO learns nothing from those it always or never solves."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xreasoner.chat.template import problem_prompt
-from xreasoner.data.checks import rate_rows
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
-from xreasoner.storage.files import drop_torn_line
+from xreasoner.storage.checked_json import checked_line, drop_damaged_lines, whole_lines
 from xreasoner.storage.journal import Say
 
 PROBLEMS_AT_ONCE = 512
@@ -28,14 +26,14 @@ def measure_pass_rates(
 ) -> None:
     """Appends one line per problem to `out` once all its samples are graded; an interrupted run resumes."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    done = rated_so_far(out)
+    done = rated_so_far(out, say)
     wanted = [number for number, problem in enumerate(problems) if problem.id not in done]
     say(f"{len(done):,} of {len(problems):,} problems already have a pass rate")
     with out.open("a", encoding="utf-8") as lines:
         for start in range(0, len(wanted), PROBLEMS_AT_ONCE):
             some = {str(number): problems[number] for number in wanted[start : start + PROBLEMS_AT_ONCE]}
             for number, rollouts in asked(some, engine, instruction, sampling):
-                lines.write(json.dumps(rate(some[number], rollouts, grader)) + "\n")
+                lines.write(checked_line(rate(some[number], rollouts, grader)))
                 lines.flush()
             say(f"{len(done) + start + len(some):,} of {len(problems):,} problems done")
 
@@ -60,8 +58,9 @@ def rate(problem: Problem, rollouts: Sequence[Rollout], grader: Grader) -> dict[
     return {"id": problem.id, "rate": share, "samples": len(judged)}
 
 
-def rated_so_far(out: Path) -> set[str]:
+def rated_so_far(out: Path, say: Say) -> set[str]:
     if not out.exists():
         return set()
-    drop_torn_line(out)
-    return {key for key, _ in rate_rows(out)}
+    if dropped := drop_damaged_lines(out):
+        say(f"{out}: {dropped:,} damaged lines are dropped, and these problems asked again")
+    return {line["id"] for line in whole_lines(out)}

@@ -27,7 +27,8 @@ from xreasoner.recipe.training_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.storage.file_hash import file_hash
-from xreasoner.storage.files import folder_written_atomically, sweep, write_json
+from xreasoner.storage.files import sweep, write_json
+from xreasoner.storage.folders import damage_in, folder_written_atomically
 from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import fingerprint, waiting_lock
 
@@ -87,7 +88,7 @@ def prepare(
     }
     key, folder = fingerprint(made_from), recipe.run_dir / "data" / stage
     with waiting_lock(folder.parent):
-        if not _is_made(folder, key):
+        if not _is_made(folder, key, say):
             sweep(folder.parent)
             with folder_written_atomically(folder) as unfinished:
                 more, missing = catalogue() if filters.decontaminate else no_catalogue()
@@ -104,9 +105,13 @@ def read_report(folder: Path) -> PreparationReport:
     return PreparationReport(**json.loads((folder / "report.json").read_text()))
 
 
-def _is_made(folder: Path, key: str) -> bool:
-    note = folder / "made_from.json"
-    return note.is_file() and json.loads(note.read_text())["key"] == key
+def _is_made(folder: Path, key: str, say: Say) -> bool:
+    if not folder.is_dir():
+        return False
+    if damage := damage_in(folder):
+        say(f"{damage}; prepared again")
+        return False
+    return bool(json.loads((folder / "made_from.json").read_text())["key"] == key)
 
 
 def _stamps(entry: Any) -> list[list[str]]:

@@ -14,7 +14,8 @@ from xreasoner.chat.template import Example, training_ids
 from xreasoner.data.problem_store import problems_fingerprint
 from xreasoner.data.steps import shuffled
 from xreasoner.records import Problem
-from xreasoner.storage.files import folder_written_atomically, sweep
+from xreasoner.storage.files import sweep
+from xreasoner.storage.folders import damage_in, folder_written_atomically
 from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import Manifest, fingerprint, read_manifest
 
@@ -73,7 +74,10 @@ def token_store(
         },
         "done",
     )
-    found = read_manifest(folder)
+    damage = damage_in(folder)
+    if folder.is_dir() and damage:
+        say(f"{damage}; tokenised again")
+    found = None if damage else read_manifest(folder)
     if found is None or found.fingerprint != wanted.fingerprint:
         sweep(folder.parent)
         with folder_written_atomically(folder) as unfinished:

@@ -1,13 +1,13 @@
 """All answers of the teacher, one per line. An answer in the file is not generated again."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from xreasoner.records import Rollout
 from xreasoner.rollout.server_engine.engine import ServerRollout
-from xreasoner.storage.files import drop_torn_line
+from xreasoner.storage.checked_json import checked_line, drop_damaged_lines, read_checked_line
+from xreasoner.storage.journal import Say
 
 
 class AnswerId(NamedTuple):
@@ -44,21 +44,22 @@ class Noted(NamedTuple):
 
 
 class AnswerFile:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, say: Say = lambda line: None) -> None:
         self.noted: dict[AnswerId, Noted] = {}
         self.prompt_tokens = self.completion_tokens = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        drop_torn_line(path)
+        if dropped := drop_damaged_lines(path):
+            say(f"{path}: {dropped:,} damaged lines are dropped, and their answers generated again")
         self._file = path.open("rb+")
         place = 0
         for line in self._file:
-            self._note(Answer(**json.loads(line)), place)
+            self._note(answer_of(line), place)
             place += len(line)
 
     def add(self, answer: Answer) -> None:
         place = self._file.seek(0, 2)
-        self._file.write(json.dumps(asdict(answer), ensure_ascii=True).encode() + b"\n")
+        self._file.write(checked_line(asdict(answer)).encode())
         self._file.flush()
         self._note(answer, place)
 
@@ -69,7 +70,7 @@ class AnswerFile:
 
     def read(self, key: AnswerId) -> Answer:
         self._file.seek(self.noted[key].place)
-        return Answer(**json.loads(self._file.readline()))
+        return answer_of(self._file.readline())
 
     def usable(self, problem: str, round_: int, samples: int) -> list[AnswerId]:
         keys = [AnswerId(problem, round_, sample) for sample in range(samples)]
@@ -77,6 +78,12 @@ class AnswerFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def answer_of(line: bytes) -> Answer:
+    fields = read_checked_line(line)
+    assert fields is not None, "damaged lines were dropped"
+    return Answer(**fields)
 
 
 def tokens_of(rollout: Rollout) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Generate, verify, select: a distillation resumes after any answer, and ends with the same file."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from xreasoner.distill.verify import hinted, verify
 from xreasoner.records import Message, Problem, Prompt, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
+from xreasoner.storage.checked_json import json_text, read_checked_json, write_checked_json
 from xreasoner.storage.files import write_json, written_atomically
 from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import first_difference, locked
@@ -47,7 +47,7 @@ def distill(settings: Distillation, engine: Engine, grader: Grader, say: Say) ->
     with locked(folder):
         refuse_another(settings)
         problems, left_out = questions(settings, folder / "left_out.jsonl")
-        answers = AnswerFile(folder / "answers.jsonl")
+        answers = AnswerFile(folder / "answers.jsonl", say)
         work = _Work(settings, engine, grader, answers, say)
         for start in range(0, len(problems), QUESTIONS_AT_ONCE):
             some = problems[start : start + QUESTIONS_AT_ONCE]
@@ -76,10 +76,11 @@ def refuse_another(settings: Distillation) -> None:
     ):
         made_from["teacher"].pop(how_fast, None)
     if note.exists():
-        changed = first_difference(json.loads(note.read_text()), made_from)
+        written = read_checked_json(note, "its answers are of unknown settings: set another `out`")
+        changed = first_difference(written, made_from)
         if changed:
             raise ValueError(f"{settings.folder}: holds another distillation ({changed}); set another `out`")
-    write_json(note, made_from)
+    write_checked_json(note, made_from)
 
 
 def questions(settings: Distillation, listed: Path) -> tuple[list[Problem], Mapping[str, int]]:
@@ -201,4 +202,4 @@ def row(problem: Problem, key: AnswerId, answers: AnswerFile, several: bool) -> 
         "hinted": key.round > 0,
         "tokens": answer.completion_tokens,
     }
-    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+    return json_text(fields).encode() + b"\n"

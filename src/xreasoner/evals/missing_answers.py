@@ -3,19 +3,17 @@
 Only samples without an answer are judged, so no verdict changes; `xreasoner regrade` undoes it.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from xreasoner.evals.regrade import Regraded, finished
-from xreasoner.evals.samples import Answers, KeptProblem, Sample, read_answers, write_samples
+from xreasoner.evals.samples import Answers, KeptProblem, Sample, read_answers, read_result, write_finished
 from xreasoner.evals.summary import summarise
 from xreasoner.records import OPTION_LETTERS, Message, Problem, Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.statements import outside_thought
 from xreasoner.rollout.engine import Engine
-from xreasoner.storage.files import write_json
 
 NONE = "NONE"
 ASKED = (
@@ -33,9 +31,8 @@ def judge_run(run_dir: Path, engine: Engine, judge: str, grader: Grader) -> Iter
         pairs = zip(before.samples, after.samples, strict=True)
         changed = tuple(pair for pair in pairs if pair[0] != pair[1])
         if changed:
-            write_samples(path, after.samples)
-            facts = json.loads(path.with_suffix(".json").read_text())
-            write_json(path.with_suffix(".json"), {**facts, **vars(summarise(after)), "judge": judge})
+            result = {**read_result(path), **vars(summarise(after)), "judge": judge}
+            write_finished(path, after.samples, result)
         yield Regraded(path, sum(map(is_open, before.samples)), changed)
 
 

@@ -1,14 +1,12 @@
 """Grade existing answers again, for example after the grader changed. No model runs."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xreasoner.evals.samples import Answers, Sample, read_answers, write_samples
+from xreasoner.evals.samples import Answers, Sample, read_answers, read_result, write_finished
 from xreasoner.evals.summary import summarise
 from xreasoner.rewards.grade import Grader
-from xreasoner.storage.files import write_json
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,9 @@ def regrade(run_dir: Path, grader: Grader) -> Iterator[Regraded]:
         after = grade_again(before, grader)
         pairs = zip(before.samples, after.samples, strict=True)
         changed = tuple((old, new) for old, new in pairs if old.score.correct != new.score.correct)
-        write_samples(path, after.samples)
-        facts = json.loads(path.with_suffix(".json").read_text())
+        facts = read_result(path)
         facts.pop("judge", None)  # the rules alone grade again, so what a judge found is undone
-        write_json(path.with_suffix(".json"), {**facts, **vars(summarise(after))})
+        write_finished(path, after.samples, {**facts, **vars(summarise(after))})
         yield Regraded(path, len(after.samples), changed)
 
 

@@ -15,15 +15,16 @@ from xreasoner.evals.samples import (
     kept_problem,
     problems_path,
     to_line,
+    write_finished,
     write_problems,
-    write_samples,
 )
 from xreasoner.evals.summary import Result, result_of
 from xreasoner.evals.task import ALONE, Broken, RankShard, Task, picture_name
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
-from xreasoner.storage.files import drop_torn_line, write_atomically, write_json
+from xreasoner.storage.checked_json import drop_damaged_lines
+from xreasoner.storage.files import write_atomically
 
 AnswerKeys = Callable[[Sequence[Key]], Iterable[Sample]]
 """From the keys still to be answered to their samples, as they come."""
@@ -48,7 +49,7 @@ def write_down(task: Task, shard: RankShard, show: Show, answers: AnswerKeys) ->
     path = task.shard_path(shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        drop_torn_line(path)
+        drop_damaged_lines(path)
     done, keys = {sample.key: sample for sample in task.answers()}, task.keys(shard)
     tally = Tally(task.benchmark.name, total=len(keys))
     for key in keys:
@@ -112,11 +113,10 @@ def conclude(task: Task) -> Result:
         )
     samples = [*(done[key] for key in wanted), *map(broken_sample, task.benchmark.broken)]
     answers = Answers(keep_problems(task), tuple(samples))
-    write_samples(task.samples_path, samples)
+    result = result_of(task.benchmark, task.sampling, answers)
+    write_finished(task.samples_path, samples, asdict(result))
     for path in task.other_shards():
         path.unlink()
-    result = result_of(task.benchmark, task.sampling, answers)
-    write_json(task.result_path, asdict(result))
     return result
 
 
@@ -138,9 +138,9 @@ def keep_problems(task: Task) -> dict[str, KeptProblem]:
 
 
 def keep_picture(picture: Picture, folder: Path) -> str:
-    """Writes the picture if no stage has done so yet."""
+    """Writes the picture if no stage has done so yet. Its name is the hash of its content."""
     name = picture_name(picture)
-    if not (folder / name).exists():
+    if not (folder / name).is_file() or (folder / name).read_bytes() != picture.encoded:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / name, picture.encoded)
     return name

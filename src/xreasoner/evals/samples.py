@@ -4,19 +4,27 @@
 once; their pictures are files in the run's folder of pictures.
 """
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from xreasoner.records import Kind, Picture, Problem, Score, Stop
+from xreasoner.storage.checked_json import (
+    checked_line,
+    every_line,
+    read_checked_json,
+    whole_lines,
+    write_checked_json,
+)
 from xreasoner.storage.files import write_atomically
 
 Key = tuple[str, int]
 """A problem's id and the number of the sample."""
 
 IMAGE_MARK = "<image>"
+AGAIN = "`xreasoner run` or `eval` with the same settings answers it again"
 KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 
 
@@ -113,25 +121,46 @@ def problems_path(samples_path: Path) -> Path:
     return samples_path.parent / "problems" / samples_path.name
 
 
+def result_path(path: Path) -> Path:
+    """The summary beside the samples, written last: an evaluation without one is not finished."""
+    return path.with_suffix(".json")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    return read_checked_json(result_path(path), AGAIN)
+
+
+def write_finished(path: Path, samples: Iterable[Sample], result: Mapping[str, Any]) -> None:
+    write_samples(path, samples)
+    write_checked_json(result_path(path), result)
+
+
 def read_answers(path: Path) -> Answers:
-    """The answers of a finished evaluation."""
+    """The answers of a finished evaluation, all of them and as they were written."""
     kept = problems_path(path)
-    if not kept.exists():
-        raise ValueError(f"{kept} is missing: {path.name} was written by another version; evaluate again")
-    lines = map(json.loads, kept.read_text(encoding="utf-8").splitlines())
-    problems = {line["id"]: problem_from_json(line) for line in lines}
-    return Answers(problems, tuple(read_samples(path)))
+    for file in (path, kept):
+        if not file.is_file():
+            raise ValueError(f"{file} is missing; {AGAIN}")
+    problems = {line["id"]: problem_from_json(line) for line in every_line(kept, AGAIN)}
+    answers = Answers(problems, tuple(map(sample_from_json, every_line(path, AGAIN))))
+    result = read_result(path)
+    if len(problems) != result["n"]:
+        raise ValueError(f"{kept} has {len(problems):,} of {result['n']:,} problems; {AGAIN}")
+    if missing := missing_answers(answers, result["sampling"]["n"]):
+        raise ValueError(f"{path} lacks answers to {missing[0]!r} and {len(missing) - 1} more; {AGAIN}")
+    return answers
+
+
+def missing_answers(answers: Answers, samples: int) -> list[str]:
+    """Problems with fewer answers than were sampled. An item that could not be asked has one."""
+    found = Counter(sample.problem_id for sample in answers.samples)
+    unasked = {sample.problem_id for sample in answers.samples if sample.broken}
+    return [name for name in answers.problems if found[name] < samples and name not in unasked]
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """All complete lines; a partly written last line is dropped."""
-    with path.open("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n"):
-                fields = json.loads(line)
-                if "score" not in fields:
-                    raise ValueError(f"{path} was written by another version; evaluate into another folder")
-                yield sample_from_json(fields)
+    """Whole lines only: what is missing is asked again."""
+    return map(sample_from_json, whole_lines(path))
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
@@ -142,7 +171,7 @@ def to_line(sample: Sample) -> str:
     fields = asdict(sample)
     if not sample.tokens:
         del fields["tokens"]
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    return checked_line(fields)
 
 
 def sample_from_json(fields: Mapping[str, Any]) -> Sample:
@@ -152,9 +181,7 @@ def sample_from_json(fields: Mapping[str, Any]) -> Sample:
 
 def write_problems(path: Path, kept: Iterable[KeptProblem]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        path, "".join(json.dumps(as_json(one), ensure_ascii=False) + "\n" for one in kept).encode()
-    )
+    write_atomically(path, "".join(checked_line(as_json(one)) for one in kept).encode())
 
 
 def kept_problem(problem: Problem, pictures: Iterable[str]) -> KeptProblem:

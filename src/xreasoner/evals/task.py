@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from xreasoner.evals.samples import Key, Sample, read_samples
 from xreasoner.records import Modality, Picture, Problem, Sampling
+from xreasoner.storage.checked_json import read_checked_json
 
 ResultRole = Literal["skill", "perception", "blind"]
 """perception: looking without reasoning; blind: an image benchmark asked without its images."""
@@ -111,10 +112,6 @@ class Task:
     def samples_path(self) -> Path:
         return self.out / f"{self.benchmark.name}.jsonl"
 
-    @property
-    def result_path(self) -> Path:
-        return self.out / f"{self.benchmark.name}.json"
-
     def shard_path(self, shard: RankShard) -> Path:
         """The first process writes to the final file."""
         if shard.rank == 0:
@@ -148,17 +145,21 @@ class Task:
         )
 
 
-def asked_stages(run_dir: Path) -> list[str]:
+def read_asked(run_dir: Path) -> dict[str, Any]:
+    """Empty for a folder of models that were evaluated without a recipe's stages."""
     path = run_dir / "evals" / ASKED
-    return json.loads(path.read_text())["stages"] if path.exists() else []
+    return read_checked_json(path, "`xreasoner run` writes it again") if path.exists() else {}
+
+
+def asked_stages(run_dir: Path) -> list[str]:
+    return read_asked(run_dir).get("stages", [])
 
 
 def is_asked(run_dir: Path, benchmark: str, budget: str | None = None) -> bool:
     """Answers that the last run did not ask for stay on disk, but out of its report."""
-    path = run_dir / "evals" / ASKED
-    if not path.exists():
+    asked = read_asked(run_dir)
+    if not asked:
         return True
-    asked = json.loads(path.read_text())
     budgets = map(budget_folder, asked["budgets"])
     return benchmark in asked["benchmarks"] and (budget is None or budget in budgets)
 

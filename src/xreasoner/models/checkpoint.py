@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xreasoner.models.write_weights import write_dtype
-from xreasoner.storage.files import folder_written_atomically
+from xreasoner.storage.folders import folder_written_atomically
 
 
 def save_model(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xreasoner.storage.files import unfinished
+from xreasoner.storage.folders import folder_written_atomically
 
 TEXT_FILES = (
     "tokenizer.json",
@@ -37,18 +37,11 @@ WEIGHT_ENDINGS = (
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, renamed to its final name only when it is complete."""
+    """A folder to fill that may not replace another one."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder: choose another name or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = unfinished(out)
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with folder_written_atomically(out) as folder:
+        yield folder
 
 
 def copy_text_files(vlm: Path, out: Path) -> None:

@@ -30,8 +30,10 @@ from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.choose import choose_engine, open_engine
 from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, resume_rollouts
+from xreasoner.storage.checked_json import drop_damaged_lines, write_checked_json
 from xreasoner.storage.environment import installed_versions
-from xreasoner.storage.files import sweep, write_json
+from xreasoner.storage.files import sweep
+from xreasoner.storage.folders import refuse_damaged
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import Manifest, first_difference, read_manifest, set_aside
 
@@ -77,8 +79,12 @@ def measure(
     run_dir: Path,
     world: World,
     journal: Journal,
+    remedy: str = "",
 ) -> None:
-    """Fills `evals/<name>` with the checkpoint's answers; ranks share the problems."""
+    """Fills `evals/<name>` with the checkpoint's answers; ranks share the problems.
+
+    `remedy`: what the user can do if a checkpoint of this run is damaged.
+    """
     out = run_dir / "evals" / name
     if world.is_first:
         method = method_of(checkpoint, evaluation, world.device)
@@ -86,8 +92,12 @@ def measure(
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world, benchmarks), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
-    if world.size > 1 and anyone_asks(tasks, evaluation, shard, world):
-        engine.open()  # engines of several processes synchronise while opening
+    if anyone_asks(tasks, evaluation, shard, world):
+        if world.is_first and remedy:
+            refuse_damaged(checkpoint, remedy)
+        wait_for_all(world)
+        if world.size > 1:
+            engine.open()  # engines of several processes synchronise while opening
     with Grader() as grader:
         for task in tasks:
             title = f"{name}: {task.benchmark.name}"
@@ -186,12 +196,17 @@ def prepare_answers(
         {key: value for key, value in found.made_from.items() if key in wanted.made_from},
         {key: value for key, value in wanted.made_from.items() if key in found.made_from},
     )
+    if found is None and any(out.glob("*.jsonl")):
+        changed = "its manifest.json is missing"
     if changed:
         place = set_aside(out, out.parent.parent)
         say(f"{out.name}: {changed}, so it is evaluated anew; the other answers are in {place}")
     if found is None or changed:
         wanted.write(out)
     sweep_answers(out)
+    for path in sorted(out.glob("**/*.jsonl")):
+        if path.parent.name != "problems" and (dropped := drop_damaged_lines(path)):
+            say(f"{path}: {dropped:,} damaged lines are dropped, and these questions asked again")
 
 
 def method_of(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> dict[str, Any]:
@@ -237,7 +252,7 @@ def write_asked(
         "benchmarks": [one.name for one in benchmarks],
         "budgets": list(evaluation.budgets),
     }
-    write_json(run_dir / "evals" / ASKED, content)
+    write_checked_json(run_dir / "evals" / ASKED, content)
 
 
 def in_words(result: Result) -> str:

@@ -25,14 +25,21 @@ from xreasoner.pipeline.stages import (
     print_plan,
     refuse_unseeable,
 )
-from xreasoner.pipeline.standing import PlannedStage, refuse_changed
+from xreasoner.pipeline.standing import PlannedStage, redo_advice, refuse_changed
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, SftStage
 from xreasoner.records import Problem
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
 from xreasoner.rollout.choose import auto_fallback, choose_engine
-from xreasoner.storage.files import discard, sweep, write_atomically
+from xreasoner.storage.files import sweep, write_atomically
+from xreasoner.storage.folders import (
+    damage_in,
+    discard,
+    folder_written_atomically,
+    refuse_damaged,
+    write_checksums,
+)
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import (
     Manifest,
@@ -121,17 +128,21 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) 
             journal.say(f"{stage.name}: resumed with changed settings: {stage.why}")
         prepare_folder(stage, plan.run_dir)
         if stage.start == BASE and plan.sees:
-            detach_base(plan)
+            detach_base(plan, journal)
+        if stage.start != BASE:
+            refuse_damaged(plan.text_model(stage.start), redo_advice(stage.start))
     wait_for_all(world)
     if stage.manifest.state != "trained":
         train(stage, plan.text_model(stage.start), plan.recipe, journal)
     wait_for_all(world)
     if world.is_first:
         note(stage, "trained", began)
+        refuse_damaged(stage.folder / "model", redo_advice(stage.name))
         if plan.sees:
             discard(stage.folder / "checkpoint")
             graft(plan.base, stage.folder / "model", stage.folder / "checkpoint")
         discard(stage.folder / "state")
+        write_checksums(stage.folder)
         note(stage, "done", began)
         journal.say(f"{stage.name}: done in {time.monotonic() - began:.0f} s")
     wait_for_all(world)
@@ -149,16 +160,19 @@ def note(stage: PlannedStage, state: State, began: float) -> None:
     replace(stage.manifest, state=state, seconds=seconds).write(stage.folder)
 
 
-def detach_base(plan: Plan) -> None:
+def detach_base(plan: Plan, journal: Journal) -> None:
     """Detach the language model of the base, once for all stages that start from it."""
     folder = plan.run_dir / "base"
     wanted = Manifest({"base": plan.base_fingerprint}, "done")
-    found = read_manifest(folder)
+    damage = damage_in(folder) if folder.is_dir() else None
+    found = None if damage else read_manifest(folder)
     if found is not None and found.fingerprint == wanted.fingerprint:
         return
-    discard(folder)
-    detach(plan.base, folder / "model")
-    wanted.write(folder)
+    if damage:
+        journal.say(f"{damage}; the language model is detached again")
+    with folder_written_atomically(folder) as unfinished:
+        detach(plan.base, unfinished / "model")
+        wanted.write(unfinished)
 
 
 def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) -> None:
@@ -199,7 +213,8 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
     if plan.is_evaluated(name):
         checkpoint, fingerprint = plan.checkpoint(name), plan.fingerprints()[name]
         evaluation, run_dir = plan.recipe.evaluation, plan.run_dir
-        measure(name, checkpoint, fingerprint, plan.benchmarks, evaluation, run_dir, world, journal)
+        remedy = redo_advice(name) if name != BASE else ""
+        measure(name, checkpoint, fingerprint, plan.benchmarks, evaluation, run_dir, world, journal, remedy)
 
 
 def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console) -> None:

@@ -52,11 +52,14 @@ def plan_stage(
 ) -> PlannedStage:
     settings, folder = recipe.stages[name], stage_folder(recipe, name)
     wanted = wanted_manifest(recipe, settings, start_identity, problems)
-    on_disk = read_manifest(folder)
+    if redo and holds_work(folder):
+        # A damaged manifest is not read: to train again is what its error advises.
+        return PlannedStage(name, settings, recipe.start_of(name), folder, problems, wanted, "redo")
+    on_disk = read_manifest(folder, redo_advice(name))
+    if on_disk is None and holds_work(folder):
+        raise ValueError(f"{folder / 'manifest.json'} is missing; {redo_advice(name)}")
     found = in_todays_terms(on_disk, wanted, settings) if on_disk else None
     standing, why = standing_of(found, wanted, folder)
-    if redo and standing != "new":
-        standing, why = "redo", ""
     manifest = wanted
     if on_disk and standing == "done":
         manifest = on_disk
@@ -138,6 +141,16 @@ def changes(found: Manifest, wanted: Manifest, folder: Path) -> list[SettingChan
         )
         for change in differences(old, new)
     ]
+
+
+def redo_advice(stage: str) -> str:
+    return f"`--redo {stage}` sets stage {stage} and those after it aside and trains them again"
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether there is something to set aside."""
+    made = (folder / "manifest.json").exists() or (folder / "model").exists()
+    return made or bool(complete_states(folder / "state"))
 
 
 def stage_folder(recipe: Recipe, name: str) -> Path:

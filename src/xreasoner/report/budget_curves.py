@@ -1,12 +1,11 @@
 """Accuracy against tokens of thought, for each thinking budget."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xreasoner.evals.samples import read_answers
+from xreasoner.evals.samples import read_answers, read_result
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.task import BUDGET_FOLDER, is_asked
 from xreasoner.report.figures import as_percent, draw, error_line, legend_below, stage_colour
@@ -39,9 +38,7 @@ def read_budgets(run_dir: Path, stages: Sequence[str]) -> list[BudgetResult]:
 
 def _rows(folder: Path, stage: str, name: str, shorter: Sequence[Path]) -> Iterator[BudgetResult]:
     paths = [*shorter, folder / f"{name}.json"]
-    budgets = {
-        json.loads(path.read_text())["sampling"]["think_budget"]: path for path in paths if path.exists()
-    }
+    budgets = {read_result(path)["sampling"]["think_budget"]: path for path in paths if path.exists()}
     for budget, path in sorted(budgets.items()):
         summary = summarise(read_answers(path.with_suffix(".jsonl")))
         yield BudgetResult(**vars(summary), stage=stage, benchmark=name, think_budget=budget)

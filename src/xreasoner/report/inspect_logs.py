@@ -1,6 +1,5 @@
 """Writes answers as inspect_ai logs, with its own writer, for `inspect view` and its tools."""
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -9,7 +8,7 @@ from typing import Any
 
 from xreasoner import __version__
 from xreasoner.chat.think import split_thought
-from xreasoner.evals.samples import IMAGE_MARK, KeptProblem, Sample, read_answers
+from xreasoner.evals.samples import IMAGE_MARK, KeptProblem, Sample, read_answers, read_result
 from xreasoner.report.cards import embedded
 from xreasoner.report.results import BASE, PICTURES, read_recipe
 
@@ -36,7 +35,7 @@ def eval_log(path: Path, run_dir: Path) -> Any:
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, EvalStats
     from inspect_ai.model import GenerateConfig
 
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = read_result(path)
     answers = read_answers(path.with_suffix(".jsonl"))
     sampling, when = result.get("sampling", {}), finished_at(path)
     ids = list(answers.problems)

@@ -1,6 +1,5 @@
 """Collects a run directory's evaluations and comparisons for `results.json` and the page."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +20,7 @@ from xreasoner.evals.comparisons import (
     compare_stages,
     corrected,
 )
-from xreasoner.evals.samples import Answers, read_answers
+from xreasoner.evals.samples import Answers, read_answers, read_result
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.task import ResultRole, asked_stages, is_asked, is_repeated, name_with_prompt
 from xreasoner.records import Modality
@@ -280,7 +279,7 @@ def read_evaluations(run_dir: Path, stages: Sequence[str]) -> list[Evaluated]:
         for path in (
             path for path in paths if path.with_suffix(".jsonl").exists() and is_asked(run_dir, path.stem)
         ):
-            summary = json.loads(path.read_text())
+            summary = read_result(path)
             facts.setdefault(path.stem, summary)
             by_name.setdefault(path.stem, {})[stage] = read_answers(path.with_suffix(".jsonl"))
     found = [
@@ -342,5 +341,5 @@ def conditions_of(folder: Path) -> dict[str, Any]:
 
 def wall_seconds(run_dir: Path) -> float:
     """The total of all stages and evaluations."""
-    manifests = [json.loads(path.read_text()) for path in sorted(run_dir.glob("*/*/manifest.json"))]
-    return float(sum(manifest.get("seconds", 0.0) for manifest in manifests))
+    manifests = [read_manifest(path.parent) for path in sorted(run_dir.glob("*/*/manifest.json"))]
+    return float(sum(manifest.seconds for manifest in manifests if manifest))

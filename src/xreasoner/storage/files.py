@@ -1,4 +1,4 @@
-"""Crash-safe files: they appear complete or not at all, and a partly written last line is dropped."""
+"""Crash-safe files: they appear complete or not at all."""
 
 import json
 import os
@@ -20,7 +20,15 @@ def unfinished(path: Path) -> Path:
 def sweep(folder: Path) -> None:
     """Remove temporary files that a killed process left behind."""
     for leftover in folder.glob(f".*{UNFINISHED}*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """A file or a folder that may not exist."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -28,11 +36,15 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
     """A file that gets its name once it is complete and synced to disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = unfinished(path)
-    with beside.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        remove(beside)
+        raise
     sync(path.parent)
 
 
@@ -45,36 +57,11 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=1).encode() + b"\n")
 
 
-@contextmanager
-def folder_written_atomically(path: Path) -> Iterator[Path]:
-    """A folder to fill. Once complete it gets its name and replaces an older folder.
-
-    Two folders cannot be swapped in one call, so a crash in between leaves no folder of that name.
-    """
-    beside = unfinished(path)
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    yield beside
-    for file in beside.rglob("*"):
-        sync(file)
-    discard(path)
-    beside.rename(path)
-    sync(path.parent)
-
-
 def sync(path: Path) -> None:
     """Without it a power failure may lose written data or a rename."""
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
-
-
-def discard(path: Path) -> None:
-    """Remove a folder; a crash meanwhile does not leave half of it under its name."""
-    if path.exists():
-        doomed = unfinished(path.with_name(f"{path.name}.old"))
-        path.rename(doomed)
-        shutil.rmtree(doomed)
 
 
 def drop_torn_line(path: Path) -> None:

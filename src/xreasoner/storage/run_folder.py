@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from xreasoner.storage.files import write_json
+from xreasoner.storage.checked_json import read_checked_json, write_checked_json
 
 State = Literal["started", "trained", "done"]
 
@@ -83,6 +83,9 @@ def set_aside(path: Path, run_dir: Path) -> Path | None:
 # --- manifests ------------------------------------------------------------------------------------------
 
 
+MOVE_AWAY = "move its folder away and run again"
+
+
 @dataclass(frozen=True)
 class SettingChange:
     """A setting that was changed while a stage was being trained."""
@@ -125,14 +128,17 @@ class Manifest:
             "execution": dict(self.execution),
             "history": [asdict(one) for one in self.history],
         }
-        write_json(folder / "manifest.json", {key: value for key, value in content.items() if value != {}})
+        write_checked_json(
+            folder / "manifest.json", {key: value for key, value in content.items() if value != {}}
+        )
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path, remedy: str = MOVE_AWAY) -> Manifest | None:
+    """`remedy` says what the user can do if it is damaged."""
     path = folder / "manifest.json"
     if not path.is_file():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_checked_json(path, remedy)
     return Manifest(
         content["made_from"],
         content["state"],

@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 
 from xreasoner.parallel import wait_for_all
-from xreasoner.storage.files import folder_written_atomically
+from xreasoner.storage.folders import folder_written_atomically, refuse_damaged
 from xreasoner.train.policy import Policy, save_policy
 
 
@@ -36,6 +36,10 @@ def write_result(policy: Policy, best: Best, out: Path) -> None:
         save_policy(policy, out / "model")
         return
     if policy.world.is_first:
+        refuse_damaged(
+            out / "best",
+            f"the best checkpoint, of step {best.step}, is lost: train the stage again with --redo",
+        )
         with folder_written_atomically(out / "model") as folder:
             shutil.copytree(out / "best", folder, dirs_exist_ok=True)
     wait_for_all(policy.world)

@@ -65,7 +65,7 @@ def train_grpo(
         display.note(NOT_PACKED)
     reference = open_reference(policy, start, settings, seed)
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
-    states = TrainingStates(out / "state", policy.loss, optimizer, world, settings.save_in_background)
+    states = TrainingStates(out, policy.loss, optimizer, world, settings.save_in_background, display.note)
     done, extra = states.resume()
     cursor, best = extra.get("cursor", 0), Best(**extra.get("best", {}))
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from xreasoner.parallel import World
-from xreasoner.storage.files import drop_torn_line, write_atomically
+from xreasoner.storage.checked_json import json_text
+from xreasoner.storage.files import drop_torn_line, write_atomically, written_atomically
 from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
 
 
@@ -95,16 +96,15 @@ def each_reward(answers: Sequence[GradedRollout]) -> dict[str, float]:
 
 def write_samples(batch: RolloutBatch, path: Path) -> None:
     """One line an answer, for people to read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with written_atomically(path) as file:
         for group in batch.groups:
-            file.writelines(f"{line}\n" for line in _sample_lines(group))
+            file.writelines(f"{line}\n".encode() for line in _sample_lines(group))
 
 
 def _sample_lines(group: Group) -> list[str]:
     question = "".join(part if isinstance(part, str) else "[picture]" for part in group.problem.question)
     return [
-        json.dumps(
+        json_text(
             {
                 "id": group.problem.id,
                 "sample": answer.rollout.sample,
@@ -119,8 +119,7 @@ def _sample_lines(group: Group) -> list[str]:
                 "forced": answer.rollout.forced_exit,
                 "stop": answer.rollout.stop,
                 "think_tokens": answer.rollout.think_tokens,
-            },
-            ensure_ascii=False,
+            }
         )
         for answer in group.answers
     ]

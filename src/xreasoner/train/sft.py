@@ -51,7 +51,7 @@ def train_sft(
         epochs=settings.epochs,
     )
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
-    states = TrainingStates(out / "state", policy.loss, optimizer, world, settings.save_in_background)
+    states = TrainingStates(out, policy.loss, optimizer, world, settings.save_in_background, display.note)
     done, extra = states.resume()
     best = Best(**extra.get("best", {}))
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)

@@ -1,7 +1,7 @@
 """Training states: each rank saves its shards while training continues; any number of ranks can resume.
 
-A state holds the trained weights and the moments of AdamW. Frozen weights are in the checkpoint that training
-started from.
+A state holds the trained weights, the moments of AdamW and the metrics so far. Frozen weights are in the
+checkpoint that training started from.
 """
 
 import warnings
@@ -20,14 +20,18 @@ from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.optim import AdamW
 
-from xreasoner.parallel import World, keep_only_shards, saving_group, wait_for_all
+from xreasoner.parallel import World, gather_shares, keep_only_shards, saving_group
+from xreasoner.storage.files import write_atomically
+from xreasoner.storage.journal import Say
 from xreasoner.storage.state_folders import (
     complete_state,
-    complete_states,
-    drop_incomplete_states,
     read_note,
     state_folder,
+    whole_state,
 )
+
+METRICS = "metrics.jsonl"
+"""A state has the lines up to its step: those in the folder of the stage may be damaged, or ahead of it."""
 
 # It means that one process saves alone, which we ask for.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
@@ -37,26 +41,33 @@ class TrainingStates:
     """The saved states of one stage. All ranks call its methods together."""
 
     def __init__(
-        self, folder: Path, model: nn.Module, optimizer: AdamW, world: World, in_background: bool
+        self,
+        out: Path,
+        model: nn.Module,
+        optimizer: AdamW,
+        world: World,
+        in_background: bool,
+        say: Say,
     ) -> None:
-        self.folder, self.model, self.optimizer, self.world = folder, model, optimizer, world
+        self.folder, self.metrics, self.say = out / "state", out / METRICS, say
+        self.model, self.optimizer, self.world = model, optimizer, world
         self.in_background = in_background
         self._saving: Future[Any] | None = None
 
     def resume(self) -> tuple[int, dict[str, Any]]:
-        """Load the newest state; its step and the extras. (0, {}) where there is none."""
-        if self.world.is_first:
-            drop_incomplete_states(self.folder)
-        wait_for_all(self.world)
-        found = complete_states(self.folder)
-        if not found:
+        """Load the newest state that is not damaged; its step and the extras. (0, {}) where there is none."""
+        chosen = whole_state(self.folder, self.say) if self.world.is_first else None
+        state = gather_shares([chosen], self.world)[0]
+        if state is None:
             return 0, {}
         load(
             state_tensors(self.model, self.optimizer),
-            storage_reader=FileSystemReader(found[-1]),
+            storage_reader=FileSystemReader(state),
             process_group=saving_group(self.world),
         )
-        note = read_note(found[-1])
+        if self.world.is_first:
+            write_atomically(self.metrics, (state / METRICS).read_bytes())
+        note = read_note(state)
         return note["step"], note["extra"]
 
     def save(self, step: int, extra: Mapping[str, Any]) -> None:
@@ -65,7 +76,8 @@ class TrainingStates:
         A kill meanwhile leaves the state before."""
         self.finish()
         tensors = state_tensors(self.model, self.optimizer)
-        writer = StateWriter(state_folder(self.folder, step), {"step": step, "extra": extra})
+        metrics = self.metrics.read_bytes() if self.world.is_first else b""
+        writer = StateWriter(state_folder(self.folder, step), {"step": step, "extra": extra}, metrics)
         group = saving_group(self.world)
         if self.in_background:
             saving = async_save(tensors, storage_writer=writer, process_group=group)
@@ -96,12 +108,13 @@ class TrainingStates:
 class StateWriter(FileSystemWriter):
     """Marks the state as complete after all ranks have written their files. Only the first rank gets here."""
 
-    def __init__(self, state: Path, note: Mapping[str, Any]) -> None:
+    def __init__(self, state: Path, note: Mapping[str, Any], metrics: bytes) -> None:
         super().__init__(state)
-        self.state, self.note = state, note
+        self.state, self.note, self.metrics = state, note, metrics
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         super().finish(metadata, results)
+        write_atomically(self.state / METRICS, self.metrics)
         complete_state(self.state, self.note)
 
 

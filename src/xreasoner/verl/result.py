@@ -13,7 +13,8 @@ from xreasoner.pipeline.run import prepare_folder
 from xreasoner.pipeline.stages import Plan, make_plan
 from xreasoner.pipeline.standing import PlannedStage
 from xreasoner.recipe.file import read_recipe
-from xreasoner.storage.files import discard, folder_written_atomically, write_json
+from xreasoner.storage.files import write_json
+from xreasoner.storage.folders import discard, folder_written_atomically, write_checksums
 from xreasoner.storage.run_folder import locked
 from xreasoner.verl.export import NOTE, VERL, grpo_stage
 
@@ -35,8 +36,8 @@ def import_result(checkpoint: Path, export: Path | None) -> Path:
         prepare_folder(stage, plan.run_dir)
         with folder_written_atomically(stage.folder / "model") as model:
             collect_weights(found, model)
-        finish_stage(stage, plan)
         write_json(stage.folder / "trained_by.json", {"verl": VERL, "checkpoint": str(found.resolve())})
+        finish_stage(stage, plan)
     return stage.folder
 
 
@@ -115,4 +116,5 @@ def finish_stage(stage: PlannedStage, plan: Plan) -> None:
     if plan.sees:
         discard(stage.folder / "checkpoint")
         graft(plan.base, stage.folder / "model", stage.folder / "checkpoint")
+    write_checksums(stage.folder)
     replace(stage.manifest, state="done").write(stage.folder)
