@@ -17,7 +17,7 @@ from xreasoner.models.checkpoint import save_model
 from xreasoner.parallel import full_weight, join_world
 from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.records import Problem
-from xreasoner.storage.files import discard
+from xreasoner.storage.folders import discard
 from xreasoner.storage.state_folders import complete_states, saved_step
 from xreasoner.train import training_states
 from xreasoner.train.optim import adamw
@@ -29,12 +29,12 @@ from xreasoner.train.training_states import TrainingStates, state_tensors
 Numbers = dict[str, np.ndarray]
 
 
-def loaded(start: Path, chosen: SftStage, folder: Path) -> tuple[int, Numbers]:
+def loaded(start: Path, chosen: SftStage, out: Path) -> tuple[int, Numbers]:
     """The step of the newest state, and all of its tensors, gathered."""
     world = join_world()
     policy = open_policy(start, chosen, 0, world)
     optimizer = adamw(policy.loss, 1e-3)
-    states = TrainingStates(folder, policy.loss, optimizer, world, in_background=True)
+    states = TrainingStates(out, policy.loss, optimizer, world, in_background=True, say=print)
     step, _ = states.resume()
     found = state_tensors(policy.loss, optimizer)
     return step, {name: full_weight(value).detach().numpy() for name, value in found.items()}
@@ -55,13 +55,13 @@ def test_every_number_of_ranks_loads_what_four_saved(
 ) -> None:
     chosen = settings(steps=5, **changes)
     train_on(start, tmp_path, {"four": chosen}, problems, processes=4)
-    step, alone = loaded(start, chosen, tmp_path / "four" / "state")
+    step, alone = loaded(start, chosen, tmp_path / "four")
     assert step == 4
     assert any("embed_tokens" in name for name in alone) == (not changes.get("freeze"))
     assert all(np.abs(values).max() > 0 for name, values in alone.items() if "exp_avg" in name)
     assert all(values == 4 for name, values in alone.items() if name.startswith("step."))
     for processes in (2, 3, 4):
-        for found in run_on_ranks(loaded, processes, start, chosen, tmp_path / "four" / "state"):
+        for found in run_on_ranks(loaded, processes, start, chosen, tmp_path / "four"):
             assert found[0] == 4
             assert found[1].keys() == alone.keys()
             assert all(np.array_equal(values, alone[name]) for name, values in found[1].items())
@@ -168,7 +168,7 @@ def test_a_state_that_cannot_be_written_stops_the_run_in_one_line(
     in_background: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training_states, "drop_incomplete_states", lambda folder: None)
+    monkeypatch.setattr(training_states, "whole_state", lambda folder, say: None)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "step-00000002").write_text("a file where a folder should be")
     with pytest.raises(ValueError, match="rank 0 could not save the training state") as raised:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xreasoner.models.tensor_files import FLOATS, SINGLE, StoredTensor, new_header, write_index
 from xreasoner.parallel import World, full_weight, gather_shares, wait_for_all
-from xreasoner.storage.files import folder_written_atomically
+from xreasoner.storage.folders import folder_written_atomically
 
 FILE_BYTES = 5 * 10**9
 NAMES = {dtype: name for name, dtype in FLOATS.items()}
