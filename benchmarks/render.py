@@ -18,7 +18,7 @@ HEADLINES = {
 }
 """What the README shows, and the label it gives."""
 SECTIONS = {
-    "Training": ("SFT", "GRPO", "estimate"),
+    "Training": ("SFT", "GRPO", "loss", "estimate"),
     "Rollouts": ("Rollouts",),
     "Evaluation and grading": ("evaluation", "grading"),
     "Data": ("data", "decontamination"),

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from xreasoner import __version__
 from xreasoner.cli import benchmarks as benchmark_commands
 from xreasoner.cli import data as data_commands
 from xreasoner.cli import evaluation, scale, serving
@@ -18,7 +19,6 @@ from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import console, say
 
 app = typer.Typer(
-    help="Teach a vision-language model to reason on text alone, and measure what carries over to images.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,6 +31,21 @@ LanguageModel = Annotated[
     Path, typer.Argument(metavar="LM", help="A language model that was detached from it and trained.")
 ]
 NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"xreasoner {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def xreasoner(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Teach a vision-language model to reason on text alone, and measure what carries over to images."""
 
 
 def run(
