@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from xreasoner.report.figures import draw, stage_colour
 from xreasoner.report.results import stage_folders
+from xreasoner.storage.folders import CHECKSUMS, refuse_damaged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +32,14 @@ SMOOTHED_OVER = 0.06
 Rows = list[dict[str, float]]
 
 
+def stage_metrics(folder: Path) -> Rows:
+    """A finished stage has checksums."""
+    path = folder / "metrics.jsonl"
+    if path.exists() and (folder / CHECKSUMS).exists():
+        refuse_damaged(folder, "remove it for a report without the curves of this stage", only=path.name)
+    return read_metrics(path)
+
+
 def read_metrics(path: Path) -> Rows:
     """Complete lines only: a running stage may be writing the last one."""
     if not path.exists():
@@ -43,7 +52,7 @@ def training_curves(run_dir: Path) -> dict[str, str]:
     """Stage name to SVG, for stages with metrics to plot."""
     drawn = {}
     for number, (stage, folder) in enumerate(stage_folders(run_dir).items(), start=1):
-        rows = read_metrics(folder / "metrics.jsonl")
+        rows = stage_metrics(folder)
         names = [name for name in TITLES if len(_points(rows, name)[0]) > 1][:MOST_PANELS]
         if names:
             drawn[stage] = _curves(stage, rows, names, stage_colour(number))
