@@ -74,7 +74,7 @@ def runs(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_damaged_file(
     runs: Path, tiny_base: Path, tmp_path: Path, situation: str, file: str, request: pytest.FixtureRequest
 ) -> None:
-    """Each case has one of the four kinds of damage here; `benchmarks/faults.py` tries all of them."""
+    """Each case has one of the four kinds of damage."""
     damage = DAMAGES[CASES.index((situation, file)) % len(DAMAGES)]
     attempt(runs, tiny_base, tmp_path / "out", situation, file, damage)
 
