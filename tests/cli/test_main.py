@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from xreasoner.cli.main import raised_by_us
+from xreasoner.pipeline.stages import make_plan
+from xreasoner.recipe.file import read_recipe
 
 RECIPE = """
 name: small
@@ -68,7 +70,41 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(small: Path, tmp_path: Pat
     assert seconds < 2
     for said in ("sft, 40 steps", "20", "sums-image: 5 problems", "about 2.5 minutes"):
         assert said in done.stdout
+    assert "evaluation: the budgets are 4,608 tokens, but the model's context is 1,024" in done.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_leaves_the_run_directory_as_it_is(small: Path, tmp_path: Path) -> None:
+    """Though it has to prepare data for the plan."""
+    (tmp_path / "run" / "hub").mkdir(parents=True)
+    (tmp_path / "run" / "hub" / "revisions.json").write_text("{}")
+    before = contents(tmp_path)
+    done = call("run", small, "sft.filters={duplicates: exact}", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["sft.held_out=20", "sft.eval_every=5"],
+            "stages.sft.held_out: 20 of 20 problems leaves none to train on",
+        ),
+        (
+            ["evaluation.references=[gone]"],
+            "evaluation.references: gone is neither a stage of this recipe nor",
+        ),
+        (["seed=18446744073709551616"], "seed: should be less than 9223372036854775808"),
+    ],
+)
+def test_what_can_be_known_is_known_before_a_run(small: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        make_plan(read_recipe(small, overrides))
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(small: Path) -> None:

@@ -12,7 +12,7 @@ from xreasoner.evals.eval_options import (
     read_paths,
     recipe_from_options,
 )
-from xreasoner.recipe.schema import ProbeBenchmark, PublishedBenchmark
+from xreasoner.recipe.benchmark_entries import ProbeBenchmark, PublishedBenchmark
 
 RECIPE = """
 name: mine

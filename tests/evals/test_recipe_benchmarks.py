@@ -15,14 +15,14 @@ from xreasoner.data.sources import training_problems
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
 from xreasoner.miniworld.problems import make_items, split_of
-from xreasoner.recipe.schema import (
+from xreasoner.recipe.benchmark_entries import (
     BenchmarkSource,
-    Evaluation,
     JsonlBenchmark,
     MiniworldBenchmark,
     PublishedBenchmark,
     TableBenchmark,
 )
+from xreasoner.recipe.schema import Evaluation
 from xreasoner.recipe.training_data import MiniworldData
 
 TRAIN = MiniworldData(source="miniworld", families=("sums",), steps=(1, 3), count=30)

@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Annotated
 
@@ -62,15 +62,20 @@ def run(
     ] = 0,
 ) -> None:
     """Train and evaluate the stages of RECIPE and write the report; an interrupted run resumes."""
-    from xreasoner.data.hub import pinned_in
+    from xreasoner.data.hub import REVISIONS, pinned_in
     from xreasoner.pipeline.stages import make_plan, print_plan
     from xreasoner.recipe.file import read_recipe
 
     settings = [*(overrides or []), *([f"out={out}"] if out else [])]
     wanted = read_recipe(recipe, settings)
     if dry_run:
-        with pinned_in(wanted.run_dir) if wanted.run_dir.exists() else nullcontext():
-            print_plan(make_plan(wanted, say, redo or []), console)
+        with TemporaryDirectory(prefix="xreasoner-") as scratch:
+            pins = Path(scratch) / REVISIONS
+            if (wanted.run_dir / REVISIONS).is_file():
+                pins.parent.mkdir()
+                pins.write_bytes((wanted.run_dir / REVISIONS).read_bytes())
+            with pinned_in(Path(scratch)):
+                print_plan(make_plan(wanted, say, redo or [], Path(scratch)), console)
         return
     if redo and restarts:
         raise ValueError("--redo: a restart would set the stage aside again; leave out --restarts")

@@ -56,20 +56,33 @@ def removes_leaks(settings: Stage) -> bool:
 
 
 def stage_problems(
-    recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say, catalogue: ReadCatalogue = no_catalogue
+    recipe: Recipe,
+    stage: str,
+    base: Path,
+    tests: Tests,
+    say: Say,
+    catalogue: ReadCatalogue = no_catalogue,
+    scratch: Path | None = None,
 ) -> Sequence[Problem]:
     settings = recipe.stages[stage]
     if not is_prepared(settings):
         return training_problems(settings.data, recipe.seed)
-    return prepare(recipe, stage, base, tests, say, catalogue)
+    return prepare(recipe, stage, base, tests, say, catalogue, scratch)
 
 
 def prepare(
-    recipe: Recipe, stage: str, base: Path, tests: Tests, say: Say, catalogue: ReadCatalogue = no_catalogue
+    recipe: Recipe,
+    stage: str,
+    base: Path,
+    tests: Tests,
+    say: Say,
+    catalogue: ReadCatalogue = no_catalogue,
+    scratch: Path | None = None,
 ) -> ProblemStore:
     """Prepare once for the same files, settings, tokenizer and benchmarks; other processes wait.
 
     The catalogue is compared too, but a benchmark that is downloaded later prepares nothing again.
+    With `scratch`, what the run directory does not have is prepared there.
     """
     settings = recipe.stages[stage]
     filters = settings.filters or Filters(duplicates="keep", decontaminate=False)
@@ -87,6 +100,10 @@ def prepare(
         else {},
     }
     key, folder = fingerprint(made_from), recipe.run_dir / "data" / stage
+    if scratch is not None:
+        if _is_made(folder, key, say):
+            return _store(folder)
+        folder = scratch / "data" / stage
     with waiting_lock(folder.parent):
         if not _is_made(folder, key, say):
             sweep(folder.parent)
@@ -98,7 +115,11 @@ def prepare(
                 report = replace(report, protected=len(every), unprotected=list(missing))
                 write_json(unfinished / "report.json", asdict(report))
                 write_json(unfinished / "made_from.json", {"key": key, "problems": problems} | made_from)
-        return ProblemStore(folder, json.loads((folder / "made_from.json").read_text())["problems"])
+        return _store(folder)
+
+
+def _store(folder: Path) -> ProblemStore:
+    return ProblemStore(folder, json.loads((folder / "made_from.json").read_text())["problems"])
 
 
 def read_report(folder: Path) -> PreparationReport:

@@ -11,6 +11,7 @@ from xreasoner.recipe.schema import Dtype, StageName
 from xreasoner.recipe.settings import (
     Count,
     ExitBy,
+    GreedyOrTemperature,
     Instruction,
     NonNegative,
     ServerSettings,
@@ -55,7 +56,7 @@ class Distillation(Settings):
     """The system prompt."""
     samples: Count = 4
     """Samples per question."""
-    temperature: NonNegative = 0.6
+    temperature: GreedyOrTemperature = 0.6
     think_budget: Count = 16384
     answer_budget: Count = 2048
     keep: Literal["shortest", "all"] = "shortest"

@@ -10,8 +10,7 @@ from xreasoner.evals.benchmarks.published import load_benchmark
 from xreasoner.evals.comparisons import blind, has_words
 from xreasoner.evals.task import Benchmark, name_with_prompt
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
-from xreasoner.recipe.schema import (
-    Evaluation,
+from xreasoner.recipe.benchmark_entries import (
     JsonlBenchmark,
     MiniworldBenchmark,
     ProbeBenchmark,
@@ -19,6 +18,7 @@ from xreasoner.recipe.schema import (
     TableBenchmark,
     prompt_names,
 )
+from xreasoner.recipe.schema import Evaluation
 from xreasoner.records import Modality, Problem
 
 

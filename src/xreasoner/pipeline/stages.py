@@ -14,12 +14,12 @@ from xreasoner.data.sources import refuse_leaks
 from xreasoner.evals.benchmarks.catalogue_text import read_catalogue
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
-from xreasoner.models.config import has_vision
+from xreasoner.models.config import has_vision, read_config
 from xreasoner.models.identity import model_identity
 from xreasoner.models.image_support import image_tokens, pixel_range, why_no_images
 from xreasoner.models.resolve import resolve_model
 from xreasoner.pipeline.standing import PlannedStage, plan_stage, stage_folder, with_descendants
-from xreasoner.recipe.schema import BASE, Recipe, Stage
+from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, Stage
 from xreasoner.records import Problem
 from xreasoner.storage.journal import Say
 
@@ -61,8 +61,14 @@ class Plan:
         return after is None or stage in after
 
 
-def make_plan(recipe: Recipe, say: Say = lambda line: None, redo: Sequence[str] = ()) -> Plan:
-    """`say` gets progress messages of data preparation; the stages in `redo` are trained again."""
+def make_plan(
+    recipe: Recipe, say: Say = lambda line: None, redo: Sequence[str] = (), scratch: Path | None = None
+) -> Plan:
+    """`say` gets progress messages of data preparation; the stages in `redo` are trained again.
+
+    With `scratch`, data that is not prepared yet is prepared there, and the run directory stays as it is.
+    """
+    refuse_unknown_references(recipe)
     base = resolve_model(recipe.model)
     sees = has_vision(base)
     for name in redo:
@@ -75,13 +81,31 @@ def make_plan(recipe: Recipe, say: Say = lambda line: None, redo: Sequence[str] 
     catalogue = partial(read_catalogue, recipe.evaluation)
     stages = []
     for name in recipe.stages:
-        problems = stage_problems(recipe, name, base, asked, say, catalogue)
+        problems = stage_problems(recipe, name, base, asked, say, catalogue, scratch)
+        refuse_too_few(name, recipe.stages[name], len(problems))
         stage = plan_stage(recipe, name, identities[recipe.start_of(name)], problems, name in again)
         identities[name] = stage.manifest.fingerprint
         stages.append(stage)
     as_given = [stage for stage in stages if not removes_leaks(stage.settings)]
     refuse_leaks((problem for stage in as_given for problem in stage.problems), asked)
     return Plan(recipe, base, identities[BASE], sees, tuple(stages), benchmarks)
+
+
+def refuse_unknown_references(recipe: Recipe) -> None:
+    for name in recipe.evaluation.references:
+        if name not in (BASE, *recipe.stages) and not (Path(name) / "evals").is_dir():
+            raise ValueError(
+                f"evaluation.references: {name} is neither a stage of this recipe nor a run directory"
+            )
+
+
+def refuse_too_few(name: str, settings: Stage, found: int) -> None:
+    if found == 0:
+        raise ValueError(f"stages.{name}.data: no problems are left to train on")
+    if settings.held_out >= found:
+        raise ValueError(
+            f"stages.{name}.held_out: {settings.held_out:,} of {found:,} problems leaves none to train on"
+        )
 
 
 def stage_data(recipe: Recipe, names: Sequence[str], say: Say) -> Iterator[tuple[str, Sequence[Problem]]]:
@@ -119,8 +143,24 @@ def print_plan(plan: Plan, console: Console) -> None:
             + (f", {len(benchmark.broken):,} more that are broken" if benchmark.broken else ""),
             highlight=False,
         )
+    for line in cut_lines(plan):
+        console.print(f"  {line}", highlight=False)
     if recipe.about_minutes is not None:
         console.print(f"Expected time: about {recipe.about_minutes:g} minutes.", highlight=False)
+
+
+def cut_lines(plan: Plan) -> Iterator[str]:
+    """Where the budgets exceed the model's context, so that answers are cut before their budget is spent."""
+    config = read_config(plan.base)
+    context = config.get("text_config", config).get("max_position_embeddings")
+    evaluation = plan.recipe.evaluation
+    asked = {name: one for name, one in plan.recipe.stages.items() if isinstance(one, GrpoStage)}
+    longest = {name: one.think_budget + one.answer_budget for name, one in asked.items()}
+    if plan.benchmarks and evaluation.server is None:
+        longest["evaluation"] = evaluation.think_budget + evaluation.answer_budget
+    for name, budgets in longest.items():
+        if isinstance(context, int) and budgets >= context:
+            yield f"{name}: the budgets are {budgets:,} tokens, but the model's context is {context:,}"
 
 
 def image_line(plan: Plan) -> str:

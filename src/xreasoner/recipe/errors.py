@@ -1,5 +1,6 @@
 """The one-line error for an invalid recipe: which key, in which file, and what was probably meant."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 Location = tuple[int | str, ...]
 Schema = dict[str, Any]
 
@@ -22,7 +24,7 @@ def explain(
     place = f"{where} with {override}" if override else where
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
     said = what_is_wrong(first, raw, model.model_json_schema())
-    return f"{place}: {key}: {said}{more}" if key else f"{place}: {said}{more}"
+    return one_line(f"{place}: {key}: {said}{more}" if key else f"{place}: {said}{more}")
 
 
 def _is_part_of(key: str, path: str) -> bool:
@@ -36,9 +38,9 @@ def written_path(raw: Any, mistake: ErrorDetails) -> list[int | str]:
     here = raw
     for index, part in enumerate(mistake["loc"]):
         is_last = index == len(mistake["loc"]) - 1
-        if (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int)):
+        if _has(here, part):
             path.append(part)
-            here = here[part]  # type: ignore[index]
+            here = here[part]
         elif is_last and mistake["type"] == "missing":
             path.append(part)
     if mistake["type"].startswith("union_tag"):
@@ -46,12 +48,18 @@ def written_path(raw: Any, mistake: ErrorDetails) -> list[int | str]:
     return path
 
 
+def _has(here: Any, part: int | str) -> bool:
+    if isinstance(here, list):
+        return isinstance(part, int) and part < len(here)
+    return isinstance(here, dict) and part in here
+
+
 def what_is_wrong(mistake: ErrorDetails, raw: Any, schema: Schema) -> str:
     kind, context = mistake["type"], mistake.get("ctx", {})
     if kind == "extra_forbidden":
         valid = keys_at(schema, mistake["loc"][:-1])
         if len(mistake["loc"]) == 1:
-            valid += list((raw.get("stages") or {}).keys())
+            valid += list(raw["stages"]) if isinstance(raw.get("stages"), dict) else []
         return f"unknown key; {nearest(str(mistake['loc'][-1]), valid)}"
     if kind == "missing":
         return "missing"
@@ -65,7 +73,18 @@ def what_is_wrong(mistake: ErrorDetails, raw: Any, schema: Schema) -> str:
     if kind == "value_error":
         return str(context["error"])
     said = mistake["msg"].replace("Input should", "should").replace("String should", "should")
-    return f"{said}, not {mistake['input']!r}"
+    return f"{said}, not {shortened(mistake['input'])}"
+
+
+def one_line(text: str) -> str:
+    """With line breaks and other control characters as they would be typed, and cut to what can be read."""
+    escaped = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return escaped if len(escaped) <= 1000 else f"{escaped[:1000]}..."
+
+
+def shortened(value: object) -> str:
+    written = repr(value)
+    return written if len(written) <= 120 else f"{written[:120]}..."
 
 
 def nearest(word: str, valid: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """Read a recipe from YAML and apply dotted overrides; each mistake is one line that names its place."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,29 +8,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from xreasoner.recipe.errors import explain
+from xreasoner.recipe.errors import explain, one_line, shortened
 from xreasoner.recipe.schema import Recipe
+from xreasoner.recipe.yaml_text import parse_yaml
 
+LONGEST_OVERRIDE = 4000
 Raw = dict[str, Any]
 SettingsModel = TypeVar("SettingsModel", bound=BaseModel)
-
-
-class RecipeLoader(yaml.SafeLoader):
-    """YAML as users expect it: 5e-4 is a number, and a duplicate key is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key_node.value for key_node, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key} appears twice", problem_mark=node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-RecipeLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -44,7 +27,11 @@ def read_raw(path: Path, overrides: Sequence[str], what: str) -> tuple[Raw, dict
     """The settings in a file with the overrides applied, and for each dotted key the override that set it."""
     if not path.is_file():
         raise ValueError(f"{path}: no such {what} file")
-    raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8; save it as UTF-8") from None
+    raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: a {what} must be a mapping of keys to settings")
     return raw, {".".join(override_into(raw, override)): override for override in overrides}
@@ -61,43 +48,40 @@ def validate(model: type[SettingsModel], raw: Raw, where: str, changed: Mapping[
     """Without type coercion; `changed` maps a dotted key to the override that set it."""
     try:
         # Through JSON: strict mode then turns lists into tuples and strings into paths, nothing else.
-        return model.model_validate_json(json.dumps(raw, default=str), strict=True, by_name=False)
+        return model.model_validate_json(json.dumps(raw), strict=True, by_name=False)
     except ValidationError as error:
         raise ValueError(explain(error, raw, model, where, changed)) from None
 
 
-def parse_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, RecipeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{where}{line}: invalid YAML: {error.problem}") from None
-
-
 def override_into(raw: Raw, override: str) -> list[str]:
     """Write `sft.lr=5e-4` into the raw recipe; returns the full path of the key, `stages` included."""
+    shown = one_line(override)
+    if len(override) > LONGEST_OVERRIDE:
+        raise ValueError(
+            f"{shown[:100]}...: longer than {LONGEST_OVERRIDE:,} characters; write it into the file"
+        )
     key, equals, value = override.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path):
-        raise ValueError(f"{override}: an override must be KEY=VALUE, as in sft.lr=5e-4")
-    if path[0] not in Recipe.model_fields and path[0] in (raw.get("stages") or {}):
+        raise ValueError(f"{shown}: an override must be KEY=VALUE, as in sft.lr=5e-4")
+    stages = raw.get("stages")
+    if path[0] not in Recipe.model_fields and isinstance(stages, dict) and path[0] in stages:
         path = ["stages", *path]
     parent: Any = raw
     for index, part in enumerate(path[:-1]):
-        parent = _step_into(parent, part, override, ".".join(path[:index]))
-    _put(parent, path[-1], parse_yaml(value, override), override, ".".join(path[:-1]))
+        parent = _step_into(parent, part, shown, ".".join(path[:index]))
+    _put(parent, path[-1], parse_yaml(value, shown), shown, ".".join(path[:-1]))
     return path
 
 
 def _step_into(parent: Any, part: str, override: str, where: str) -> Any:
-    if isinstance(parent, list):
-        return parent[_index(parent, part, override, where)]
-    if parent.get(part) is None:
+    at: Any = _index(parent, part, override, where) if isinstance(parent, list) else part
+    if isinstance(parent, dict) and parent.get(part) is None:
         parent[part] = {}  # a section that is null or missing
-    if not isinstance(parent[part], (dict, list)):
+    if not isinstance(parent[at], (dict, list)):
         inside = f"{where}.{part}".lstrip(".")
-        raise ValueError(f"{override}: {inside} is {parent[part]!r}, which has no keys")
-    return parent[part]
+        raise ValueError(f"{override}: {inside} is {shortened(parent[at])}, which has no keys")
+    return parent[at]
 
 
 def _put(parent: Any, part: str, value: Any, override: str, where: str) -> None:
@@ -105,9 +89,13 @@ def _put(parent: Any, part: str, value: Any, override: str, where: str) -> None:
 
 
 def _index(parent: list[Any], part: str, override: str, where: str) -> int:
-    if not part.isdecimal() or int(part) >= len(parent):
-        raise ValueError(f"{override}: {where} is a list; use an index from 0 to {len(parent) - 1}")
-    return int(part)
+    places = list(map(str, range(len(parent))))
+    if part not in places:
+        valid = (
+            f"an index from 0 to {places[-1]}" if places else "an index, but it is empty: give the whole list"
+        )
+        raise ValueError(f"{override}: {where} is a list; use {valid}")
+    return places.index(part)
 
 
 def write_recipe(recipe: Recipe) -> str:

@@ -5,41 +5,35 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from xreasoner.recipe.benchmark_entries import PROMPTS, BenchmarkSource, PromptName, prompt_names
 from xreasoner.recipe.settings import (
     Budget,
     Count,
     EngineName,
+    FilePath,
     Fraction,
+    GreedyOrTemperature,
     Instruction,
     NonNegative,
+    PathText,
     Positive,
     Reward,
+    Seed,
     ServerSettings,
     Settings,
+    Temperature,
     refuse_half_a_server,
 )
 from xreasoner.recipe.training_data import (
     Filters,
-    JsonlTable,
-    MiniworldTask,
-    StepRange,
-    TableData,
     TrainingData,
 )
-from xreasoner.records import Modality
 
 BASE = "base"
 """How a recipe refers to the model it starts from."""
 
 Dtype = Literal["auto", "float32", "bfloat16"]
-BenchmarkRole = Literal["skill", "perception"]
-PromptName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
-"""instructed: the recipe's instruction is the system prompt. plainly: no system prompt is given, so a chat
-template with a default one uses it. Any other is a name of `evaluation.prompts`."""
-PROMPTS = ("instructed", "plainly")
-Asked = PromptName | Annotated[tuple[PromptName, ...], Field(min_length=1)]
-"""Asked with several prompts, a benchmark's results tell a gain of form from a gain of reasoning."""
-StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=100)]
 
 
 # --- stages ---------------------------------------------------------------------------------------------
@@ -59,7 +53,7 @@ class Optimization(Settings):
     start: str | None = Field(default=None, alias="from")
     """The stage whose checkpoint this one starts from, or `base`; by default the previous stage."""
     steps: Count | None = None
-    epochs: Positive | None = None
+    epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     """Set either steps or epochs."""
     lr: Positive = 1e-5
     min_lr_ratio: Fraction = 0.0
@@ -137,7 +131,7 @@ class GrpoStage(Optimization):
     """The reward of a reply is the weighted sum of these."""
     prompts_per_step: Count = 128
     samples_per_prompt: Annotated[int, Field(ge=2)] = 8
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     think_budget: Count = 4096
     answer_budget: Count = 512
     forced_exit: bool = True
@@ -217,77 +211,6 @@ EXECUTION = frozenset(
 # --- evaluation -----------------------------------------------------------------------------------------
 
 
-class MiniworldBenchmark(StepRange):
-    """One benchmark per family and view, from the test split. All views of a family show the same items."""
-
-    source: Literal["miniworld"]
-    views: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("text", "image")
-    name: str | None = None
-    """Prefix of the names of these benchmarks."""
-    role: BenchmarkRole = "skill"
-    """perception: checks that training does not harm vision."""
-    asked: Asked = "instructed"
-    task: MiniworldTask = "solve"
-
-
-class HasImages(Settings):
-    image_folders: tuple[Path, ...] = ()
-    """More folders in which images may be, besides that of the table. Images elsewhere are refused."""
-
-
-class JsonlBenchmark(JsonlTable, HasImages):
-    """Your own benchmark."""
-
-    name: str
-    role: BenchmarkRole = "skill"
-    asked: Asked = "instructed"
-
-
-class TableBenchmark(TableData, HasImages):
-    """Your own benchmark in parquet, CSV, JSON, Arrow or from the hub; an image is a file name or bytes."""
-
-    name: str
-    split: str = "test"
-    """The split to read, where there are several."""
-    role: BenchmarkRole = "skill"
-    asked: Asked = "instructed"
-
-
-class PublishedBenchmark(HasImages):
-    """A published benchmark; `xreasoner benchmarks` lists them."""
-
-    source: Literal["benchmark"]
-    name: str
-    path: Path | None = None
-    """A local file or folder; by default the hub."""
-    count: Count | None = None
-    """Only this many items, evenly spaced."""
-    any_size: bool = False
-    """Accept a copy whose size differs from the published one."""
-    role: BenchmarkRole = "skill"
-    asked: Asked = "instructed"
-
-
-class ProbeBenchmark(Settings):
-    """Generated images to read, count and inspect: does post-training harm vision?"""
-
-    source: Literal["probe"]
-    name: str = "probe"
-    count: Count = 300
-    role: BenchmarkRole = "perception"
-    asked: Asked = "plainly"
-
-
-BenchmarkSource = Annotated[
-    MiniworldBenchmark | JsonlBenchmark | TableBenchmark | PublishedBenchmark | ProbeBenchmark,
-    Field(discriminator="source"),
-]
-
-
-def prompt_names(asked: Asked) -> tuple[str, ...]:
-    return (asked,) if isinstance(asked, str) else tuple(dict.fromkeys(asked))
-
-
 class Evaluation(Settings):
     """The benchmarks and how each checkpoint is evaluated on them."""
 
@@ -302,14 +225,14 @@ class Evaluation(Settings):
     """At the budget, close the thought and let the model answer."""
     exit_without_thought: bool = True
     """Do the same in a reply without a thought: open its `<answer>` at the thinking budget."""
-    temperature: NonNegative = 0.0
+    temperature: GreedyOrTemperature = 0.0
     samples: Count = 1
     """Samples per problem; more than one needs a temperature."""
     budgets: tuple[Budget, ...] = ()
     """Shorter thinking budgets to measure as well, from prefixes of the same answers."""
     blind: bool = False
     """Also evaluate with images removed, to find the items that can be solved from their text."""
-    references: tuple[str, ...] = ()
+    references: tuple[PathText, ...] = ()
     """Stages or run directories whose answers without images find those items. A stage does not judge a
     comparison in which it takes part; by default the two stages of a comparison judge together."""
     engine: EngineName = "auto"
@@ -323,7 +246,7 @@ class Evaluation(Settings):
     max_pixels: Count | None = None
     """Images are scaled to this range (Qwen-VL); by default the checkpoint's. The released model used 262,144
     for both."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws test items. It differs from the seed of the run, so that several runs share their test items."""
 
     @model_validator(mode="after")
@@ -354,12 +277,12 @@ class Recipe(Settings):
     """One run: a base model, its training stages and its evaluation."""
 
     name: StageName
-    model: str
+    model: PathText
     """A folder, a hub id, or `miniworld` for the base model that comes with the package."""
-    seed: int = 0
+    seed: Seed = 0
     instruction: Instruction | None = None
     """The system prompt of training and evaluation. `{options: ...}` in it is shown only with options."""
-    out: Path | None = None
+    out: FilePath | None = None
     """The run directory; by default runs/NAME."""
     about_minutes: Positive | None = None
     """Printed before the run: the approximate time on the machine the recipe was written for."""

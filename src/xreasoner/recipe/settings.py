@@ -1,15 +1,45 @@
 """The parts that recipe sections share: strict frozen settings, number types, engines, servers, rewards."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(gt=0)]
-Budget = Annotated[int, Field(ge=0)]
+MOST = 10**12
+"""Of any number of things: sums and products of two such numbers fit into 64 bits or fail at once."""
+Count = Annotated[int, Field(gt=0, le=MOST)]
+Budget = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(ge=0.01, le=100)]
+"""Beyond, the probabilities of float32 overflow or all become equal."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _greedy_or_in_range(temperature: float) -> float:
+    if temperature and not 0.01 <= temperature <= 100:
+        raise ValueError(f"temperature: {temperature:g} is neither 0, which is greedy, nor from 0.01 to 100")
+    return temperature
+
+
+GreedyOrTemperature = Annotated[NonNegative, AfterValidator(_greedy_or_in_range)]
+
+
+def _usable(path: str | Path) -> str | Path:
+    """What no file system takes would end as a traceback much later."""
+    parts = str(path).split("/")
+    if "\0" in str(path):
+        raise ValueError("a path cannot have a NUL character")
+    if max(len(part.encode()) for part in parts) > 255 or len(str(path).encode()) > 4000:
+        raise ValueError("the path is too long: at most 255 bytes between slashes, and 4,000 in all")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_usable)]
+PathText = Annotated[str, AfterValidator(_usable)]
+"""A path, or a name on the hub."""
 
 
 class Settings(BaseModel):

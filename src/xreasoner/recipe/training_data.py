@@ -1,24 +1,28 @@
 """The training data of a recipe: sources of problems, and filters."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xreasoner.recipe.settings import Budget, Count, Fraction, Settings
+from xreasoner.recipe.settings import Budget, Count, FilePath, Fraction, PathText, Settings
 from xreasoner.records import Kind
 
 MiniworldTask = Literal["solve", "read"]
 """solve: answer the question. read: write down what is shown, without a thought."""
 
 
+DrawnCount = Annotated[int, Field(gt=0, le=1_000_000)]
+"""Of items that are generated before a run is planned."""
+StepCount = Annotated[int, Field(gt=0, le=100)]
+
+
 class StepRange(Settings):
     """The keys of everything that is drawn from the mini-world."""
 
     families: Annotated[tuple[str, ...], Field(min_length=1)]
-    steps: tuple[Count, Count]
+    steps: tuple[StepCount, StepCount]
     """Fewest and most reasoning steps of a problem, both included."""
-    count: Count
+    count: DrawnCount
     """Problems per family."""
 
     @model_validator(mode="after")
@@ -57,7 +61,7 @@ class JsonlTable(Settings):
     """Your own file with one JSON object per line; a bad line stops the run."""
 
     source: Literal["jsonl"]
-    path: Path
+    path: FilePath
     columns: Columns = Columns()
     kind: Kind | None = None
     """How answers are graded; by default `choice` where a row has choices, else `math`."""
@@ -76,7 +80,7 @@ class JsonlData(JsonlTable):
 class Corpus(Settings):
     """Rows in parquet, JSON, JSONL, CSV or Arrow: a file, a folder of files, or a dataset on the hub."""
 
-    path: str
+    path: PathText
     split: str = "train"
     """The split to read, where there are several."""
     max_bad_rows: Fraction = 0.05
@@ -89,7 +93,7 @@ class OpenThoughtsData(Corpus):
     """Chains of thought in the format of OpenThoughts-114k."""
 
     source: Literal["openthoughts"]
-    path: str = "open-thoughts/OpenThoughts-114k"
+    path: PathText = "open-thoughts/OpenThoughts-114k"
     config: Literal["default", "metadata"] = "default"
     """metadata: the raw rows, with a domain and a reference solution to verify against."""
     domains: tuple[str, ...] | None = None
@@ -108,21 +112,21 @@ class OrzMathData(Corpus):
     """Questions and answers in the format of Orz-Math-57k."""
 
     source: Literal["orz-math"]
-    path: str = "Open-Reasoner-Zero/orz_math_57k_collection"
+    path: PathText = "Open-Reasoner-Zero/orz_math_57k_collection"
 
 
 class MedqaData(Corpus):
     """USMLE questions with 4 or 5 options in the format of MedQA."""
 
     source: Literal["medqa"]
-    path: str = "GBaker/MedQA-USMLE-4-options"
+    path: PathText = "GBaker/MedQA-USMLE-4-options"
 
 
 class Gsm8kData(Corpus):
     """Grade-school mathematics in the format of GSM8K."""
 
     source: Literal["gsm8k"]
-    path: str = "openai/gsm8k"
+    path: PathText = "openai/gsm8k"
     config: Literal["main", "socratic"] = "main"
 
 
@@ -149,7 +153,7 @@ TrainingData = Annotated[tuple[DataSource, ...], Field(min_length=1)]
 class PassRates(Settings):
     """Leave out problems that the model always or never solves."""
 
-    file: Path
+    file: FilePath
     """Written by `xreasoner data pass-rate`."""
     low: Fraction = 0.0
     high: Fraction = 1.0

@@ -1,6 +1,6 @@
 """The questions of all published benchmarks that are on this machine, without images, for decontamination."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,8 @@ from xreasoner.evals.benchmarks.copies import open_copy
 from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.evals.benchmarks.published import read_item
 from xreasoner.evals.task import Broken
-from xreasoner.recipe.schema import Evaluation, PublishedBenchmark
+from xreasoner.recipe.benchmark_entries import PublishedBenchmark
+from xreasoner.recipe.schema import Evaluation
 from xreasoner.records import Picture, Problem
 
 
@@ -25,6 +26,9 @@ class NoPictures(Pictures):
 
     def of(self, cell: Any) -> Picture:
         return Picture(b"")
+
+    def of_item(self, cells: Iterable[Any]) -> Iterator[Picture]:
+        return map(self.of, cells)
 
 
 def read_catalogue(evaluation: Evaluation) -> Catalogue:

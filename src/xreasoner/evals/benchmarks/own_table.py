@@ -11,7 +11,7 @@ from xreasoner.data.corpora.user_table import problem_of, read_jsonl
 from xreasoner.data.tables import read_rows
 from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.evals.task import Benchmark, Broken
-from xreasoner.recipe.schema import JsonlBenchmark, TableBenchmark
+from xreasoner.recipe.benchmark_entries import JsonlBenchmark, TableBenchmark
 from xreasoner.records import Modality, Problem
 
 
