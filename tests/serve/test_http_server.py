@@ -134,7 +134,13 @@ def test_invalid_images(server: HttpServer, url: str, why: str) -> None:
 def test_an_image_with_too_many_pixels(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xreasoner.serve.request_images.MAX_PIXELS", 10_000)
     url = "data:image/png;base64," + png(200, 100, "1")
-    assert "20,000 pixels" in refused(post(server, body(picture(url))))
+    assert "200 x 100 pixels; the limit is 10,000" in refused(post(server, body(picture(url))))
+
+
+def test_the_images_of_a_request_have_a_limit_together(server: HttpServer) -> None:
+    """16 PNGs in 130 kB took 5.6 GB."""
+    said = refused(post(server, body(picture("data:image/png;base64," + png(4000, 4000, "1")) * 16)))
+    assert "a request may have 40,000,000 pixels, of which the images before it have 32,000,000" in said
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "LA", "I;16"])
@@ -179,6 +185,18 @@ def test_a_stream_over_http_1_0_ends_with_the_connection(server: HttpServer) -> 
         received = b"".join(iter(lambda: line.recv(4096), b""))
     assert b"Transfer-Encoding" not in received
     assert received.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("temperature", [1e308, 1e-45, 101, -1])
+def test_a_temperature_that_breaks_the_batch_is_refused(server: HttpServer, temperature: float) -> None:
+    """It turned the logits of all rows into NaN or infinity."""
+    refused(post(server, body(temperature=temperature)))
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "thinking_token_budget", "answer_token_budget", "seed"])
+def test_numbers_beyond_64_bits_are_refused(server: HttpServer, name: str) -> None:
+    for number in (2**63, 10**400):
+        refused(post(server, body(**{name: number})))
 
 
 def test_an_api_key(miniworld: Loaded) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
+from xreasoner.recipe.settings import MOST, GreedyOrTemperature
 from xreasoner.serve.api_error import ApiError
 
 MAX_SAMPLES, MAX_STOPS, MAX_MESSAGES = 128, 16, 1024
@@ -33,6 +34,10 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "min_tokens": (0,),
 }
 """Features that this server lacks, each with the values that do not use it."""
+
+
+TokenLimit = Annotated[int, Field(ge=1, le=MOST)]
+TokenBudget = Annotated[int, Field(ge=0, le=MOST)]
 
 
 class _StrictModel(BaseModel):
@@ -70,24 +75,24 @@ class StreamOptions(_StrictModel):
 
 
 class TemplateSettings(_StrictModel):
-    thinking_token_budget: Annotated[int, Field(ge=0)] | None = None
+    thinking_token_budget: TokenBudget | None = None
 
 
 class ChatCompletionRequest(_StrictModel):
     model: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
-    temperature: Annotated[float, Field(ge=0)] | None = None
+    temperature: GreedyOrTemperature | None = None
     n: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: TokenLimit | None = None
+    max_completion_tokens: TokenLimit | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = None
     include_stop_str_in_output: bool = False
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    thinking_token_budget: Annotated[int, Field(ge=0)] | None = None
+    thinking_token_budget: TokenBudget | None = None
     """If the thought is still open after this many generated tokens, `</think>` is injected."""
-    answer_token_budget: Annotated[int, Field(ge=0)] | None = None
+    answer_token_budget: TokenBudget | None = None
     """Maximum number of tokens after the thought."""
     exit_without_thought: bool = False
     """At the thinking budget, open `<answer>` in a reply without a thought. Chats do not expect that."""

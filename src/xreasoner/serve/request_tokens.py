@@ -8,12 +8,11 @@ from xreasoner.chat.split_reply import ReplyStart, reply_start
 from xreasoner.chat.template import Encoded, encode_prompt
 from xreasoner.chat.think import FORCED_EXIT, THINK_OPEN
 from xreasoner.models.load import Loaded
-from xreasoner.records import Message, Part, Picture, Prompt
+from xreasoner.records import Message, Part, Prompt
 from xreasoner.serve.api_error import ApiError
 from xreasoner.serve.request import ChatCompletionRequest, ChatMessage, TextPart
-from xreasoner.serve.request_images import read_image
+from xreasoner.serve.request_images import RequestImages
 
-MAX_IMAGES = 16
 _TAIL = 16
 """Enough tokens to see whether the template opened a thought."""
 
@@ -28,9 +27,8 @@ class EncodedRequest:
 
 
 def encode_request(body: ChatCompletionRequest, loaded: Loaded) -> EncodedRequest:
-    messages = [_message(message, f"messages.{i}") for i, message in enumerate(body.messages)]
-    if sum(isinstance(part, Picture) for message in messages for part in message.parts) > MAX_IMAGES:
-        raise ApiError(400, f"a request may have at most {MAX_IMAGES} images", "messages")
+    images = RequestImages()
+    messages = [_message(message, f"messages.{i}", images) for i, message in enumerate(body.messages)]
     prefix = "".join(map(str, messages.pop().parts)) if body.continue_final_message else ""
     encoded = _encode(Prompt("request", tuple(messages)), loaded)
     opened = _opens_thought(encoded, loaded)
@@ -40,16 +38,16 @@ def encode_request(body: ChatCompletionRequest, loaded: Loaded) -> EncodedReques
     return EncodedRequest(encoded, "in thought" if opened else "turn")
 
 
-def _message(message: ChatMessage, param: str) -> Message:
+def _message(message: ChatMessage, param: str, images: RequestImages) -> Message:
     role = "system" if message.role == "developer" else message.role
-    return Message(role, tuple(_parts(message, f"{param}.content")))
+    return Message(role, tuple(_parts(message, f"{param}.content", images)))
 
 
-def _parts(message: ChatMessage, param: str) -> Iterator[Part]:
+def _parts(message: ChatMessage, param: str, images: RequestImages) -> Iterator[Part]:
     if isinstance(message.content, str):
         yield message.content
     for i, part in enumerate(message.content if isinstance(message.content, list) else ()):
-        yield part.text if isinstance(part, TextPart) else read_image(part.image_url.url, f"{param}.{i}")
+        yield part.text if isinstance(part, TextPart) else images.read(part.image_url.url, f"{param}.{i}")
 
 
 def _encode(prompt: Prompt, loaded: Loaded) -> Encoded:
