@@ -71,10 +71,20 @@ def test_unknown_amounts_are_no_zeros() -> None:
     assert console.export_text().count("?") == 7
 
 
-def test_stages_that_one_process_trains_say_so() -> None:
-    rl = look("x-reasoner-3b-lora", "8xH100-80", model="3B")["rl"]
-    assert rl.gpus == 1
-    assert rl.advice == ("rl: LoRA trains in one process; 7 of the GPUs stay idle",)
+def test_adapters_are_trained_on_all_gpus() -> None:
+    """The bfloat16 base and the float32 adapters are sharded; the reference is the adapter switched off."""
+    rl = look("x-reasoner-3b-lora", "8xH100-80", "rl.kl=0.1", model="3B")["rl"]
+    assert (rl.gpus, rl.advice) == (8, ())
+    three = KNOWN["Qwen/Qwen2.5-VL-3B-Instruct"]
+    adapters = three.adapters(
+        64, ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    )
+    update = {peak.name: peak.memory for peak in rl.peaks}["update"]
+    gathered = 2 * (2 * three.layer + three.ends)
+    copy_to_sample_from = 2 * three.parameters
+    sharded = (2 * three.parameters + 4 * adapters) / 8
+    assert update.weights == pytest.approx(sharded + gathered + copy_to_sample_from)
+    assert update.optimizer == pytest.approx(8 * adapters / 8)
 
 
 def test_vllm_gets_what_training_leaves() -> None:

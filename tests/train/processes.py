@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM
 
 from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.records import Problem
@@ -96,3 +97,12 @@ def train_on(
 
 def read_metrics(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def difference(found: Path, expected: Path, start: Path) -> float:
+    """How far two checkpoints are apart, as a fraction of how far training moved the second one."""
+    models = [
+        AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in (found, expected, start)
+    ]
+    first, second, before = (torch.cat([p.detach().flatten() for p in lm.parameters()]) for lm in models)
+    return ((first - second).norm() / (second - before).norm()).item()

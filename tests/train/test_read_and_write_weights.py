@@ -1,6 +1,7 @@
 """Weights read into a model without memory, and written by several ranks, against transformers' own."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from xreasoner.models.checkpoint import save_model
 from xreasoner.models.read_weights import empty_model, give_memory, read_weights
 from xreasoner.models.surgery import detach
 from xreasoner.models.write_weights import folder_of_all_ranks, write_side_files, write_weights
-from xreasoner.parallel import join_world
+from xreasoner.parallel import gather_shares, join_world, shard
+from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.policy import open_policy, save_policy
 
 CPU = torch.device("cpu")
@@ -139,3 +141,39 @@ def test_a_saved_policy_has_the_files_of_transformers(
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "ours").state_dict()
     for key, value in AutoModelForCausalLM.from_pretrained(tmp_path / "start").state_dict().items():
         assert torch.equal(found[key], value), key
+
+
+MEGABYTE = 10**6
+WIDE = {"vocab_size": 16_384, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12}
+
+
+def peak_while_reading(path: Path) -> int:
+    """Bytes beyond what the process had before it had a model."""
+    world = join_world()
+    gather_shares([0], world)  # opens the connections of gloo
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    lm = empty_model(path, torch.float32, CPU)
+    loss = LanguageModelLoss(lm)
+    shard(loss, lm.base_model.layers, torch.float32, world)
+    give_memory(loss, CPU)
+    assert read_weights(lm, path)
+    return status("VmHWM") - before
+
+
+def status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measured through Linux's /proc")
+def test_a_rank_needs_memory_for_its_shard_only(
+    new_lm: Callable[..., PreTrainedModel], tmp_path: Path
+) -> None:
+    """240 MB on four ranks: 60 MB each, and a buffer of 16 MiB."""
+    lm = new_lm(**WIDE)
+    whole = 4 * sum(p.numel() for p in lm.parameters())
+    assert whole > 200 * MEGABYTE
+    lm.save_pretrained(tmp_path)
+    for peak in run_on_ranks(peak_while_reading, 4, tmp_path):
+        assert whole / 4 <= peak < 1.2 * whole / 4 + 16 * 2**20 + 10 * MEGABYTE

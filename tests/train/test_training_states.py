@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.train.processes import read_metrics, run_on_ranks, train_on, train_stages
+from tests.train.processes import difference, read_metrics, run_on_ranks, train_on, train_stages
 from tests.train.rollouts import settings as grpo_settings
 from tests.train.test_sft import settings, weights
 
@@ -26,6 +26,7 @@ from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import NoDisplay
 from xreasoner.train.training_states import TrainingStates, state_tensors
 
+LORA = {"lora": {"rank": 4, "targets": ["q_proj", "down_proj"]}}
 Numbers = dict[str, np.ndarray]
 
 
@@ -49,7 +50,7 @@ def without_the_last_state(out: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize("changes", [{}, {"freeze": ["embeddings"]}, {"dtype": "bfloat16"}])
+@pytest.mark.parametrize("changes", [{}, {"freeze": ["embeddings"]}, {"dtype": "bfloat16"}, LORA])
 def test_every_number_of_ranks_loads_what_four_saved(
     start: Path, problems: list[Problem], tmp_path: Path, changes: dict[str, Any]
 ) -> None:
@@ -57,7 +58,7 @@ def test_every_number_of_ranks_loads_what_four_saved(
     train_on(start, tmp_path, {"four": chosen}, problems, processes=4)
     step, alone = loaded(start, chosen, tmp_path / "four")
     assert step == 4
-    assert any("embed_tokens" in name for name in alone) == (not changes.get("freeze"))
+    assert any("embed_tokens" in name for name in alone) == (not changes or "dtype" in changes)
     assert all(np.abs(values).max() > 0 for name, values in alone.items() if "exp_avg" in name)
     assert all(values == 4 for name, values in alone.items() if name.startswith("step."))
     for processes in (2, 3, 4):
@@ -67,8 +68,9 @@ def test_every_number_of_ranks_loads_what_four_saved(
             assert all(np.array_equal(values, alone[name]) for name, values in found[1].items())
 
 
-# Rounding in bfloat16 depends on which rows a rank computes together: 8 bits of mantissa, six steps.
-TOLERANCE = {"float32": {"rtol": 1e-3, "atol": 1e-4}, "bfloat16": {"rtol": 0.05, "atol": 0.02}}
+# Of what training moves. In bfloat16 a rank rounds the sums of other rows than one process does.
+APART = {"float32": 1e-3, "bfloat16": 0.15}
+FLOAT32 = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -84,12 +86,11 @@ def test_a_run_that_changes_its_ranks_ends_as_one_that_does_not(
     train_on(start, tmp_path, {"two": chosen}, problems, processes=2)
     train_sft(chosen, start, problems, alone, 0, NoDisplay())
     train_on(start, tmp_path, {"from-one": chosen}, problems, processes=4)
-    expected, losses = weights(tmp_path / "one" / "model"), read_metrics(tmp_path / "one")
+    losses = [line["loss"] for line in read_metrics(tmp_path / "one")]
     for out in (two, alone, four):
-        torch.testing.assert_close(weights(out / "model"), expected, **TOLERANCE[dtype])
-        assert [line["loss"] for line in read_metrics(out)] == pytest.approx(
-            [line["loss"] for line in losses], rel=TOLERANCE[dtype]["rtol"]
-        )
+        assert difference(out / "model", tmp_path / "one" / "model", start) < APART[dtype]
+        close = 1e-4 if dtype == "float32" else 0.02
+        assert [line["loss"] for line in read_metrics(out)] == pytest.approx(losses, rel=close)
 
 
 def test_grpo_resumes_on_two_ranks_to_the_last_bit(
@@ -120,7 +121,7 @@ def test_frozen_embeddings_stay_and_the_rest_is_trained_as_on_one_rank(
         assert ends
         assert {name for name in before if torch.equal(found[name], before[name])} == ends
         alone = weights(tmp_path / f"{begun.name}-1" / "model")
-        torch.testing.assert_close(found, alone, **TOLERANCE["float32"])
+        torch.testing.assert_close(found, alone, **FLOAT32)
 
 
 def train_until_killed_in_the_second_save(start: Path, out: Path, chosen: Any, problems: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from xreasoner.estimate import memory
 from xreasoner.estimate.data_size import DataSize, typical_data_size
 from xreasoner.estimate.gpus import Gpus
+from xreasoner.estimate.host_memory import HostMemory, host_memory
 from xreasoner.estimate.memory import BFLOAT16, FLOAT32, Memory, TrainingSetup
 from xreasoner.estimate.model_shape import Shape
 from xreasoner.estimate.time import (
@@ -34,12 +35,13 @@ class MemoryPeak:
 class StageEstimate:
     stage: str
     gpus: int
-    """The number of GPUs that the stage can use."""
     peaks: tuple[MemoryPeak, ...]
     compute: ComputeEstimate | None
     """None where the amount of data is unknown."""
     data_size: DataSize | None
     advice: tuple[str, ...]
+    host: HostMemory | None = None
+    """None where nothing is trained."""
 
     def fits(self, gpus: Gpus) -> bool:
         return all(peak.memory.total <= gpus.memory for peak in self.peaks)
@@ -59,25 +61,19 @@ def estimate_recipe(
 
 
 def estimate_stage(name: str, stage: Stage, shape: Shape, gpus: Gpus, data_size: DataSize) -> StageEstimate:
-    used = replace(gpus, count=usable(stage, gpus.count))
-    peaks = peaks_of(stage, shape, used)
+    peaks = peaks_of(stage, shape, gpus)
     fits = all(peak.memory.total <= gpus.memory for peak in peaks)
     advice = [] if fits else list(remedies(name, stage, shape, gpus))
     if fits and isinstance(stage, GrpoStage):
-        advice += vllm_remedies(name, stage, shape, used)
-    if used.count < gpus.count:
-        idle = gpus.count - used.count
-        advice.append(f"{name}: LoRA trains in one process; {idle} of the GPUs stay idle")
+        advice += vllm_remedies(name, stage, shape, gpus)
+    compute = None
     if data_size.problems == 0 and stage.steps is None:
         advice.append(f"{name}: the amount of data is unknown; run `xreasoner data stats` first")
-        return StageEstimate(name, used.count, peaks, None, data_size, tuple(advice))
-    return StageEstimate(
-        name, used.count, peaks, estimate_compute(stage, shape, data_size, used), data_size, tuple(advice)
-    )
-
-
-def usable(stage: Stage, gpus: int) -> int:
-    return 1 if stage.lora else gpus
+    else:
+        compute = estimate_compute(stage, shape, data_size, gpus)
+    # A checkpoint is saved in the precision of the start, which real models have in bfloat16.
+    host = host_memory(training_setup(stage, shape, gpus.count), BFLOAT16, stage.save_in_background)
+    return StageEstimate(name, gpus.count, peaks, compute, data_size, tuple(advice), host)
 
 
 def compute_width(stage: Stage) -> int:
@@ -116,8 +112,9 @@ def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
     update = memory.training(trained, longest_row(stage), stage.gradient_checkpointing, gpus.memory)
     if not isinstance(stage, GrpoStage):
         return (MemoryPeak("update", update),)
-    # The reference model, in float32.
-    reference = FLOAT32 * shape.parameters / gpus.count if stage.kl > 0 else 0.0
+    # The reference model, in float32. With LoRA it is the adapter switched off.
+    has_reference = stage.kl > 0 and not stage.lora
+    reference = FLOAT32 * shape.parameters / gpus.count if has_reference else 0.0
     # Where the model is sharded, each GPU samples from a full copy.
     width = engine_width(stage, gpus.count)
     beside = reference + (width * shape.parameters if gpus.count > 1 else 0.0)
@@ -175,8 +172,7 @@ def enough(stage: Stage, shape: Shape, gpus: Gpus) -> int | None:
 
 
 def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
-    used = replace(gpus, count=usable(stage, gpus.count))
-    return max(peak.memory.total for peak in peaks_of(stage, shape, used))
+    return max(peak.memory.total for peak in peaks_of(stage, shape, gpus))
 
 
 def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:

@@ -63,12 +63,13 @@ class TrainingSetup:
 def weights(t: TrainingSetup) -> float:
     """Trainable weights are float32 and sharded; gathered or cast copies come on top."""
     if t.adapters:
-        return t.compute * t.shape.parameters + FLOAT32 * t.adapters
-    held = FLOAT32 * t.shape.parameters / t.gpus
+        held = (t.compute * t.shape.parameters + FLOAT32 * t.adapters) / t.gpus
+    else:
+        held = FLOAT32 * t.shape.parameters / t.gpus
     if t.gpus > 1:
         # Two layers (the current and the prefetched one) and both embeddings are gathered.
         return held + t.compute * (2 * t.shape.layer + t.shape.ends)
-    if t.compute < FLOAT32:
+    if t.compute < FLOAT32 and not t.adapters:
         # Autocast keeps its copy of every matrix until the last row of the step.
         return held + t.compute * (t.shape.layers * t.shape.layer_matrices + t.shape.embedding)
     return held

@@ -24,6 +24,10 @@ def print_estimates(
     console.print(memory_table(estimates, gpus))
     console.print(compute_table(estimates))
     for estimate in estimates:
+        if estimate.host:
+            said = f"{estimate.stage}: {estimate.host.most / 1e9:.1f} GB of host memory for each GPU"
+            console.print(said, highlight=False, soft_wrap=True)
+    for estimate in estimates:
         if not estimate.fits(gpus):
             console.print(f"{estimate.stage} does not fit. To save memory, each on top of the previous:")
         for line in estimate.advice:

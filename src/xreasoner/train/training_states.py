@@ -6,17 +6,17 @@ checkpoint that training started from.
 
 import warnings
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import async_save, save
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.optim import AdamW
 
@@ -52,6 +52,7 @@ class TrainingStates:
         self.folder, self.metrics, self.say = out / "state", out / METRICS, say
         self.model, self.optimizer, self.world = model, optimizer, world
         self.in_background = in_background
+        self._thread = ThreadPoolExecutor(1, "saving")
         self._saving: Future[Any] | None = None
 
     def resume(self) -> tuple[int, dict[str, Any]]:
@@ -61,7 +62,7 @@ class TrainingStates:
         if state is None:
             return 0, {}
         load(
-            state_tensors(self.model, self.optimizer),
+            dict(state_tensors(self.model, self.optimizer)),
             storage_reader=FileSystemReader(state),
             process_group=saving_group(self.world),
         )
@@ -80,8 +81,9 @@ class TrainingStates:
         writer = StateWriter(state_folder(self.folder, step), {"step": step, "extra": extra}, metrics)
         group = saving_group(self.world)
         if self.in_background:
-            saving = async_save(tensors, storage_writer=writer, process_group=group)
-            self._saving = cast(Future[Any], saving)
+            # torch's `async_save` does the same, but copies each tensor three times.
+            copies = {name: value.to("cpu", copy=True) for name, value in tensors.items()}
+            self._saving = self._thread.submit(save, copies, storage_writer=writer, process_group=group)
         else:
             with self._failing_in_one_line():
                 save(tensors, storage_writer=writer, process_group=group)
@@ -118,10 +120,10 @@ class StateWriter(FileSystemWriter):
         complete_state(self.state, self.note)
 
 
-def state_tensors(model: nn.Module, optimizer: AdamW) -> dict[str, Any]:
+def state_tensors(model: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:
     """By name, so that the number of ranks and the order of parameter groups do not matter."""
     keep_only_shards(model)
-    found: dict[str, Any] = {}
+    found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             found[f"weight.{name}"] = parameter.detach()
