@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.cli.main import raised_by_us
+from xreasoner.cli.failures import raised_by_us
 from xreasoner.pipeline.stages import make_plan
 from xreasoner.recipe.file import read_recipe
 

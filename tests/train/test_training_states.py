@@ -172,6 +172,7 @@ def test_a_state_that_cannot_be_written_stops_the_run_in_one_line(
     monkeypatch.setattr(training_states, "whole_state", lambda folder, say: None)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "step-00000002").write_text("a file where a folder should be")
+    monkeypatch.setattr(training_states, "drop_incomplete_states", lambda folder, say: None)
     with pytest.raises(ValueError, match="rank 0 could not save the training state") as raised:
         chosen = settings(steps=5, save_in_background=in_background)
         train_sft(chosen, start, problems, tmp_path, 0, NoDisplay())

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import Annotated
 
 import typer
@@ -17,6 +16,8 @@ from xreasoner.cli import data as data_commands
 from xreasoner.cli import evaluation, scale, serving
 from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import console, say
+from xreasoner.cli.failures import in_one_line
+from xreasoner.launch.interrupts import Interrupted, raise_on_signals
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -167,18 +168,20 @@ register()
 
 
 def main() -> None:
-    """An error the user can fix is printed as one line; a bug keeps its traceback."""
+    """What the user or the machine got wrong is printed as one line; a bug keeps its traceback."""
+    raise_on_signals()
     try:
         app()
-    except ValueError as error:
-        if not raised_by_us(error.__traceback__):
+    except Interrupted as stop:
+        complain(f"Stopped by {stop.by.name}: {stop.saved}; run the same command again to continue")
+        sys.exit(128 + stop.by)
+    except Exception as error:
+        line = in_one_line(error)
+        if line is None:
             raise
-        Console(stderr=True).print(Text(str(error), style="red"), soft_wrap=True)
+        complain(line)
         sys.exit(2)
 
 
-def raised_by_us(trace: TracebackType | None) -> bool:
-    """Whether the innermost frame is ours: only then was the message written for the user."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("xreasoner.")
+def complain(line: str) -> None:
+    Console(stderr=True).print(Text(line, style="red"), soft_wrap=True)

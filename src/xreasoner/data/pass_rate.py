@@ -10,6 +10,7 @@ from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 from xreasoner.storage.checked_json import checked_line, drop_damaged_lines, whole_lines
+from xreasoner.storage.disk import LineFile
 from xreasoner.storage.journal import Say
 
 PROBLEMS_AT_ONCE = 512
@@ -25,16 +26,14 @@ def measure_pass_rates(
     say: Say,
 ) -> None:
     """Appends one line per problem to `out` once all its samples are graded; an interrupted run resumes."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     done = rated_so_far(out, say)
     wanted = [number for number, problem in enumerate(problems) if problem.id not in done]
     say(f"{len(done):,} of {len(problems):,} problems already have a pass rate")
-    with out.open("a", encoding="utf-8") as lines:
+    with LineFile(out) as lines:
         for start in range(0, len(wanted), PROBLEMS_AT_ONCE):
             some = {str(number): problems[number] for number in wanted[start : start + PROBLEMS_AT_ONCE]}
             for number, rollouts in asked(some, engine, instruction, sampling):
                 lines.write(checked_line(rate(some[number], rollouts, grader)))
-                lines.flush()
             say(f"{len(done) + start + len(some):,} of {len(problems):,} problems done")
 
 

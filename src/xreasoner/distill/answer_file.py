@@ -7,6 +7,7 @@ from typing import NamedTuple
 from xreasoner.records import Rollout
 from xreasoner.rollout.server_engine.engine import ServerRollout
 from xreasoner.storage.checked_json import checked_line, drop_damaged_lines, read_checked_line
+from xreasoner.storage.disk import errors_named
 from xreasoner.storage.journal import Say
 
 
@@ -51,7 +52,7 @@ class AnswerFile:
         path.touch()
         if dropped := drop_damaged_lines(path):
             say(f"{path}: {dropped:,} damaged lines are dropped, and their answers generated again")
-        self._file = path.open("rb+")
+        self._path, self._file = path, path.open("rb+")
         place = 0
         for line in self._file:
             self._note(answer_of(line), place)
@@ -59,8 +60,9 @@ class AnswerFile:
 
     def add(self, answer: Answer) -> None:
         place = self._file.seek(0, 2)
-        self._file.write(checked_line(asdict(answer)).encode())
-        self._file.flush()
+        with errors_named(self._path):
+            self._file.write(checked_line(asdict(answer)).encode())
+            self._file.flush()
         self._note(answer, place)
 
     def _note(self, answer: Answer, place: int) -> None:

@@ -24,6 +24,7 @@ from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
 from xreasoner.storage.checked_json import drop_damaged_lines
+from xreasoner.storage.disk import LineFile
 from xreasoner.storage.files import write_atomically
 
 AnswerKeys = Callable[[Sequence[Key]], Iterable[Sample]]
@@ -47,7 +48,6 @@ def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: RankSh
 def write_down(task: Task, shard: RankShard, show: Show, answers: AnswerKeys) -> None:
     """Flushes each sample before it waits for the next one."""
     path = task.shard_path(shard)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         drop_damaged_lines(path)
     done, keys = {sample.key: sample for sample in task.answers()}, task.keys(shard)
@@ -55,10 +55,9 @@ def write_down(task: Task, shard: RankShard, show: Show, answers: AnswerKeys) ->
     for key in keys:
         tally = tally.plus(done[key]) if key in done else tally
     show(tally)
-    with path.open("a", encoding="utf-8") as lines:
+    with LineFile(path) as lines:
         for sample in answers([key for key in keys if key not in done]):
             lines.write(to_line(sample))
-            lines.flush()
             tally = tally.plus(sample)
             show(tally)
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from xreasoner.launch.interrupts import Interrupted, pending
+
 Address = tuple[str, int]
 
 SECONDS_FOR_A_CAUSE = 5.0
@@ -183,6 +185,8 @@ def receive(connection: socket.socket) -> bytes:
 def end_process(rank: int) -> Callable[[Cause], NoReturn]:
     def end(cause: Cause) -> NoReturn:
         sys.stdout.flush()
+        if stopped := pending():  # it waits for a rank that the same signal ended
+            os._exit(128 + stopped)
         sys.stderr.write(f"rank {rank} ends because rank {cause.rank} failed: {cause.why}\n")
         sys.stderr.flush()
         os._exit(1)
@@ -205,6 +209,9 @@ def ending_together(rank: int, size: int, share: Callable[[Address], Address]) -
     peers.watch()
     try:
         yield
+    except Interrupted:  # the launcher sends every rank the signal
+        peers.finished()
+        raise
     except BaseException as error:
         peers.failed(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
         raise

@@ -32,6 +32,7 @@ from xreasoner.records import Problem
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
 from xreasoner.rollout.choose import auto_fallback, choose_engine
+from xreasoner.storage.disk import folder_size, require_room
 from xreasoner.storage.files import sweep, write_atomically
 from xreasoner.storage.folders import (
     damage_in,
@@ -131,6 +132,7 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) 
             detach_base(plan, journal)
         if stage.start != BASE:
             refuse_damaged(plan.text_model(stage.start), redo_advice(stage.start))
+        require_room(stage.folder, weights_to_write(stage, plan), f"the weights of stage {stage.name}")
     wait_for_all(world)
     if stage.manifest.state != "trained":
         train(stage, plan.text_model(stage.start), plan.recipe, journal)
@@ -146,6 +148,14 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) 
         note(stage, "done", began)
         journal.say(f"{stage.name}: done in {time.monotonic() - began:.0f} s")
     wait_for_all(world)
+
+
+def weights_to_write(stage: PlannedStage, plan: Plan) -> int:
+    """Bytes of `model`, `best` and `checkpoint`; a training state asks for its own room."""
+    model = folder_size(plan.text_model(stage.start))
+    keeps_best = stage.settings.kind == "grpo" or stage.settings.keep_best
+    copies = 0 if stage.manifest.state == "trained" else 2 if keeps_best else 1
+    return copies * model + (folder_size(plan.base) if plan.sees else 0)
 
 
 def prepare_folder(stage: PlannedStage, run_dir: Path) -> None:

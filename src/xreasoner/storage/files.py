@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-UNFINISHED = ".unfinished-"
+from xreasoner.storage.disk import UNFINISHED, errors_named
+
 BLOCK = 1 << 16
 
 
@@ -34,18 +35,19 @@ def remove(path: Path) -> None:
 @contextmanager
 def written_atomically(path: Path) -> Iterator[IO[bytes]]:
     """A file that gets its name once it is complete and synced to disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = unfinished(path)
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        remove(beside)
-        raise
-    sync(path.parent)
+    with errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            remove(beside)
+            raise
+        sync(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

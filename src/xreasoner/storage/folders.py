@@ -14,7 +14,8 @@ from typing import Any
 import xxhash
 
 from xreasoner.storage.checked_json import checked_json, write_checked_json
-from xreasoner.storage.files import UNFINISHED, remove, sync, unfinished
+from xreasoner.storage.disk import UNFINISHED, errors_named
+from xreasoner.storage.files import remove, sync, unfinished
 
 CHECKSUMS = ".checksums.json"
 
@@ -26,19 +27,20 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
     Two folders cannot be swapped in one call, so a crash in between leaves no folder of that name.
     """
     beside = unfinished(path)
-    remove(beside)
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        write_checksums(beside)
-        for file in beside.rglob("*"):
-            sync(file)
-        discard(path)
-        beside.rename(path)
-    except BaseException:
+    with errors_named(path):
         remove(beside)
-        raise
-    sync(path.parent)
+        beside.mkdir(parents=True)
+        try:
+            yield beside
+            write_checksums(beside)
+            for file in beside.rglob("*"):
+                sync(file)
+            discard(path)
+            beside.rename(path)
+        except BaseException:
+            remove(beside)
+            raise
+        sync(path.parent)
 
 
 def discard(path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from xreasoner.storage.disk import LineFile
+
 Say = Callable[[str], None]
 """Where progress messages go."""
 
@@ -18,5 +20,5 @@ class Journal:
 
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        with self.path.open("a", encoding="utf-8") as log:
+        with LineFile(self.path) as log:
             log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}\n")

@@ -54,10 +54,7 @@ def complete_state(state: Path, note: Mapping[str, Any]) -> None:
 
 def whole_state(folder: Path, say: Say) -> Path | None:
     """The newest state that is as it was written; None where none was saved yet. Drops what is unusable."""
-    sweep(folder)
-    for state in set(folder.glob(f"{_NAME}*")) - set(complete_states(folder)):
-        say(f"{state}: this training state was not written to its end, and is dropped")
-        discard(state)
+    drop_incomplete_states(folder, say)
     states = complete_states(folder)
     while states:
         damage = damage_of_state(states[-1])
@@ -68,6 +65,13 @@ def whole_state(folder: Path, say: Say) -> Path | None:
         say(f"{damage}; resuming from the state before it, of step {step_of(states[-2]):,}")
         discard(states.pop())
     return None
+
+
+def drop_incomplete_states(folder: Path, say: Say) -> None:
+    sweep(folder)
+    for state in set(folder.glob(f"{_NAME}*")) - set(complete_states(folder)):
+        say(f"{state}: this training state was not written to its end, and is dropped")
+        discard(state)
 
 
 def damage_of_state(state: Path) -> str | None:

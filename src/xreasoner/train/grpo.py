@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 
 from xreasoner.data.prompt_length import longest_sequence
+from xreasoner.launch.interrupts import held_back
 from xreasoner.parallel import join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
@@ -39,7 +40,7 @@ from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.samplers import open_sampler
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
-from xreasoner.train.training_states import TrainingStates
+from xreasoner.train.training_states import UNMEASURED, TrainingStates
 from xreasoner.train.update import update
 
 SHOWN = ("reward", "think_tokens", "forced", "skipped", "entropy")
@@ -75,7 +76,9 @@ def train_grpo(
         prompts = ((problem, instruction) for problem in chain(problems, held_out))
         return longest_sequence(prompts, sampling_of(settings, seed, step=0), policy.tokenizer)
 
+    kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
     with (
+        held_back(),
         open_sampler(settings, start, policy, longest) as sampler,
         Grader() as grader,
         RewardSum(settings.rewards, display.note) as rewards,
@@ -83,12 +86,15 @@ def train_grpo(
         displaying(display, "grpo", steps, done),
     ):
         collector = Collector(sampler, grader, rewards, instruction, settings, seed, world)
-        if done == 0 and settings.eval_every:
-            best = evaluate_held_out(policy, collector, held_out, 0, best, out, metrics)
+        if settings.eval_every and (done == 0 or "unmeasured" in extra):
+            with states.interruptible(done, kept | UNMEASURED):
+                best = evaluate_held_out(policy, collector, held_out, done, best, out, metrics)
+                kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
         for step in range(done, steps):
             began = time.monotonic()
             seed_step(seed, step)
-            batch = collector.collect(problems, step, cursor)
+            with states.interruptible(step, kept):
+                batch = collector.collect(problems, step, cursor)
             cursor, collected = batch.cursor, time.monotonic()
             set_lr(optimizer, lr_at(step))
             with sampler.training():
@@ -102,12 +108,17 @@ def train_grpo(
                 display.note(f"grpo step 1: {why}")
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
+            kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
             if is_evaluated(step + 1, steps, settings.eval_every):
-                best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
+                with states.interruptible(step + 1, kept | UNMEASURED):
+                    best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
+                    kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
-                states.save(step + 1, {"cursor": cursor, "best": dataclasses.asdict(best)})
+                states.save(step + 1, kept)
+            states.end_if_interrupted(step + 1, kept)
         states.finish()
-        write_result(policy, best, out)
+        with states.interruptible(steps, kept):
+            write_result(policy, best, out)
 
 
 def open_reference(policy: Policy, start: Path, settings: GrpoStage, seed: int) -> Policy | None:

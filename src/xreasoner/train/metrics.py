@@ -10,6 +10,7 @@ from typing import Self
 
 from xreasoner.parallel import World
 from xreasoner.storage.checked_json import json_text
+from xreasoner.storage.disk import LineFile
 from xreasoner.storage.files import drop_torn_line, write_atomically, written_atomically
 from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
 
@@ -21,11 +22,10 @@ class MetricsFile:
         before = _complete_lines(path) if resumed_from else []
         kept = [line for line in before if json.loads(line)["step"] <= resumed_from]
         write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
-        self._file = path.open("a", encoding="utf-8")
+        self._file = LineFile(path)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
 
     def __enter__(self) -> Self:
         return self

@@ -4,11 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from xreasoner.data.steps import cut_steps
 from xreasoner.data.token_store import TokenStore, open_tokens, token_store
+from xreasoner.launch.interrupts import held_back
 from xreasoner.parallel import join_world, reduces_gradients, seed_step, sum_over_ranks, wait_for_all
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
@@ -20,7 +22,7 @@ from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.rows import cut_rows, one_per_row, pack, rank_rows
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
-from xreasoner.train.training_states import TrainingStates
+from xreasoner.train.training_states import UNMEASURED, TrainingStates
 
 
 def train_sft(
@@ -56,17 +58,22 @@ def train_sft(
     best = Best(**extra.get("best", {}))
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
+    kept: dict[str, Any] = {"best": asdict(best)}
     with (
+        held_back(),
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
         displaying(display, "sft", len(steps), done),
     ):
-        if watched and done == 0:
-            best = measure_held_out(policy, watched, 0, best, settings, out, metrics)
+        if watched and (done == 0 or "unmeasured" in extra):
+            with states.interruptible(done, kept | UNMEASURED):
+                best = measure_held_out(policy, watched, done, best, settings, out, metrics)
+                kept = {"best": asdict(best)}
         for step in range(done, len(steps)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
-            loss = accumulate(policy, examples, steps[step], settings)
+            with states.interruptible(step, kept):
+                loss = accumulate(policy, examples, steps[step], settings)
             grad_norm = guarded_clip(trainable(policy.loss), settings.clip_norm, loss, step)
             optimizer.step()
             optimizer.zero_grad()
@@ -83,11 +90,15 @@ def train_sft(
             metrics.write(step + 1, measured)
             display.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
             if watched and is_evaluated(step + 1, len(steps), settings.eval_every):
-                best = measure_held_out(policy, watched, step + 1, best, settings, out, metrics)
+                with states.interruptible(step + 1, kept | UNMEASURED):
+                    best = measure_held_out(policy, watched, step + 1, best, settings, out, metrics)
+                    kept = {"best": asdict(best)}
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
-                states.save(step + 1, {"best": asdict(best)})
+                states.save(step + 1, kept)
+            states.end_if_interrupted(step + 1, kept)
         states.finish()
-    write_result(policy, best, out)
+        with states.interruptible(len(steps), kept):
+            write_result(policy, best, out)
 
 
 def measure_held_out(

@@ -4,13 +4,16 @@ A state holds the trained weights, the moments of AdamW and the metrics so far. 
 checkpoint that training started from.
 """
 
+import os
+import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
@@ -20,16 +23,22 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.optim import AdamW
 
-from xreasoner.parallel import World, gather_shares, keep_only_shards, saving_group
+from xreasoner.launch.interrupts import Interrupted, at_once, pending
+from xreasoner.parallel import World, gather_shares, keep_only_shards, saving_group, sum_over_ranks
+from xreasoner.storage.disk import error_number, in_units, require_room, room
 from xreasoner.storage.files import write_atomically
 from xreasoner.storage.journal import Say
 from xreasoner.storage.state_folders import (
     complete_state,
+    drop_incomplete_states,
     read_note,
+    saved_step,
     state_folder,
     whole_state,
 )
 
+UNMEASURED = {"unmeasured": True}
+"""Added to a state that was saved before the held-out data were measured at its step."""
 METRICS = "metrics.jsonl"
 """A state has the lines up to its step: those in the folder of the stage may be damaged, or ahead of it."""
 
@@ -77,6 +86,8 @@ class TrainingStates:
         A kill meanwhile leaves the state before."""
         self.finish()
         tensors = state_tensors(self.model, self.optimizer)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        require_room(self.folder, size, f"the training state of step {step}")
         metrics = self.metrics.read_bytes() if self.world.is_first else b""
         writer = StateWriter(state_folder(self.folder, step), {"step": step, "extra": extra}, metrics)
         group = saving_group(self.world)
@@ -87,6 +98,34 @@ class TrainingStates:
         else:
             with self._failing_in_one_line():
                 save(tensors, storage_writer=writer, process_group=group)
+
+    @contextmanager
+    def interruptible(self, step: int, extra: Mapping[str, Any]) -> Iterator[None]:
+        """A part that changes no weights: a signal ends it at once, and the state before it is saved.
+
+        Ranks must save together, so with several of them the signal waits for `end_if_interrupted`."""
+        if self.world.size > 1:
+            yield
+            return
+        try:
+            with at_once():
+                yield
+        except Interrupted as stop:
+            self._end(step, extra, stop)
+
+    def end_if_interrupted(self, step: int, extra: Mapping[str, Any]) -> None:
+        """After each step: if one rank got a signal, all save and end."""
+        got = torch.tensor(float(pending() is not None), device=self.world.device)
+        if sum_over_ranks(got, self.world).item():
+            self._end(step, extra, Interrupted(pending() or signal.SIGTERM))
+
+    def _end(self, step: int, extra: Mapping[str, Any], stop: Interrupted) -> NoReturn:
+        self.finish()
+        if step > saved_step(self.folder):
+            self.save(step, extra)
+            self.finish()
+        stop.saved = f"the training state of step {step} is saved"
+        raise stop
 
     def finish(self) -> None:
         """Wait for the state that is being written."""
@@ -101,9 +140,14 @@ class TrainingStates:
             yield
         except CheckpointException as failure:
             rank, (error, _) = next(iter(failure.failures.items()))
+            if self.world.is_first:
+                drop_incomplete_states(self.folder, lambda line: None)
+            number = error_number(error, self.folder) if isinstance(error, Exception) else None
+            why = os.strerror(number) if number else str(error).partition("\n")[0]
             raise ValueError(
-                f"{self.folder}: rank {rank} could not save the training state: {error}; "
-                "the state before is kept. Make room or mend the disk, and start the run again"
+                f"{self.folder}: rank {rank} could not save the training state: {why}; "
+                f"the state before is kept, and {in_units(room(self.folder))} are free. "
+                "Make room or mend the disk, then run the same command again"
             ) from None
 
 

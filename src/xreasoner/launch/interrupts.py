@@ -1,0 +1,67 @@
+"""TERM and INT end a process in order: at once, or when the part that must not be torn apart is done."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_pending: signal.Signals | None = None
+_holding = 0
+
+
+class Interrupted(BaseException):  # no error, as KeyboardInterrupt is none
+    """Not an Exception, so that nothing on the way takes it for a failure."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        super().__init__(by.name)
+        self.by = by
+        self.saved = "what is finished is kept"
+
+
+def raise_on_signals() -> None:
+    """For the process of a command. Without it, signals do what they do in any Python program."""
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(wanted, _handle)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _pending
+    if _pending is not None:
+        if number == signal.SIGINT:
+            os._exit(128 + number)  # a second Ctrl-C does not wait
+        return
+    _pending = signal.Signals(number)
+    if not _holding:
+        raise Interrupted(_pending)
+
+
+def pending() -> signal.Signals | None:
+    """The signal that this process got."""
+    return _pending
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """A signal waits for the end of this part, or for `at_once` inside it."""
+    global _holding
+    _holding += 1
+    try:
+        yield
+    finally:
+        _holding -= 1
+    if _pending is not None and not _holding:
+        raise Interrupted(_pending)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Inside `held_back`: a part that a signal may end anywhere."""
+    global _holding
+    before, _holding = _holding, 0
+    try:
+        if _pending is not None:
+            raise Interrupted(_pending)
+        yield
+    finally:
+        _holding = before

@@ -1,0 +1,125 @@
+"""A full disk: always one line, and a run that is resumed with room ends as an unbroken one."""
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.faults.runs import outcome, run
+
+from xreasoner.cli.failures import in_one_line
+from xreasoner.storage import disk, files
+from xreasoner.storage.disk import UNFINISHED
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("unbroken") / "out"
+    run(tiny_base, out)
+    return outcome(out)
+
+
+@contextmanager
+def full_from(call: int) -> Iterator[list[int]]:
+    """The disk is full from this write on: of a line, or of a file that is synced. Yields the calls."""
+    calls = [0]
+    write, sync = os.write, os.fsync
+
+    def count() -> None:
+        calls[0] += 1
+        if calls[0] >= call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def limited_write(handle: int, data: memoryview) -> int:
+        count()
+        return write(handle, data)
+
+    def limited_sync(handle: int) -> None:
+        count()
+        sync(handle)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(disk.os, "write", limited_write)
+        patched.setattr(files.os, "fsync", limited_sync)
+        yield calls
+
+
+def writes_of_a_run(model: Path, out: Path) -> int:
+    with full_from(10**9) as calls:
+        run(model, out)
+    return calls[0]
+
+
+def attempt(model: Path, out: Path, call: int, unbroken: dict[str, bytes]) -> None:
+    with pytest.raises((OSError, ValueError)) as full, full_from(call):
+        run(model, out)
+    line = in_one_line(full.value)
+    assert line and "\n" not in line and "No space left on device" in line and str(out) in line
+    assert not list(out.rglob(f"*{UNFINISHED}*"))
+    run(model, out)
+    found = outcome(out)
+    assert [name for name in unbroken if found[name] != unbroken[name]] == []
+
+
+@pytest.mark.parametrize("twentieth", range(0, 20, 3))
+def test_a_disk_that_is_full_from_any_write_on(
+    twentieth: int, tiny_base: Path, tmp_path: Path, unbroken: dict[str, bytes]
+) -> None:
+    writes = writes_of_a_run(tiny_base, tmp_path / "counted")
+    attempt(tiny_base, tmp_path / "out", 1 + twentieth * writes // 20, unbroken)
+
+
+@contextmanager
+def mounted(folder: Path, kilobytes: int) -> Iterator[None]:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kilobytes", [16, 300, 900, 1300, 1700])
+def test_a_small_disk(kilobytes: int, tiny_base: Path, tmp_path: Path, unbroken: dict[str, bytes]) -> None:
+    """A real one: libraries fail in their own words."""
+    small = tmp_path / "small"
+    with mounted(small, kilobytes):
+        with pytest.raises((OSError, ValueError)) as full:
+            run(tiny_base, small / "out")
+        line = in_one_line(full.value)
+        assert line and "\n" not in line and "Make room" in line.replace("make", "Make")
+        assert not list(small.rglob(f"*{UNFINISHED}*"))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        run(tiny_base, small / "out")
+        found = outcome(small / "out")
+        assert [name for name in unbroken if found[name] != unbroken[name]] == []
+
+
+def test_what_a_system_refuses_is_one_line(tmp_path: Path, tiny_base: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "out", tmp_path / ("x" * 300), Path("/proc/out")):
+        with pytest.raises(OSError) as refused:
+            run(tiny_base, out)
+        line = in_one_line(refused.value)
+        assert line and "\n" not in line and str(out)[:40] in line
+
+
+def test_memory_that_is_not_there_is_one_line() -> None:
+    import torch
+
+    assert "Out of memory" in (in_one_line(MemoryError()) or "")
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(2**50)
+    line = in_one_line(refused.value)
+    assert line and line.startswith("Out of memory: 4,503,599.6 GB more were needed; lower")
+    gpu = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has ...\nSee documentation"
+    )
+    assert (in_one_line(gpu) or "").startswith("CUDA out of memory: lower tokens_per_microbatch")
+    assert in_one_line(RuntimeError("shapes do not match")) is None

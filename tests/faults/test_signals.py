@@ -1,0 +1,116 @@
+"""TERM and INT at any point of a stage: the state is saved, and a resumed run ends as an unbroken one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.faults.runs import outcome, run
+
+from xreasoner.launch import interrupts
+from xreasoner.launch.interrupts import Interrupted, raise_on_signals
+from xreasoner.storage.files import UNFINISHED
+from xreasoner.storage.state_folders import saved_step
+from xreasoner.train import best, sft
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("unbroken") / "out"
+    run(tiny_base, out, checkpoint_every=100)
+    return outcome(out)
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(interrupts, "_pending", None)
+    raise_on_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+PLACES = {
+    # where the signal comes: the module, the function, its call, the step whose state is saved
+    "in the gradient": (sft, "accumulate", 3, 2),
+    "between two steps": (sft, "set_lr", 3, 2),
+    "before the optimizer's step": (sft, "guarded_clip", 3, 3),
+    "while held-out data are measured": (sft, "mean_loss", 2, 2),
+    "while the result is written": (best, "folder_written_atomically", 1, 4),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_stage_that_gets_a_signal(
+    place: str, tiny_base: Path, tmp_path: Path, unbroken: dict[str, bytes], signals: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    module, name, call, step = PLACES[place]
+    real, calls = getattr(module, name), iter(range(1, 100))
+
+    def kills(*arguments, **named):
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted) as stop:
+        patched.setattr(module, name, kills)
+        run(tiny_base, tmp_path, checkpoint_every=100)
+    assert stop.value.saved == f"the training state of step {step} is saved"
+    assert saved_step(tmp_path / "stages" / "1-sft" / "state") == step
+    assert not list(tmp_path.rglob(f"*{UNFINISHED}*"))
+    monkeypatch.setattr(interrupts, "_pending", None)
+    run(tiny_base, tmp_path, checkpoint_every=100)
+    found = outcome(tmp_path)
+    assert [key for key in unbroken if found[key] != unbroken[key]] == []
+
+
+RECIPE = """
+name: stopped
+model: {base}
+stages:
+  sft:
+    kind: sft
+    data: [{{source: miniworld, families: [sums], steps: [1, 2], count: 60}}]
+    steps: 100000
+    tokens_per_step: 512
+    checkpoint_every: 100000
+evaluation: {{benchmarks: [], after: []}}
+"""
+ALONE = (sys.executable,)
+TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "number", "code"),
+    [(ALONE, signal.SIGTERM, 143), (ALONE, signal.SIGINT, 130), (TOGETHER, signal.SIGTERM, 1)],
+)
+def test_a_process_says_in_one_line_how_to_resume(
+    launcher: tuple[str, ...], number: signal.Signals, code: int, tiny_base: Path, tmp_path: Path
+) -> None:
+    """torchrun has its own exit code, and its own lines about the signal."""
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(base=tiny_base))
+    out = tmp_path / "out"
+    command = [*launcher, "-m", "xreasoner", "run", str(tmp_path / "recipe.yaml"), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    metrics = out / "stages" / "1-sft" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 2):
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    step = saved_step(out / "stages" / "1-sft" / "state")
+    assert step >= 3
+    line = f"Stopped by {number.name}: the training state of step {step} is saved"
+    assert [one.startswith(line) for one in said.splitlines() if "Stopped" in one].count(True) >= 1
+    if launcher is ALONE:
+        assert said.count("\n") == 1
+    assert not list(out.rglob(f"*{UNFINISHED}*"))
