@@ -8,7 +8,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xreasoner.cli.main import raised_by_us
+from xreasoner.cli.failures import raised_by_us
 from xreasoner.recipe.file import read_recipe, recipe_schema
 from xreasoner.recipe.schema import Recipe
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xreasoner.cli.main import raised_by_us
+from xreasoner.cli.failures import raised_by_us
 from xreasoner.data.corpora.read import read_corpus
 from xreasoner.data.json_rows import jsonl_rows
 from xreasoner.data.sources import training_problems
