@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from xreasoner.launch.torchrun import torchrun_line
+from xreasoner.launch.torchrun import OWN_STORE, torchrun_line
 from xreasoner.miniworld.model import Size, new_base, save_base
 
 RECIPE = """
@@ -86,7 +86,7 @@ def make_recipe(folder: Path) -> Path:
 
 def start(recipe: Path, out: Path, ranks: int, restarts: int = 0) -> subprocess.Popen[str]:
     line = torchrun_line(ranks, restarts, ["run", str(recipe), f"out={out}"])
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", OWN_STORE: "1"}
     log = out.with_suffix(".log").open("a")
     return subprocess.Popen(line, stdout=log, stderr=log, text=True, env=environment)
 

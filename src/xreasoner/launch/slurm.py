@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xreasoner.launch.torchrun import OWN_STORE
+
 PORT = 29500
 
 SCRIPT = """\
@@ -24,6 +26,7 @@ set -euo pipefail
 cd {folder}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 threads=$(( ${{SLURM_CPUS_ON_NODE:-{gpus}}} / {gpus} ))
+export {own_store}=1  # without it, restarts fail
 export OMP_NUM_THREADS=$(( threads > 0 ? threads : 1 ))
 srun --kill-on-bad-exit=1 {python} -m torch.distributed.run \\
   --nnodes="$SLURM_NNODES" --nproc-per-node={gpus} --max-restarts={restarts} \\
@@ -45,6 +48,7 @@ def slurm_script(job: Job, arguments: Sequence[str], folder: Path) -> str:
     return SCRIPT.format(
         **vars(job),
         port=PORT,
+        own_store=OWN_STORE,
         folder=shlex.quote(str(folder)),
         python=shlex.quote(sys.executable),
         arguments=shlex.join(arguments),

@@ -8,6 +8,10 @@ import torch
 
 Say = Callable[[str], None]
 
+OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""torchrun's setting for a new store at each restart. In the one it shares between them, ranks find the
+addresses of those that are gone, and cannot connect (torch 2.13)."""
+
 
 def is_started() -> bool:
     """torchrun, or anything else that sets its variables, started this process."""
@@ -42,6 +46,7 @@ def become_torchrun(processes: int, restarts: int, arguments: Sequence[str], say
     """Replaces this process: signals and the exit code are torchrun's."""
     where = "GPUs" if torch.cuda.is_available() else "CPU processes"
     say(f"{processes} {where}: starting torchrun with one process for each; --gpus 1 uses a single one")
+    os.environ[OWN_STORE] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     sys.stdout.flush()
     line = torchrun_line(processes, restarts, arguments)
