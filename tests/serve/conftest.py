@@ -25,7 +25,7 @@ def serving(
     loaded: Loaded, settings: ServeSettings, rows: int = 8, key: str | None = None
 ) -> Iterator[HttpServer]:
     with torch_server(loaded, settings, rows, key) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             yield server

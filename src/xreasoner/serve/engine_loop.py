@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from uuid import uuid4
@@ -49,14 +50,14 @@ Event = TextSoFar | SampleDone | RequestFailed
 
 @dataclass(frozen=True)
 class ActiveRequest:
-    """A request in the server. The engine's thread writes its events, the connection's thread reads them."""
+    """A request in the server, whose events are delivered from the engine's thread."""
 
     prompt: EncodedRequest
     options: RequestOptions
     streams: bool
     """The client wants text as it is generated, not only at the end."""
+    deliver: "Callable[[Event], None]"
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
-    events: "SimpleQueue[Event]" = field(default_factory=SimpleQueue)
 
 
 class _SampleOutput:
@@ -216,16 +217,16 @@ class EngineLoop:
             if output.is_full:
                 full.append(slot)
             elif output.request.streams:
-                output.request.events.put(TextSoFar(output.sample, output.decoder.text))
+                output.request.deliver(TextSoFar(output.sample, output.decoder.text))
         for rollout in self._scheduler.stop(full) if full else ():
             self._finish(rollout)
 
     def _finish(self, rollout: Rollout) -> None:
         output = self._outputs.pop((rollout.prompt_id, rollout.sample), None)
         if output is not None:
-            output.request.events.put(output.finish(rollout))
+            output.request.deliver(output.finish(rollout))
 
     def _fail_all(self, why: str) -> None:
         for request in self._requests.values():
-            request.events.put(RequestFailed(why))
+            request.deliver(RequestFailed(why))
         self._requests, self._outputs, self._scheduler = {}, {}, None

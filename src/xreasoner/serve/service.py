@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from queue import Empty
 from typing import Any
 
 from xreasoner.chat.split_reply import ReplyStream
@@ -16,15 +14,8 @@ from xreasoner.serve.limits import ServerLimits, resolve_options
 from xreasoner.serve.request import ChatCompletionRequest, parse_request
 from xreasoner.serve.request_tokens import encode_request
 
-_POLL_SECONDS = 0.25
-"""How often to check whether the client is still connected."""
-
 Json = dict[str, Any]
-IsGone = Callable[[], bool]
-
-
-class ClientDisconnectedError(Exception):
-    """The client closed the connection."""
+Deliver = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -39,9 +30,8 @@ class ChatService:
     def models(self) -> Json:
         return response.model_list(self.name, self.limits.context, self.created)
 
-    @contextmanager
-    def complete(self, encoded: bytes) -> Iterator["ChatCompletion"]:
-        """Raises an ApiError if the request is invalid; frees the request's slots when the block ends."""
+    def prepare(self, encoded: bytes, deliver: Deliver) -> "ChatCompletion":
+        """Raises an ApiError if the request is invalid. It asks nothing of the engine yet."""
         body = parse_request(encoded)
         if body.model not in (None, self.name):
             raise ApiError(
@@ -52,68 +42,75 @@ class ChatService:
             )
         prompt = encode_request(body, self.loaded)
         options = resolve_options(body, len(prompt.encoded.ids), self.limits)
-        request = ActiveRequest(prompt, options, streams=bool(body.stream))
-        self.engine_loop.submit(request)
-        try:
-            yield ChatCompletion(self, request, body)
-        finally:
-            self.engine_loop.release(request)
+        return ChatCompletion(self, ActiveRequest(prompt, options, bool(body.stream), deliver), body)
 
 
-@dataclass(frozen=True)
 class ChatCompletion:
-    """A request that was accepted, and the events of its generation as OpenAI's JSON."""
+    """A valid request, and the events of its generation as OpenAI's JSON."""
 
-    service: ChatService
-    request: ActiveRequest
-    body: ChatCompletionRequest
+    def __init__(self, service: ChatService, request: ActiveRequest, body: ChatCompletionRequest) -> None:
+        self.service, self.request, self.body = service, request, body
+        self.done: list[SampleDone] = []
+
+    def submit(self) -> None:
+        """Raises an ApiError if the queue is full; otherwise `release` must follow."""
+        self.service.engine_loop.submit(self.request)
+
+    def release(self) -> None:
+        self.service.engine_loop.release(self.request)
 
     @property
     def prompt_tokens(self) -> int:
         return len(self.request.prompt.encoded.ids)
 
-    def whole(self, is_gone: IsGone) -> Json:
-        done = [event for event in self._events(is_gone) if isinstance(event, SampleDone)]
+    @property
+    def is_done(self) -> bool:
+        return len(self.done) == self.request.options.sampling.n
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, RequestFailed):
+            raise ApiError(500, f"the engine failed: {event.why}")
+        if isinstance(event, SampleDone):
+            self.done.append(event)
+
+    def check_engine(self) -> None:
+        if not self.service.engine_loop.is_running:
+            raise ApiError(503, "the server is shutting down")
+
+    def whole(self) -> Json:
         start = self.request.prompt.start
-        return response.completion(self.request.id, self.service.name, start, done, self.prompt_tokens)
+        return response.completion(self.request.id, self.service.name, start, self.done, self.prompt_tokens)
 
-    def chunks(self, is_gone: IsGone) -> Iterator[Json]:
-        options, done = self.request.options, list[SampleDone]()
+    def chunks(self) -> "Chunks":
+        return Chunks(self)
+
+
+class Chunks:
+    """The pieces of a streamed completion, event by event."""
+
+    def __init__(self, completion: ChatCompletion) -> None:
+        self._completion, options = completion, completion.request.options
         stops = () if options.keeps_stop else options.stops
-        streams = [ReplyStream(self.request.prompt.start, stops) for _ in range(options.sampling.n)]
-        for sample in range(len(streams)):
-            yield self._chunk(response.first_delta(sample))
-        for event in self._events(is_gone):
-            assert isinstance(event, TextSoFar | SampleDone)
-            new = streams[event.sample].update(event.text, is_whole=isinstance(event, SampleDone))
-            if new.reasoning or new.content:
-                yield self._chunk(response.text_delta(event.sample, new))
-            if isinstance(event, SampleDone):
-                done.append(event)
-                yield self._chunk(response.last_delta(event))
-        if self.body.stream_options is not None and self.body.stream_options.include_usage:
-            usage = response.usage(done, self.prompt_tokens)
-            yield response.chunk(self.request.id, self.service.name, [], usage)
+        start = completion.request.prompt.start
+        self._streams = [ReplyStream(start, stops) for _ in range(options.sampling.n)]
 
-    def _chunk(self, choice: Json) -> Json:
-        return response.chunk(self.request.id, self.service.name, [choice])
+    def first(self) -> Iterator[Json]:
+        return (self._chunk([response.first_delta(sample)]) for sample in range(len(self._streams)))
 
-    def _events(self, is_gone: IsGone) -> Iterator[Event]:
-        """Until the last sample is done."""
-        remaining = self.request.options.sampling.n
-        while remaining:
-            event = self._next_event(is_gone)
-            if isinstance(event, RequestFailed):
-                raise ApiError(500, f"the engine failed: {event.why}")
-            remaining -= isinstance(event, SampleDone)
-            yield event
+    def of(self, event: Event) -> Iterator[Json]:
+        assert isinstance(event, TextSoFar | SampleDone)
+        new = self._streams[event.sample].update(event.text, is_whole=isinstance(event, SampleDone))
+        if new.reasoning or new.content:
+            yield self._chunk([response.text_delta(event.sample, new)])
+        if isinstance(event, SampleDone):
+            yield self._chunk([response.last_delta(event)])
 
-    def _next_event(self, is_gone: IsGone) -> Event:
-        while True:
-            try:
-                return self.request.events.get(timeout=_POLL_SECONDS)
-            except Empty:
-                if is_gone():
-                    raise ClientDisconnectedError from None
-                if not self.service.engine_loop.is_running:
-                    raise ApiError(503, "the server is shutting down") from None
+    def last(self) -> Iterator[Json]:
+        options = self._completion.body.stream_options
+        if options is not None and options.include_usage:
+            usage = response.usage(self._completion.done, self._completion.prompt_tokens)
+            yield self._chunk([], usage)
+
+    def _chunk(self, choices: list[Json], usage: Json | None = None) -> Json:
+        completion = self._completion
+        return response.chunk(completion.request.id, completion.service.name, choices, usage)

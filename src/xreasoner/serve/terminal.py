@@ -1,8 +1,9 @@
 """Terminal chat: streams the thought dimmed and the answer plain."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from xreasoner.records import Message, Picture
 from xreasoner.rollout.server_engine.chat_protocol import as_message
 from xreasoner.serve.api_error import ApiError
+from xreasoner.serve.engine_loop import Event
 from xreasoner.serve.service import ChatService
 
 HELP = "One question per line. /image FILE adds an image to the next one, /new starts over, Ctrl-D quits."
@@ -39,9 +41,8 @@ class TerminalChat:
         body = {"messages": messages, "stream": True, "temperature": self._temperature}
         answer = ""
         try:
-            with self._service.complete(json.dumps(body).encode()) as completion:
-                for chunk in completion.chunks(lambda: False):
-                    answer += self._print(chunk["choices"][0])
+            for chunk in self._chunks(json.dumps(body).encode()):
+                answer += self._print(chunk["choices"][0])
         except ApiError as error:
             self._console.print(error.message, style="red", markup=False, highlight=False)
             return
@@ -50,6 +51,19 @@ class TerminalChat:
         self._console.print("\n")
         self._pictures = []
         self._turns += [turn, Message("assistant", (answer.strip(),))]
+
+    def _chunks(self, encoded: bytes) -> Iterator[dict[str, Any]]:
+        events: SimpleQueue[Event] = SimpleQueue()
+        completion = self._service.prepare(encoded, events.put)
+        chunks = completion.chunks()
+        completion.submit()
+        try:
+            while not completion.is_done:
+                event = events.get()
+                completion.note(event)
+                yield from chunks.of(event)
+        finally:
+            completion.release()
 
     def _print(self, choice: dict[str, Any]) -> str:
         delta = choice["delta"]
