@@ -70,4 +70,5 @@ def listing() -> Table:
     for name, one in BENCHMARKS.items():
         size = f"{one.size:,}" if one.size else ""
         table.add_row(name, one.title, one.modality, one.domain, size, one.hub or f"{one.source} (--path)")
+    table.add_row("probe", "Perception probe", "image", "perception", "300", "generated")
     return table

@@ -149,7 +149,7 @@ def distill(
 def estimate(
     recipe: RecipeFile,
     overrides: Overrides = None,
-    gpus: Annotated[str, typer.Option(help="Number, name and GB of memory of the GPUs.")] = "8xH100-80",
+    gpus: Annotated[str, typer.Option(help="GPUs: 8xH100-80, or 2x8xH100-80 on two machines.")] = "8xH100-80",
 ) -> None:
     """Estimate memory, tokens and hours of RECIPE on given GPUs, and what to change if it does not fit."""
     from xreasoner.estimate.data_size import known_data_sizes

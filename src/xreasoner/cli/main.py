@@ -16,12 +16,13 @@ from xreasoner.cli import data as data_commands
 from xreasoner.cli import evaluation, scale, serving
 from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import console, say
+from xreasoner.cli.doctor import doctor
 from xreasoner.cli.failures import in_one_line
 from xreasoner.launch.interrupts import Interrupted, raise_on_signals
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 data = typer.Typer(help="Inspect and prepare training data.", no_args_is_help=True)
@@ -143,6 +144,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "graft": graft,
     },
     "Other": {
+        "doctor": doctor,
         "schema": schema,
         "miniworld": miniworld,
     },

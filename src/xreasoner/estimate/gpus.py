@@ -1,7 +1,8 @@
-"""GPUs by name: `--gpus 8xH100-80` with their number, memory and speed."""
+"""GPUs by name: `--gpus 8xH100-80` or `2x8xH100-80`, with their number, memory and speed."""
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 PEAKS: dict[str, float] = {
     "B200": 2250e12,
@@ -53,14 +54,27 @@ class Gpus:
 
 
 def read_gpus(text: str) -> Gpus:
-    """`8xH100-80` is eight GPUs with 80 GB each."""
-    match = re.fullmatch(r"(?:(\d+)x)?([A-Za-z0-9]+)-(\d+)(?:GB)?", text.strip(), re.IGNORECASE)
+    """`8xH100-80` is eight GPUs with 80 GB each, `2x8xH100-80` two machines with eight."""
+    match = re.fullmatch(
+        r"(?:(\d{1,5})x)?(?:(\d{1,5})x)?([A-Za-z]*[0-9]+[A-Za-z]?)-(\d{1,5})(?:GB)?",
+        text.strip(),
+        re.IGNORECASE,
+    )
     if not match:
         raise ValueError(f"--gpus {text}: expected the form 8xH100-80: number, name, gigabytes of each")
-    name = match.group(2).upper()
-    if name not in PEAKS:
-        raise ValueError(f"--gpus {text}: unknown GPU {name}; known: {', '.join(PEAKS)}")
-    count = int(match.group(1) or 1)
-    if count < 1:
-        raise ValueError(f"--gpus {text}: at least one GPU is needed")
-    return Gpus(count, name, int(match.group(3)) * 1e9)
+    name = known_name(match.group(3).upper(), text)
+    count = int(match.group(1) or 1) * int(match.group(2) or 1)
+    if count < 1 or int(match.group(4)) < 1:
+        raise ValueError(f"--gpus {text}: at least one GPU with 1 GB is needed")
+    return Gpus(count, name, int(match.group(4)) * 1e9)
+
+
+def known_name(name: str, text: str) -> str:
+    """`4090` is an RTX4090."""
+    if name in PEAKS:
+        return name
+    if f"RTX{name}" in PEAKS:
+        return f"RTX{name}"
+    close = get_close_matches(name, PEAKS, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PEAKS)}"
+    raise ValueError(f"--gpus {text}: unknown GPU {name}; {hint}")
