@@ -27,9 +27,11 @@ def look(name: str, gpus: str, *overrides: str, model: str = "7B") -> dict[str, 
 def test_gpus_are_read() -> None:
     assert read_gpus("8xH100-80") == Gpus(8, "H100", 80e9)
     assert read_gpus("rtx4090-24") == Gpus(1, "RTX4090", 24e9)
+    assert read_gpus("1x4090-24") == Gpus(1, "RTX4090", 24e9)
+    assert read_gpus("2x8xH100-80GB") == Gpus(16, "H100", 80e9)
     for text, said in {
         "H100": "expected the form 8xH100-80",
-        "8xH1000-80": "unknown GPU H1000; known: B200",
+        "8xH1000-80": "unknown GPU H1000; did you mean H",
         "0xH100-80": "at least one GPU is needed",
     }.items():
         with pytest.raises(ValueError, match=said):

@@ -55,17 +55,14 @@ class Gpus:
 
 def read_gpus(text: str) -> Gpus:
     """`8xH100-80` is eight GPUs with 80 GB each, `2x8xH100-80` two machines with eight."""
-    match = re.fullmatch(
-        r"(?:(\d{1,5})x)?(?:(\d{1,5})x)?([A-Za-z]*[0-9]+[A-Za-z]?)-(\d{1,5})(?:GB)?",
-        text.strip(),
-        re.IGNORECASE,
-    )
+    form = r"(?:(\d{1,5})x)?(?:(\d{1,5})x)?([A-Z]*\d+[A-Z]?)-(\d{1,5})(?:GB)?"
+    match = re.fullmatch(form, text.strip(), re.IGNORECASE)
     if not match:
         raise ValueError(f"--gpus {text}: expected the form 8xH100-80: number, name, gigabytes of each")
     name = known_name(match.group(3).upper(), text)
     count = int(match.group(1) or 1) * int(match.group(2) or 1)
     if count < 1 or int(match.group(4)) < 1:
-        raise ValueError(f"--gpus {text}: at least one GPU with 1 GB is needed")
+        raise ValueError(f"--gpus {text}: at least one GPU is needed, of at least 1 GB")
     return Gpus(count, name, int(match.group(4)) * 1e9)
 
 
