@@ -1,7 +1,7 @@
 """Do a model's greedy answers depend on what else is in the batch? Sums are rounded in another order there.
 
 Asks the same questions all together, in the reverse order with few rows, and one by one, in float32 and in
-bfloat16. Prints how many answers equal those asked one by one, and, at the first token that differs, how far
+bfloat16. Prints how many answers equal those asked one by one, and at the first token that differs how far
 apart the two most probable ones were.
 
 Run: python benchmarks/batch_composition.py MODEL [--questions data.jsonl] [--count 16] [--tokens 48]

@@ -26,7 +26,7 @@ EXTRAS: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Detail:
     what: str
     found: str
     remedy: str = ""
@@ -45,35 +45,35 @@ def doctor() -> None:
     console.print(table)
 
 
-def machine() -> Iterator[Finding]:
-    yield Finding("python", platform.python_version())
+def machine() -> Iterator[Detail]:
+    yield Detail("python", platform.python_version())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     threads = os.environ.get("OMP_NUM_THREADS")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding(
+    yield Detail(
         "processor",
         f"{cores} cores, {memory / 1e9:.0f} GB of memory"
         + (f", OMP_NUM_THREADS={threads}" if threads else ""),
     )
     free = shutil.disk_usage(Path.cwd()).free
-    yield Finding(
+    yield Detail(
         "disk",
         f"{free / 1e9:,.0f} GB free in {Path.cwd()}",
         "a 7B model with its training state takes about 100 GB" if free < LITTLE_DISK else "",
     )
     offline = os.environ.get("HF_HUB_OFFLINE") == "1"
     home = os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
-    yield Finding("Hugging Face Hub", f"{'offline, only copies' if offline else 'copies'} in {home}")
+    yield Detail("Hugging Face Hub", f"{'offline, only copies' if offline else 'copies'} in {home}")
 
 
-def gpus() -> Iterator[Finding]:
+def gpus() -> Iterator[Detail]:
     import torch
 
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
-    yield Finding("torch", f"{torch.__version__}, built with {built}")
+    yield Detail("torch", f"{torch.__version__}, built with {built}")
     if not torch.cuda.is_available():
         driver = shutil.which("nvidia-smi") is not None
-        yield Finding(
+        yield Detail(
             "GPU",
             "none: small models train on the processor",
             "a driver is installed, but torch does not see the GPU: pip install a torch built for its CUDA"
@@ -84,16 +84,16 @@ def gpus() -> Iterator[Finding]:
         properties = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)
         bfloat16 = "bfloat16" if properties.major >= 8 else "no bfloat16, so float32 is used"
-        yield Finding(
+        yield Detail(
             f"GPU {index}", f"{properties.name}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {bfloat16}"
         )
 
 
-def packages() -> Iterator[Finding]:
+def packages() -> Iterator[Detail]:
     for name in ("transformers", "math-verify"):
-        yield Finding(name, version(name))
+        yield Detail(name, version(name))
     for name, (purpose, command) in EXTRAS.items():
         try:
-            yield Finding(name, version(name))
+            yield Detail(name, version(name))
         except PackageNotFoundError:
-            yield Finding(name, f"not installed: {purpose}", command)
+            yield Detail(name, f"not installed: {purpose}", command)
