@@ -76,9 +76,14 @@ def compute_table(estimates: Sequence[StageEstimate]) -> Table:
             f"{about}{data_size.problems:,}",
             f"{about}{data_size.mean_tokens:,.0f}",
             f"{compute.steps:,}",
-            f"{compute.trained_tokens / 1e6:,.0f}",
-            f"{compute.generated_tokens / 1e6:,.0f}" if compute.generated_tokens else "",
+            _short(compute.trained_tokens / 1e6),
+            _short(compute.generated_tokens / 1e6) if compute.generated_tokens else "",
             f"{compute.flops:.1e}",
-            f"{compute.hours:,.1f}",
+            _short(compute.hours),
         )
     return table
+
+
+def _short(number: float) -> str:
+    """Two digits at least, so that a small run does not seem to be none."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

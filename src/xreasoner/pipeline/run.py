@@ -101,11 +101,14 @@ def check_engines(plan: Plan, world: World, journal: Journal) -> None:
     asked = {s.name: s.settings.rollout for s in open_stages if isinstance(s.settings, GrpoStage)}
     if open_stages and plan.benchmarks:
         asked["evaluation"] = plan.recipe.evaluation.engine
+    fallbacks = dict[str, list[str]]()
     for name, engine in asked.items():
         choose_engine(engine, plan.base, world.device)
-        lack = auto_fallback(engine, plan.base, world.device)
-        if lack and world.is_first:
-            journal.say(f"{name}: {lack}")
+        if lack := auto_fallback(engine, plan.base, world.device):
+            fallbacks.setdefault(lack, []).append(name)
+    if world.is_first:
+        for lack, names in fallbacks.items():
+            journal.say(f"{', '.join(names)}: {lack}")
 
 
 def open_run(plan: Plan) -> None:

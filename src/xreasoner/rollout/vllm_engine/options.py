@@ -21,7 +21,7 @@ LEAST_CPU_CACHE, MOST_CPU_CACHE = 2**28, 2**33
 def why_not_vllm() -> str | None:
     """Why vLLM cannot be used, or None if it can. Does not import vLLM."""
     if find_spec("vllm") is None:
-        return "vLLM is not installed; see docs/vllm.md, or use the torch engine"
+        return "vLLM is not installed (docs/vllm.md)"
     found = next((text for text in map(_version, DISTRIBUTIONS) if text), "0.0")
     if tuple(int(number) for number in found.split(".")[:2]) < OLDEST_VLLM:
         oldest = ".".join(map(str, OLDEST_VLLM))
