@@ -9,6 +9,7 @@ from trl import GRPOConfig
 
 from xreasoner.chat.template import encode_prompt, problem_prompt
 from xreasoner.records import Problem
+from xreasoner.train.optim import add_moments
 
 
 def grpo_config(folder: Path, answers: int, rows: int, **settings: Any) -> GRPOConfig:
@@ -48,7 +49,10 @@ class StepWatch(TrainerCallback):
         self._now, self._peak_mib, self._began = now, peak_mib, 0.0
         self.found: dict[str, float] = {}
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
+    def on_step_begin(self, *_: Any, optimizer: Any = None, **__: Any) -> None:
+        # Memory is that of any step but the first, whose backward pass has no moments beside it. Ours
+        # creates them before the first step.
+        add_moments(optimizer)
         self._began = self._now()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:

@@ -45,7 +45,7 @@ def test_the_sampler_has_the_trainers_probabilities(loaded: Loaded) -> None:
     replies = [PackedReply(r.token_ids, (True,) * len(r.token_ids), r.logprobs, 0.0) for r in rollouts]
     row = pack_shared([SharedPrompt(rollouts[0].prompt_ids, tuple(replies))], CPU)
     loss = LanguageModelLoss(loaded.model)
-    with loss.attention():
+    with loss.computing():
         trained_N = loss(row).logprob_N
     sampled_N = torch.tensor([p for rollout in rollouts for p in rollout.logprobs])
     assert (trained_N - sampled_N).abs().mean() < 1e-4
@@ -58,7 +58,7 @@ def test_the_packing_check_tells_a_leak_from_rounding(loaded: Loaded) -> None:
     examples = packing_check._examples(loss)
     expected = [packing_check._own_logprobs(loss, example) for example in examples]
     row = pack(examples, CPU)
-    with loss.attention():
+    with loss.computing():
         leaking_N = loss(replace(row, sequences=PackedSequences.of((len(row.ids_1T[0]),), CPU))).logprob_N
     distances = packing_check._distances(leaking_N, expected)
     assert distances[0] < packing_check.LEAK[torch.float32]

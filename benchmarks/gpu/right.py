@@ -22,7 +22,6 @@ from transformers import PreTrainedModel
 
 from xreasoner.models.checkpoint import save_model
 from xreasoner.models.load import Loaded
-from xreasoner.models.packed_attention import packed_attention
 from xreasoner.parallel import World
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rollout.torch_engine.engine import TorchEngine
@@ -41,7 +40,7 @@ CPU = World(0, 1, torch.device("cpu"))
 
 def logprobs_and_gradient(policy: Policy, row: PackedRow) -> tuple[Tensor, Tensor]:
     """Of the target tokens, and of their mean loss; on the CPU."""
-    with packed_attention(policy.lm), policy.precision():
+    with policy.loss.computing(), policy.precision():
         found = policy.loss(row)
         (found.loss / row.targets).backward()
     gradient = torch.cat([p.grad.flatten() for p in policy.lm.parameters() if p.grad is not None])

@@ -18,7 +18,6 @@ from benchmarks.gpu.suite import Check, Line, Machine, Part, at_least, at_most, 
 from xreasoner.estimate import memory
 from xreasoner.estimate.model_shape import read_shape
 from xreasoner.estimate.time import training_flops
-from xreasoner.models.packed_attention import packed_attention
 from xreasoner.recipe.schema import SftStage
 from xreasoner.train.optim import adamw, guarded_clip, trainable
 from xreasoner.train.policy import Policy
@@ -104,7 +103,7 @@ def seconds_per_step(policy: Policy, row: PackedRow, stage: SftStage, machine: M
 
     def step() -> None:
         for _ in range(2):
-            with packed_attention(policy.lm), policy.precision():
+            with policy.loss.computing(), policy.precision():
                 loss = policy.loss(row).loss / (2 * row.targets)
                 loss.backward()
         guarded_clip(trainable(policy.loss), stage.clip_norm, loss.item(), 0)

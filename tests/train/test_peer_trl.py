@@ -126,7 +126,7 @@ def test_sft_loss_and_gradients_equal_trls(
     examples = [
         Example(tuple(row["input_ids"]), tuple(bool(flag) for flag in row["completion_mask"])) for row in rows
     ]
-    with policy.loss.attention():
+    with policy.loss.computing():
         row = pack(examples, torch.device("cpu"))
         ours = policy.loss(row).loss / row.targets
     ours.backward()

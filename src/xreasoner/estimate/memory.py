@@ -88,18 +88,18 @@ def optimizer(t: TrainingSetup) -> float:
     return 2 * FLOAT32 * t.trainable / t.gpus
 
 
-def kept_by_layer(t: TrainingSetup) -> float:
+def kept_by_layer(t: TrainingSetup, checkpointing: bool = False) -> float:
     """Bytes per token that one layer keeps for its backward pass.
 
     Norms: the input and the normalised input in float32; the outputs in `compute` precision, once per matrix
-    under autocast, else once. Attention: queries, keys, values and the output. MLP: gate, its silu, up, and
-    their product.
+    under autocast, else once. Attention: queries, keys, values and the output. MLP: gate and up; with
+    checkpointing, which recomputes whole layers, also silu of the gate and the product.
     """
     s, c = t.shape, t.compute
     cast = t.gpus == 1 and c < FLOAT32
     norms = 2 * 2 * s.hidden * FLOAT32 + (5 if cast else 2) * s.hidden * c
     attention = (3 * s.queries + 2 * s.kv) * FLOAT32 if t.on_cpu else 2 * (s.queries + s.kv) * c
-    return norms + attention + 4 * s.mlp * c + kept_by_adapters(t)
+    return norms + attention + (4 if checkpointing else 2) * s.mlp * c + kept_by_adapters(t)
 
 
 def kept_by_adapters(t: TrainingSetup) -> float:
@@ -119,7 +119,7 @@ def activations(t: TrainingSetup, tokens: int, checkpointing: bool) -> float:
     passing: float = 3 * s.mlp * t.compute + 2 * s.hidden * FLOAT32
     kept = s.layers * (between if checkpointing else kept_by_layer(t))
     if checkpointing:
-        passing += kept_by_layer(t)
+        passing += kept_by_layer(t, checkpointing)
     return tokens * (kept + last_norm) + max(0.0, tokens * passing - logits(t, tokens))
 
 

@@ -10,8 +10,8 @@ Suffixes: 1 the batch of one row, T tokens of the row, N its target tokens, C th
 V vocabulary, E hidden size.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from xreasoner.models.gated_mlp import recomputed_products
 from xreasoner.models.packed_attention import packed_attention
 from xreasoner.train.rows import PackedRow
 
@@ -227,9 +228,11 @@ class LanguageModelLoss(nn.Module):
         logits_1TV: Tensor = self.lm(input_ids=ids_1T, use_cache=False).logits
         return logits_1TV
 
-    def attention(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def computing(self) -> Iterator[None]:
         """Around the forward and backward passes of rows."""
-        return packed_attention(self.lm) if self.packs else nullcontext()
+        with packed_attention(self.lm) if self.packs else nullcontext(), recomputed_products(self.lm):
+            yield
 
 
 def head_of(lm: PreTrainedModel) -> Head:

@@ -68,7 +68,7 @@ def _own_logprobs(loss: LanguageModelLoss, example: Example) -> Tensor:
 
 
 def _packed_logprobs(loss: LanguageModelLoss, rows: list[list[Example]]) -> Tensor:
-    with loss.attention():
+    with loss.computing():
         return torch.cat([loss(pack(row, loss.lm.device)).logprob_N for row in rows])
 
 

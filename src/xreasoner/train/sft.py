@@ -121,7 +121,7 @@ def mean_loss(policy: Policy, examples: TokenStore) -> float:
     """The mean over all target tokens, one example per row. Each rank computes equally many rows."""
     world = policy.world
     loss_sum = torch.zeros((), device=world.device)
-    with policy.loss.attention(), policy.precision():
+    with policy.loss.computing(), policy.precision():
         for start in range(0, len(examples), world.size):
             place = start + world.rank
             packed = pack([examples[min(place, len(examples) - 1)]], world.device)
@@ -140,7 +140,7 @@ def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], settin
     own = rank_rows(rows, world)
     targets = sum(examples.targets[index] for index in step)
     loss_sum = torch.zeros((), device=world.device)
-    with policy.loss.attention(), policy.precision():
+    with policy.loss.computing(), policy.precision():
         for number, row in enumerate(own):
             reduces_gradients(policy.loss, settings.gradient_reduction == "row" or number == len(own) - 1)
             packed = pack([examples[step[place]] for place in row], world.device)

@@ -61,7 +61,7 @@ def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: G
     """Leave the gradient of the batch's loss in `.grad`. `tokens`: all that count, skipped ones included."""
     world = policy.world
     sums = torch.zeros(5, device=world.device)
-    with policy.loss.attention(), policy.precision():
+    with policy.loss.computing(), policy.precision():
         for number, item in enumerate(rows):
             reduces_gradients(policy.loss, settings.gradient_reduction == "row" or number == len(rows) - 1)
             found = policy.loss(item.row, partial(token_loss, item, settings), settings.temperature)
@@ -103,6 +103,6 @@ def measured(item: PolicyRow, settings: GrpoStage, found: TargetLoss) -> Tensor:
 
 @torch.no_grad()
 def add_reference(reference: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
-    with adapters_off(reference.lm), reference.loss.attention(), reference.precision():
+    with adapters_off(reference.lm), reference.loss.computing(), reference.precision():
         for item in rows:
             item.reference_logprob_N = reference.loss(item.row, temperature=temperature).logprob_N
