@@ -13,7 +13,7 @@ from benchmarks.gpu.suite import Check, Line, Machine, Part, at_most, measured
 from xreasoner.records import Kind, Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.train.collect import RolloutBatch
-from xreasoner.train.optim import adamw
+from xreasoner.train.optim import GuardedStep, adamw
 from xreasoner.train.samplers import open_sampler
 from xreasoner.train.update import UpdateMetrics, update
 
@@ -27,7 +27,7 @@ def measure(machine: Machine) -> Iterator[Line]:
     end_after(lm, tokenizer_of(vocabulary), mean)
     stage = grpo_stage(dtype="bfloat16", rollout="torch", tokens_per_microbatch=8192, lr=1e-6)
     policy = new_policy(lm, stage, machine.world)
-    optimizer = adamw(policy.loss, stage.lr)
+    take_step = GuardedStep(policy.loss, adamw(policy.loss, stage.lr), stage.clip_norm)
     prompts = random_prompts(count, vocabulary, (16, 128))
     kind: Kind = "math" if find_spec("math_verify") else "number"
     problems = {prompt.id: Problem(prompt.id, ("?",), "1/2", kind) for prompt in prompts}
@@ -55,7 +55,7 @@ def measure(machine: Machine) -> Iterator[Line]:
             )
             with sampler.training():
                 updated.append(
-                    update(policy, None, optimizer, RolloutBatch(groups, count, count, 0), stage, 0)
+                    update(policy, None, take_step, RolloutBatch(groups, count, count, 0), stage, 0)
                 )
 
         sampling, grading, updating = (machine.seconds(work) for work in (sample, grade, learn))

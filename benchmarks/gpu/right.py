@@ -26,7 +26,7 @@ from xreasoner.parallel import World
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train.collect import RolloutBatch
-from xreasoner.train.optim import adamw
+from xreasoner.train.optim import GuardedStep, adamw
 from xreasoner.train.policy import Policy
 from xreasoner.train.rows import PackedRow, pack, pack_shared, shared_prompts
 from xreasoner.train.samplers import open_sampler
@@ -104,7 +104,8 @@ def grpo_step(lm: PreTrainedModel, precision: Precision, world: World) -> tuple[
     policy = new_policy(copy.deepcopy(lm), stage, world)
     reference = new_policy(lm, stage, world)
     groups = made_up_groups(4, 4, lm.config.vocab_size)
-    done = update(policy, reference, adamw(policy.loss, 1e-4), RolloutBatch(groups, 4, 4, 0), stage, 0)
+    take_step = GuardedStep(policy.loss, adamw(policy.loss, 1e-4), stage.clip_norm)
+    done = update(policy, reference, take_step, RolloutBatch(groups, 4, 4, 0), stage, 0)
     after = torch.cat([p.detach().flatten().cpu() for p in policy.lm.parameters()])
     return done, after - before
 
@@ -234,7 +235,8 @@ def sampler_against_trainer(precision: Precision, machine: Machine) -> Iterator[
         )
         for group, found in zip(groups, by_prompt.values(), strict=True)
     )
-    done = update(policy, None, adamw(policy.loss, 1e-4), RolloutBatch(sampled, 4, 4, 0), stage, 0)
+    take_step = GuardedStep(policy.loss, adamw(policy.loss, 1e-4), stage.clip_norm)
+    done = update(policy, None, take_step, RolloutBatch(sampled, 4, 4, 0), stage, 0)
     yield at_most("log-probabilities, mean distance", done.mismatch, 1e-3 if precision == "float32" else 2e-3)
 
 

@@ -19,7 +19,7 @@ from xreasoner.estimate import memory
 from xreasoner.estimate.model_shape import read_shape
 from xreasoner.estimate.time import training_flops
 from xreasoner.recipe.schema import SftStage
-from xreasoner.train.optim import adamw, guarded_clip, trainable
+from xreasoner.train.optim import GuardedStep, adamw
 from xreasoner.train.policy import Policy
 from xreasoner.train.rows import PackedRow, pack
 
@@ -99,16 +99,14 @@ def measure(case: Case, machine: Machine) -> Iterator[Line]:
 
 def seconds_per_step(policy: Policy, row: PackedRow, stage: SftStage, machine: Machine) -> float:
     """The first two steps allocate the moments and warm up. Two rows a step, so that gradients add up."""
-    optimizer = adamw(policy.loss, 1e-5)
+    take_step = GuardedStep(policy.loss, adamw(policy.loss, 1e-5), stage.clip_norm)
 
     def step() -> None:
         for _ in range(2):
             with policy.loss.computing(), policy.precision():
                 loss = policy.loss(row).loss / (2 * row.targets)
                 loss.backward()
-        guarded_clip(trainable(policy.loss), stage.clip_norm, loss.item(), 0)
-        optimizer.step()
-        optimizer.zero_grad()
+        take_step(loss.item(), 0)
 
     for _ in range(2):
         step()

@@ -14,7 +14,7 @@ from xreasoner.launch import interrupts
 from xreasoner.launch.interrupts import Interrupted, raise_on_signals
 from xreasoner.storage.files import UNFINISHED
 from xreasoner.storage.state_folders import saved_step
-from xreasoner.train import best, sft
+from xreasoner.train import best, optim, sft
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ PLACES = {
     # where the signal comes: the module, the function, its call, the step whose state is saved
     "in the gradient": (sft, "accumulate", 3, 2),
     "between two steps": (sft, "set_lr", 3, 2),
-    "before the optimizer's step": (sft, "guarded_clip", 3, 3),
+    "before the optimizer's step": (optim.nn.utils, "get_total_norm", 3, 3),
     "while held-out data are measured": (sft, "mean_loss", 2, 2),
     "while the result is written": (best, "folder_written_atomically", 1, 4),
 }

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from xreasoner.cli.console import console, say
+from xreasoner.launch import interrupts
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a hub id, or `miniworld`.")]
 ThinkBudget = Annotated[int, typer.Option(min=0, help="Tokens after which the thought is closed.")]
@@ -36,6 +37,7 @@ def serve(
     from xreasoner.serve.serve_settings import ServeSettings
     from xreasoner.serve.snippets import greeting
 
+    interrupts.as_usual()
     checkpoint, key = resolve_model(model), read_key(key_from)
     settings = ServeSettings(name or short_name(model), host, port, think_budget, answer_budget, context)
     if engine != "torch" and vllm_is_there(engine):
@@ -68,6 +70,7 @@ def chat(
     from xreasoner.serve.terminal import TerminalChat, run_chat
     from xreasoner.serve.torch_server import load_for_serving, torch_service
 
+    interrupts.as_usual()
     settings = ServeSettings(short_name(model), think_budget=think_budget, answer_budget=answer_budget)
     with torch_service(load_for_serving(resolve_model(model)), settings, rows=1) as service:
         terminal_chat = TerminalChat(service, console, instruction, temperature)

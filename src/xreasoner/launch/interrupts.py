@@ -25,6 +25,12 @@ def raise_on_signals() -> None:
         signal.signal(wanted, _handle)
 
 
+def as_usual() -> None:
+    """For a conversation or a server: INT is Python's KeyboardInterrupt, which they answer themselves."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _handle(number: int, frame: FrameType | None) -> None:
     global _pending
     if _pending is not None:

@@ -63,7 +63,10 @@ class Optimization(Settings):
     weight_decay: NonNegative = 0.0
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     clip_norm: Positive = 1.0
+    non_finite_steps: Budget = 0
+    """Steps in a row that are skipped if their loss or gradient is not finite; one more stops the run."""
     tokens_per_microbatch: Count = 8192
+    """Halved once, on one GPU, where its memory is too small for them."""
     freeze: tuple[Literal["embeddings"], ...] = ()
     lora: Lora | None = None
     dtype: Dtype = "auto"
@@ -190,7 +193,7 @@ class GrpoStage(Optimization):
 
 Stage = Annotated[SftStage | GrpoStage, Field(discriminator="kind")]
 
-SCHEDULE = frozenset({"lr", "min_lr_ratio", "clip_norm", "warmup", "steps", "epochs"})
+SCHEDULE = frozenset({"lr", "min_lr_ratio", "clip_norm", "non_finite_steps", "warmup", "steps", "epochs"})
 """Settings of a stage that may be changed while it is being trained; the manifest keeps each change."""
 EXECUTION = frozenset(
     {

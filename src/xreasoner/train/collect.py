@@ -1,5 +1,6 @@
 """The data of one GRPO step: problems drawn, answered, graded, and the advantages. No tensors."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -158,6 +159,9 @@ def _by_prompt(rollouts: Iterator[Rollout], samples: int) -> dict[str, list[Roll
     for rollout in rollouts:
         if rollout.trouble:
             raise ValueError(f"training prompt {rollout.prompt_id}: {rollout.trouble}")
+        if not all(map(math.isfinite, rollout.logprobs)):
+            what = "the engine returned a log-probability that is not finite"
+            raise ValueError(f"training prompt {rollout.prompt_id}: {what}")
         found.setdefault(rollout.prompt_id, []).append(rollout)
     for answers in found.values():
         answers.sort(key=lambda rollout: rollout.sample)

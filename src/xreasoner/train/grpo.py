@@ -21,6 +21,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -34,8 +35,9 @@ from xreasoner.rewards.reward_sum import RewardSum
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.collect import Collector, sampling_of
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
+from xreasoner.train.microbatch import MicroBatch
 from xreasoner.train.no_signal import why_no_signal
-from xreasoner.train.optim import adamw, cosine, set_lr
+from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.samplers import open_sampler
@@ -66,6 +68,10 @@ def train_grpo(
         display.note(NOT_PACKED)
     reference = open_reference(policy, start, settings, seed)
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
+    take_step = GuardedStep(
+        policy.loss, optimizer, settings.clip_norm, settings.non_finite_steps, display.note
+    )
+    microbatch = MicroBatch(settings, world, display.note)
     states = TrainingStates(out, policy.loss, optimizer, world, settings.save_in_background, display.note)
     done, extra = states.resume()
     cursor, best = extra.get("cursor", 0), Best(**extra.get("best", {}))
@@ -98,7 +104,8 @@ def train_grpo(
             cursor, collected = batch.cursor, time.monotonic()
             set_lr(optimizer, lr_at(step))
             with sampler.training():
-                updated = update(policy, reference, optimizer, batch, settings, step)
+                made = partial(update, policy, reference, take_step, batch, step=step)
+                updated = microbatch.fit(made, optimizer.zero_grad, settings.updates_per_batch == 1)
             values = rollout_metrics(batch) | dataclasses.asdict(updated) | {"lr": lr_at(step)}
             values["rollout_seconds"] = collected - began
             values["update_seconds"] = time.monotonic() - collected

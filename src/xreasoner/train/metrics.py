@@ -1,6 +1,7 @@
 """What a step leaves on disk: a line of numbers in metrics.jsonl, and now and then its answers to read."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ class MetricsFile:
         self._file = LineFile(path)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **known}) + "\n")
 
     def __enter__(self) -> Self:
         return self

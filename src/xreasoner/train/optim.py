@@ -1,10 +1,11 @@
 """AdamW, its learning rate, and the check that stops a broken step before it changes the weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -55,15 +56,64 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def guarded_clip(parameters: Sequence[nn.Parameter], clip_norm: float, loss: float, step: int) -> float:
-    """Clip the gradient and return its norm. Stops the run, weights unharmed, if it is not finite."""
-    norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
-    norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-    assert isinstance(norm, Tensor)
-    value = norm.item()
-    if not (math.isfinite(loss) and math.isfinite(value)):
-        raise ValueError(
-            f"step {step}: loss {loss}, gradient norm {value}; the weights were not touched. "
-            "Lower lr, or look at the data of this step"
-        )
-    return value
+class GuardedStep:
+    """The optimizer's step with a clipped gradient. Without one where the loss or the gradient is not finite.
+
+    `allowed` such steps in a row are skipped; the next one stops the run. They never touch the weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clip_norm: float,
+        allowed: int = 0,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._model, self._optimizer, self._clip_norm = model, optimizer, clip_norm
+        self._allowed, self._say, self._in_a_row = allowed, say, 0
+
+    def __call__(self, loss: float, step: int) -> float:
+        """Take the step, or skip it; the norm of the gradient before it was clipped."""
+        parameters = trainable(self._model)
+        norm = nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
+        value = float((norm.full_tensor() if isinstance(norm, DTensor) else norm).item())
+        if math.isfinite(loss) and math.isfinite(value):
+            nn.utils.clip_grads_with_norm_(parameters, self._clip_norm, norm)
+            self._optimizer.step()
+            self._in_a_row = 0
+        else:
+            self._skip(loss, value, step)
+        self._optimizer.zero_grad()
+        return value
+
+    def _skip(self, loss: float, norm: float, step: int) -> None:
+        self._in_a_row += 1
+        said = f"step {step}: loss {loss}, gradient norm {norm}; {first_not_finite(self._model)}"
+        if self._in_a_row > self._allowed:
+            in_a_row = f", {self._in_a_row} in a row" if self._in_a_row > 1 else ""
+            raise ValueError(
+                f"{said}. Not taken{in_a_row}: the weights are those before it. "
+                "Lower lr, look at the data of this step, or skip such steps with non_finite_steps"
+            )
+        self._say(f"{said}. This step is skipped")
+
+
+def first_not_finite(model: nn.Module) -> str:
+    """Where to look: weights first, since they make everything else not finite."""
+    if name := weights_not_finite(model):
+        return f"the weights {name} are not finite"
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not torch.isfinite(local(parameter.grad)).all():
+            return f"the gradient of {name} is not finite"
+    return "all weights are finite, and their gradients too"
+
+
+def weights_not_finite(model: nn.Module) -> str | None:
+    weights = model.named_parameters()
+    return next((name for name, one in weights if not torch.isfinite(local(one.detach())).all()), None)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This rank's shard."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

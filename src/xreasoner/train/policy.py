@@ -20,6 +20,7 @@ from xreasoner.parallel import World, full_weight, gather_shares, keep_only_shar
 from xreasoner.recipe.schema import Lora, Optimization
 from xreasoner.train.adapters import add_adapters, fill_adapters, merged, save_adapters
 from xreasoner.train.loss import LanguageModelLoss
+from xreasoner.train.optim import weights_not_finite
 from xreasoner.train.packing_check import check_packing
 
 
@@ -79,6 +80,10 @@ def make_policy(
     streams = read_weights(lm, start) if start else True
     if settings.lora:
         fill_adapters(lm, seed)
+    if name := weights_not_finite(lm):
+        raise ValueError(
+            f"{start or 'the model'}: the weights {name} are not finite: get this checkpoint again"
+        )
     with autocast(dtype, world.device):
         loss.packs = check_packing(loss, dtype)
     keep_only_shards(loss)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of
-from xreasoner.train.optim import adamw, cosine, guarded_clip, set_lr, trainable
+from xreasoner.train.microbatch import MicroBatch
+from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.rows import cut_rows, one_per_row, pack, rank_rows
@@ -53,6 +55,10 @@ def train_sft(
         epochs=settings.epochs,
     )
     optimizer = adamw(policy.loss, settings.lr, settings.betas, settings.weight_decay)
+    take_step = GuardedStep(
+        policy.loss, optimizer, settings.clip_norm, settings.non_finite_steps, display.note
+    )
+    microbatch = MicroBatch(settings, world, display.note)
     states = TrainingStates(out, policy.loss, optimizer, world, settings.save_in_background, display.note)
     done, extra = states.resume()
     best = Best(**extra.get("best", {}))
@@ -73,10 +79,9 @@ def train_sft(
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
             with states.interruptible(step, kept):
-                loss = accumulate(policy, examples, steps[step], settings)
-            grad_norm = guarded_clip(trainable(policy.loss), settings.clip_norm, loss, step)
-            optimizer.step()
-            optimizer.zero_grad()
+                gradient = partial(accumulate, policy, examples, steps[step])
+                loss = microbatch.fit(gradient, undo=optimizer.zero_grad)
+            grad_norm = take_step(loss, step)
 
             seconds = time.monotonic() - began
             tokens = sum(examples.lengths[index] for index in steps[step])

@@ -10,14 +10,13 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from xreasoner.parallel import reduces_gradients, sum_over_ranks
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.adapters import adapters_off
 from xreasoner.train.collect import RolloutBatch
 from xreasoner.train.loss import TargetLoss
-from xreasoner.train.optim import guarded_clip, trainable
+from xreasoner.train.optim import GuardedStep
 from xreasoner.train.policy import Policy
 from xreasoner.train.policy_loss import clipped_surrogate, importance_weight, is_clipped, kl_estimate
 from xreasoner.train.rows import PolicyRow, learned_tokens, policy_rows
@@ -36,7 +35,7 @@ class UpdateMetrics:
 def update(
     policy: Policy,
     reference: Policy | None,
-    optimizer: Optimizer,
+    take_step: GuardedStep,
     batch: RolloutBatch,
     settings: GrpoStage,
     step: int,
@@ -51,9 +50,7 @@ def update(
     tokens = learned_tokens(batch.groups, settings.overlong)
     for _ in range(settings.updates_per_batch):
         metrics = backward(policy, rows, tokens, settings)
-        grad_norm = guarded_clip(trainable(policy.loss), settings.clip_norm, metrics.loss, step)
-        optimizer.step()
-        optimizer.zero_grad()
+        grad_norm = take_step(metrics.loss, step)
     return dataclasses.replace(metrics, grad_norm=grad_norm)
 
 
