@@ -68,9 +68,16 @@ UNPACKED: dict[str, dict[str, Any]] = {
 }
 
 
+IS_5_16 = transformers.__version__.startswith("5.16.")
+
+
 def build(name: str, changes: dict[str, Any]) -> PreTrainedModel:
-    if name == "FalconH1" and transformers.__version__.startswith("5.16."):
+    if name == "FalconH1" and IS_5_16:
         pytest.skip("transformers 5.16 does not hand packed sequences to Falcon-H1's attention")
+    return build_any(name, changes)
+
+
+def build_any(name: str, changes: dict[str, Any]) -> PreTrainedModel:
     config_class = getattr(transformers, f"{name}TextConfig", None) or getattr(transformers, f"{name}Config")
     torch.manual_seed(0)
     lm: PreTrainedModel = getattr(transformers, f"{name}ForCausalLM")(config_class(**{**SMALL, **changes}))
@@ -132,6 +139,19 @@ def test_replies_continue_a_shared_prompt(name: str) -> None:
 def test_what_would_be_wrong_packed_is_not_packed(name: str) -> None:
     loss = LanguageModelLoss(build(name, UNPACKED[name]))
     assert not check_packing(loss, torch.float32)
+
+
+@pytest.mark.skipif(not IS_5_16, reason="newer versions of transformers hand the sequences on")
+def test_a_version_that_cannot_pack_falcon_is_named() -> None:
+    loss = LanguageModelLoss(build_any("FalconH1", PACKED["FalconH1"]))
+    with pytest.raises(ValueError, match=r"transformers 5\.16.* FalconH1Attention.* a newer transformers"):
+        check_packing(loss, torch.float32)
+
+
+def test_attention_without_the_sequences_says_which_module_lacks_them() -> None:
+    lm = build("Qwen2", {})
+    with packed_attention(lm), pytest.raises(ValueError, match="packed sequences to Qwen2Attention"):
+        lm(input_ids=torch.tensor([[1, 2]]), use_cache=False)
 
 
 def test_a_model_with_a_head_of_its_own_is_refused() -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
@@ -44,13 +45,18 @@ def packed_forward(
     value_1KTD: Tensor,
     attention_mask: Tensor | None,
     *,
-    sequences: PackedSequences,
+    sequences: PackedSequences | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     s_aux: Tensor | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
     """What transformers calls in place of its own attention. `s_aux`: gpt-oss's sinks, one per head."""
+    if sequences is None:
+        raise ValueError(
+            f"transformers {transformers.__version__} does not hand packed sequences to "
+            f"{type(module).__name__}, so this model cannot be trained with it; install a newer transformers"
+        )
     assert query_1HTD.shape[0] == 1 and sum(sequences.lengths) == query_1HTD.shape[2]
     # Under autocast the rotary embedding turns queries and keys to float32; the values keep the precision.
     query_1HTD, key_1KTD = query_1HTD.to(value_1KTD.dtype), key_1KTD.to(value_1KTD.dtype)
