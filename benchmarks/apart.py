@@ -21,13 +21,14 @@ def run_apart(script: str, *arguments: str) -> dict[str, Any]:
 
 def print_measured(rows: int, work: Callable[[], int]) -> None:
     """Prints the last line of a case; `work` returns how many rows it kept."""
-    worked, began = processor_seconds(), time.monotonic()
+    worked, began, in_this_thread = processor_seconds(), time.monotonic(), time.thread_time()
     kept = work()
     measured = {
         "rows": rows,
         "kept": kept,
         "seconds": round(time.monotonic() - began, 1),
         "processor_seconds": round(processor_seconds() - worked, 2),
+        "main_thread_seconds": round(time.thread_time() - in_this_thread, 2),
         "peak_mib": round(peak_mib()),
     }
     print(json.dumps(measured))

@@ -2,10 +2,13 @@
 
 python benchmarks/data_preparation.py measure CORPUS --rows 113957     # writes the corpus first, 1.4 GB
 python benchmarks/data_preparation.py training-memory
+
+`--tokenizer MODEL` takes the tokenizer of a model in place of one trained on the corpus.
 """
 
 import argparse
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -54,9 +57,12 @@ def write_rates(path: Path, rows: int) -> None:
             file.write(json.dumps(rate) + "\n")
 
 
-def measure(folder: Path, rows: int, only: list[str]) -> None:
+def measure(folder: Path, rows: int, only: list[str], tokenizer: Path | None) -> None:
     if not (folder / "base").exists():
         make(folder, rows)
+    if tokenizer:
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            shutil.copyfile(tokenizer / name, folder / "base" / name)
     write_rates(folder / "rates.jsonl", rows)
     for name in only or CASES:
         record_growth(f"data, {rows:,} chains: {name}", __file__, rows, str(folder), "--case", name)
@@ -136,9 +142,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("corpus"))
     parser.add_argument("--rows", type=int, default=113_957)
     parser.add_argument("--case", action="append", default=[], choices=CASES)
+    parser.add_argument("--tokenizer", type=Path)
     given = parser.parse_args()
     if given.what == "measure":
-        measure(given.folder, given.rows, given.case)
+        measure(given.folder, given.rows, given.case, given.tokenizer)
     elif given.what == "case":
         case(given.folder, given.case[0], given.rows)
     else:

@@ -22,6 +22,8 @@ SECTIONS = {
     "Rollouts": ("Rollouts",),
     "Evaluation and grading": ("evaluation", "grading"),
     "Data": ("data", "decontamination"),
+    "Detach and graft": ("detach", "graft"),
+    "Growth": ("growth",),
 }
 """By the first word of an entry's name."""
 HEADER = """# Measurements

@@ -1,10 +1,12 @@
-"""Peak memory of detach and graft on a checkpoint larger than the memory they are allowed.
+"""Time and peak memory of detach and graft on a checkpoint larger than the memory they are allowed.
 
     python benchmarks/surgery_memory.py [--gigabytes 3] [--limit-mib 1024] [--folder DIR]
 
 Writes a random bfloat16 checkpoint with Qwen2.5-VL's layout in shards of about 500 MB, then runs each step in
 its own process under a limit on private memory (RLIMIT_DATA), and reads the process's peak resident memory
-(VmHWM). The peer is the obvious alternative: load the model with transformers and save its language model.
+(VmHWM). The peer is the obvious alternative: load the model with transformers and save its language model, or
+load both and save the model with the other's weights. Processor seconds and memory are recorded without those
+of the imports, which are the same for both sides.
 """
 
 import argparse
@@ -15,9 +17,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from apart import processor_seconds
 
 SHARD_BYTES = 500 * 10**6
 BYTES_A_LAYER = 2 * 46_800_000
@@ -29,10 +32,16 @@ STEPS = {
     "graft": "graft(folder / 'vlm', folder / 'lm', folder / 'back')",
     "graft, trained in float32": "graft(folder / 'vlm', folder / 'lm32', folder / 'back32')",
 }
-PEER = (
-    "AutoModelForImageTextToText.from_pretrained(folder / 'vlm', dtype='auto')"
-    ".model.language_model.save_pretrained(folder / 'peer')"
-)
+PEERS = {
+    "detach": "AutoModelForImageTextToText.from_pretrained(folder / 'vlm', dtype='auto')"
+    ".model.language_model.save_pretrained(folder / 'peer')",
+    "graft": """
+vlm = AutoModelForImageTextToText.from_pretrained(folder / 'vlm', dtype='auto')
+lm = AutoModelForCausalLM.from_pretrained(folder / 'lm', dtype='auto')
+vlm.model.language_model.load_state_dict(lm.model.state_dict())
+vlm.save_pretrained(folder / 'peer-back')
+""",
+}
 PROLOGUE = """
 import sys
 from pathlib import Path
@@ -115,9 +124,9 @@ def limit_memory(mib: int) -> None:
 
 
 def measure(step: str, folder: Path, limit_mib: int | None) -> tuple[float, float]:
-    """Peak resident MiB and seconds of the step in a fresh process."""
+    """Peak resident MiB and processor seconds of the step in a fresh process."""
     script = PROLOGUE + step + EPILOGUE
-    start = time.perf_counter()
+    start = processor_seconds()
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder)],
         capture_output=True,
@@ -126,7 +135,7 @@ def measure(step: str, folder: Path, limit_mib: int | None) -> tuple[float, floa
     )
     if done.returncode:
         sys.exit(f"failed: {step}\n{done.stderr[-2000:]}")
-    return int(done.stdout.split()[-1]) / 1024, time.perf_counter() - start
+    return int(done.stdout.split()[-1]) / 1024, processor_seconds() - start
 
 
 def same_files(a: Path, b: Path) -> bool:
@@ -144,15 +153,33 @@ def report(folder: Path, gigabytes: float, limit_mib: int) -> None:
         f"checkpoint: {sum(files) / 2**20:.0f} MiB, {len(files)} shards, largest {max(files) / 2**20:.0f} MiB"
     )
     print(f"limit on private memory: {limit_mib} MiB")
+    ours: dict[str, tuple[float, float]] = {}
     for name, step in STEPS.items():
         if "lm32" in step:
             write_float32(folder / "lm", folder / "lm32")
-        peak, seconds = measure(step, folder, limit_mib)
-        print(f"{name:28s} peak {peak:7.0f} MiB   {seconds:6.1f} s")
-    peak, seconds = measure(PEER, folder, None)
-    print(f"{'transformers load and save':28s} peak {peak:7.0f} MiB   {seconds:6.1f} s   (no limit)")
+        ours[name] = peak, seconds = measure(step, folder, limit_mib)
+        print(f"{name:28s} peak {peak:7.0f} MiB   {seconds:6.1f} CPU s", flush=True)
+    peers = {name: measure(step, folder, None) for name, step in PEERS.items()}
+    for name, (peak, seconds) in peers.items():
+        print(f"{name + ', by transformers':28s} peak {peak:7.0f} MiB   {seconds:6.1f} CPU s   (no limit)")
+    record_ratios(gigabytes, ours, peers)
     print("graft(detach(v)) is v, file for file:", same_files(folder / "vlm", folder / "back"))
     print("the same through float32:", same_files(folder / "vlm", folder / "back32"))
+
+
+def record_ratios(
+    gigabytes: float, ours: dict[str, tuple[float, float]], peers: dict[str, tuple[float, float]]
+) -> None:
+    import transformers
+
+    from side_by_side import entry, record
+
+    peer = f"transformers {transformers.__version__}, load and save"
+    for name, theirs in peers.items():
+        for what, unit, aim, at in (("time", "CPU s", "5x", 1), ("memory", "MiB", "10x", 0)):
+            beyond = [[one[at] - ours["imports alone"][at]] for one in (ours[name], theirs)]
+            title = f"{name} of a checkpoint of {gigabytes:g} GB, {what}"
+            record([entry(title, *beyond, peer, unit, aim, higher_is_better=False)])
 
 
 def main() -> None:

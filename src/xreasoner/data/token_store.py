@@ -19,8 +19,8 @@ from xreasoner.storage.folders import damage_in, folder_written_atomically
 from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import Manifest, fingerprint, read_manifest
 
-TOGETHER = 64
-"""Problems per tokenizer call."""
+TOGETHER = 256
+"""Problems per tokenizer call, which spreads them over all cores and waits for the longest."""
 PROBLEMS_BETWEEN_LINES = 20_000
 IDS = "ids.int32"
 SPANS = "spans.npy"
