@@ -10,7 +10,7 @@ from xreasoner.rewards import language
 from xreasoner.rewards.arithmetic import same_value
 from xreasoner.rewards.latex import answer_formula
 from xreasoner.rewards.number import read_number
-from xreasoner.rewards.plain import normalise, plain_characters, plain_number, unwrap
+from xreasoner.rewards.plain import folded, normalise, plain_characters, plain_number, unwrap
 from xreasoner.rewards.statements import LONGEST_STATEMENT
 
 _ALONE = re.compile(r"^(?:(?i:option|choice|answer|letter)\s+)?[(\[{<]?\s*([A-Za-z])\s*[)\]}>]?[.:]?$")
@@ -56,6 +56,10 @@ _IF = re.compile(r"\b(?:if|unless|suppos\w+|assuming)\b", re.IGNORECASE)
 _KNOWING = re.compile(
     r"\bwhether\b|\b(?:know\w*|sure|tell|wonder|ask\w*|see|matters?|unclear) if\b", re.IGNORECASE
 )
+_WRONG = re.compile(r"(?:\w+ ){0,2}(?:wrong|incorrect|false|not (?:the |a )?(?:correct|right|answer|best))\b")
+_WITH_UNIT = re.compile(r"\d\s*([A-Za-z%°]+)")
+_NO_WORD = re.compile(r"[\W_]*")
+_GOES_ON = re.compile(r"[\w%]|\.\d")
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -92,8 +96,14 @@ def gold_letter(problem: Problem) -> str:
 
 
 def match_choice(answer: str, choices: tuple[str, ...]) -> Match:
-    text = " ".join(unwrap(plain_characters(answer[:LONGEST_STATEMENT])).split())
-    text = _BESIDE_CJK.sub(" ", text)
+    return _match(answer[:LONGEST_STATEMENT], choices)
+
+
+@lru_cache(maxsize=1024)
+def _match(answer: str, choices: tuple[str, ...]) -> Match:
+    """Kept, because extraction and grading ask for the same one, and the samples of a group often do."""
+    text = " ".join(unwrap(plain_characters(answer)).split())
+    text = text if text.isascii() else _BESIDE_CJK.sub(" ", text)
     return (
         _lone_letter(text, choices)
         or _whole_text(text, choices)
@@ -118,14 +128,17 @@ def without_texts(text: str, choices: tuple[str, ...]) -> str:
     """The text without the options themselves, which may also say that nothing can be determined."""
     for choice in choices:
         if len(choice) > 3:
-            text = _compiled(re.escape(choice.rstrip("."))).sub("…", text)
+            text = _replaced(text, choice.rstrip("."), "…")
     return text
 
 
-@lru_cache(maxsize=8192)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Patterns made of options: `re` keeps too few of them for a benchmark, and compiling takes longest."""
-    return re.compile(pattern, re.IGNORECASE)
+def _replaced(text: str, words: str, by: str) -> str:
+    """Whatever the case of the words is in the text."""
+    lowered, wanted, place, kept = folded(text), folded(words), 0, []
+    while wanted and (found := lowered.find(wanted, place)) >= 0:
+        kept += [text[place:found], by]
+        place = found + len(wanted)
+    return "".join([*kept, text[place:]]) if kept else text
 
 
 def _clash(letters: set[str]) -> Match:
@@ -202,9 +215,13 @@ def _letter_and_other_text(letter: str, rest: str, choices: tuple[str, ...]) -> 
 
 def _after(own: str, rest: str) -> str | None:
     """The text after an option's own text; None if it does not begin with it."""
-    wanted = _plain_option(own)
-    begun = _compiled(rf"[\W_]*{re.escape(wanted)}(?![\w%]|\.\d)[*_\"']*").match(rest)
-    return rest[begun.end() :] if begun and wanted else None
+    wanted, lowered = folded(_plain_option(own)), folded(rest)
+    marks = _NO_WORD.match(rest)
+    # The option's text may begin with such marks itself.
+    for start in range(marks.end() if marks and wanted in lowered else -1, -1, -1):
+        if lowered.startswith(wanted, start) and not _GOES_ON.match(rest, start + len(wanted)):
+            return rest[start + len(wanted) :].lstrip("*_\"'") if wanted else None
+    return None
 
 
 def _added(after: str, letter: str, choices: tuple[str, ...]) -> str | None:
@@ -223,11 +240,7 @@ def _is_refused(after: str) -> bool:
     clause = _BREAK.split(after.lstrip(" ,:-–"), maxsplit=1)[0]
     if after.strip(" )*_.").startswith("?"):
         return True
-    return bool(
-        re.match(
-            r"(?:\w+ ){0,2}(?:wrong|incorrect|false|not (?:the |a )?(?:correct|right|answer|best))\b", clause
-        )
-    )
+    return bool(_WRONG.match(clause))
 
 
 def _leading_text(text: str, choices: tuple[str, ...]) -> Match | None:
@@ -246,10 +259,10 @@ def _leading_text(text: str, choices: tuple[str, ...]) -> Match | None:
 
 def _by_number(text: str, choices: tuple[str, ...]) -> Match | None:
     """`the ladder is 4.40 meters` if exactly one option has that number and none has two."""
-    if language.DENIAL.search(text) or any(_mentioned_letters(text, choices)):
-        return None
     values = [_option_number(choice) for choice in choices]
     if None in values or len(set(values)) < len(values):
+        return None
+    if language.DENIAL.search(text) or _mentioned_letters(text, choices):
         return None
     value = read_number(language.REASON.split(text)[0])
     if value is None or value not in values:
@@ -279,7 +292,7 @@ def _same_unit(text: str, choice: str) -> bool:
 
 
 def _unit(text: str) -> str:
-    found = re.findall(r"\d\s*([A-Za-z%°]+)", plain_characters(text).replace("^\\circ", "°"))
+    found = _WITH_UNIT.findall(plain_characters(text).replace("^\\circ", "°"))
     return (
         {"degrees": "°", "degree": "°", "percent": "%"}.get(found[-1].lower(), found[-1].lower())
         if found
@@ -316,6 +329,8 @@ def _sentence_letters(text: str, choices: tuple[str, ...]) -> _Said:
     masked = "".join(around)
     mentions = sorted([*texts, *_mentioned_letters(masked, choices)], key=lambda mention: mention.start)
     said = _Said(set(), set(), set(), set())
+    if not mentions:
+        return said
     for start, end, is_reason in _clauses(masked):
         inside = [mention for mention in mentions if start <= mention.start < end]
         if inside:
@@ -359,6 +374,8 @@ def _clauses(text: str) -> Iterator[tuple[int, int, bool]]:
 
 def _mentioned_letters(text: str, choices: tuple[str, ...]) -> list[_Mention]:
     letters = OPTION_LETTERS[: len(choices)]
+    if not any(map(text.__contains__, letters)):
+        return []
     found = ((m.group(m.lastindex or 1), m) for m in _LETTER.finditer(text))
     return [
         _Mention(letter, m.start(m.lastindex or 1), m.end(m.lastindex or 1))
@@ -367,34 +384,50 @@ def _mentioned_letters(text: str, choices: tuple[str, ...]) -> list[_Mention]:
     ]
 
 
-def _either_number(word: str) -> str:
-    """A single long word also matches in the singular or plural."""
-    if len(word) > 2 and word.isalpha() and word.isascii():
-        return re.escape(word.removesuffix("s")) + "s?"
-    return re.escape(word)
-
-
 def _texts(text: str, choices: tuple[str, ...]) -> list[_Mention]:
     """The options whose text occurs in `text` as whole words, not only inside a longer option."""
-    numbers = len(_NUMBERS.findall(text))
+    numbers, lowered = len(_NUMBERS.findall(text)), folded(text)
     found: list[_Mention] = []
     for letter, choice in zip(OPTION_LETTERS, choices, strict=False):
         wanted = _plain_option(choice)
+        # A single letter counts only as a letter.
+        if not wanted or (len(wanted) == 1 and wanted.isalpha()):
+            continue
         # One number among several names no option: "9 7" is not 9, and "3 + 6 = 9" is a calculation.
-        if not wanted or (plain_number(wanted) is not None and numbers != 1):
+        if numbers != 1 and plain_number(wanted) is not None:
             continue
-        # A single letter counts only as a letter; a common word only if it is the whole answer.
-        if len(wanted) == 1 and wanted.isalpha():
-            continue
-        common = wanted.casefold() in _COMMON
-        pattern = rf"(?<![\w.]){_either_number(wanted)}(?![\w%]|\.\d)"
-        if common:
-            pattern = rf"{_COMPLEMENT}(?P<common>{re.escape(wanted)})(?=\s*(?:$|[.,;:!\"'*)]))"
-        group = "common" if common else 0
-        found += [_Mention(letter, m.start(group), m.end(group)) for m in _compiled(pattern).finditer(text)]
+        # A common word counts only if it is the whole answer.
+        places = _as_answer if wanted.casefold() in _COMMON else _as_words
+        found += [_Mention(letter, start, end) for start, end in places(wanted, text, lowered)]
     spans = {(mention.start, mention.end) for mention in found}
     return [
         mention
         for mention in found
         if not any(s <= mention.start and mention.end <= e and (s, e) != mention[1:] for s, e in spans)
     ]
+
+
+def _as_answer(wanted: str, text: str, lowered: str) -> Iterator[tuple[int, int]]:
+    if folded(wanted) in lowered:
+        for match in _answer_form(wanted.lower()).finditer(text):
+            yield match.span(1)
+
+
+@lru_cache(maxsize=len(_COMMON))
+def _answer_form(word: str) -> re.Pattern[str]:
+    return re.compile(rf"{_COMPLEMENT}({re.escape(word)})(?=\s*(?:$|[.,;:!\"'*)]))", re.IGNORECASE)
+
+
+def _as_words(wanted: str, text: str, lowered: str) -> Iterator[tuple[int, int]]:
+    """Where it occurs; a single long word also in the singular or plural."""
+    is_word = len(wanted) > 2 and wanted.isalpha() and wanted.isascii()
+    stem = folded(wanted.removesuffix("s") if is_word else wanted)
+    place = lowered.find(stem)
+    while place >= 0:
+        end = place + len(stem)
+        ends = (end + 1, end) if is_word and lowered.startswith("s", end) else (end,)
+        last = next((end for end in ends if not _GOES_ON.match(text, end)), None)
+        if last and not (place and (text[place - 1].isalnum() or text[place - 1] in "_.")):
+            yield place, last
+            place = last - 1
+        place = lowered.find(stem, place + 1)

@@ -41,7 +41,10 @@ WHERE = {
     "prose": "the concluding sentence",
 }
 _MATHEMATICS = re.compile(r"\d|\\[A-Za-z]|[=^√π∞½]")
-
+_SAYS = re.compile(r"\w")
+_WORD, _LONG_WORD = re.compile(r"(?<![\\\w])[A-Za-z]{2,}"), re.compile(r"(?<![\\\w])[A-Za-z]{3,}")
+_SENTENCE_BREAK, _SENTENCE_END = re.compile(r"[.!?\n]\s"), re.compile(r"[.!?](?:\s|$)|\n")
+_CASE = re.compile(r"\W*(?:for \w+, )?(?:if|when|unless|in case)\b", re.IGNORECASE)
 
 FEW_WORDS, MANY_WORDS = 2, 7
 
@@ -72,8 +75,7 @@ def _found(statement: Statement) -> Found:
 
 def _said_within(tag: Statement, problem: Problem) -> Statement:
     """A tag with whole sentences is read like a reply."""
-    words = len(re.findall(r"(?<![\\\w])[A-Za-z]{3,}", tag.text))
-    if words < FEW_WORDS or problem.kind in ("open", "exact"):
+    if problem.kind in ("open", "exact") or (words := len(_LONG_WORD.findall(tag.text))) < FEW_WORDS:
         return tag
     inside = _untagged(tag.text, problem)
     is_marked = inside is not None and inside.rule in ("box", "lead", "called")
@@ -146,14 +148,14 @@ def _can_be_whole(text: str, problem: Problem) -> bool:
 
 def _is_bare(text: str) -> bool:
     """An answer with a few words around it at most, such as `x = 2 or x = 3`; not a sentence."""
-    words = re.findall(r"(?<![\\\w])[A-Za-z]{2,}", text)
-    return len([word for word in words if word not in ("and", "or")]) <= FEW_WORDS + 1
+    words = [word for word in _WORD.findall(text) if word not in ("and", "or")]
+    return len(words) <= FEW_WORDS + 1
 
 
 def gives_value(text: str, problem: Problem) -> bool:
     """Whether a statement can be the answer to a problem of this kind."""
     text = text.strip()
-    if not re.search(r"\w", text):
+    if not _SAYS.search(text):
         return False
     if problem.kind == "number":
         listed = problem.answer.startswith("[")
@@ -169,11 +171,13 @@ def _is_taken_back(reply: str, statement: Statement, problem: Problem) -> bool:
     """Retracted (`The answer is C. Wait, that is wrong.`), or one case of several without a final answer."""
     if language.TAKEN_BACK.search(reply, statement.start):
         return True
-    before = re.split(r"[.!?\n]\s", reply[max(0, statement.start - 300) : statement.start])[-1]
-    is_one_case = re.match(r"\W*(?:for \w+, )?(?:if|when|unless|in case)\b", before, re.IGNORECASE)
+    before = _SENTENCE_BREAK.split(reply[max(0, statement.start - 300) : statement.start])[-1]
+    is_one_case = _CASE.match(before)
     after = reply[statement.start : statement.start + LONGEST_STATEMENT]
-    said = after if is_one_case else re.split(r"[.!?](?:\s|$)|\n", after)[0]
-    return bool(language.NO_ANSWER.search(without_texts(said, problem.choices)))
+    said = after if is_one_case else _SENTENCE_END.split(after, maxsplit=1)[0]
+    return language.NO_ANSWER.may_be_in(said) and bool(
+        language.NO_ANSWER.search(without_texts(said, problem.choices))
+    )
 
 
 def why_missing(text: str, reply: str) -> str:

@@ -89,8 +89,10 @@ class Grader:
 
     def score_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Score]:
         """One score per pair, in order. Equal answers to equal keys are compared once."""
-        found = [find_answer(text, problem) for problem, text in pairs]
-        scores = [score_here(problem, one) for (problem, _), one in zip(pairs, found, strict=True)]
+        found, scores = list[Found](), list[Score | None]()
+        for problem, text in pairs:
+            found.append(find_answer(text, problem))
+            scores.append(score_here(problem, found[-1]))
         asked = {
             (problem.answer, one.answer or "")
             for (problem, _), one, score in zip(pairs, found, scores, strict=True)

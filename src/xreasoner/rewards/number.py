@@ -4,6 +4,7 @@ import ast
 import math
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from xreasoner.rewards import language
 from xreasoner.rewards.latex import bare
@@ -50,7 +51,11 @@ def match_number(key: str, answer: str) -> tuple[bool, str]:
 
 def told_number(answer: str) -> float | None:
     """The number that a statement affirms: `1982, with an income of 5`, `not 5 but 6`; none in `5 or 6`."""
-    answer = answer[:LONGEST]
+    return _told(answer[:LONGEST])
+
+
+@lru_cache(maxsize=1024)
+def _told(answer: str) -> float | None:
     is_plain = not language.DENIAL.search(answer) and not language.HEDGE.search(answer) and "?" not in answer
     if is_plain and (value := read_number(answer)) is not None:
         return value

@@ -35,6 +35,8 @@ _ONLY = re.compile(rf"(?<![\w.^{{/])({_NUMBER})(?![\w^/])")
 _SUPPOSED = re.compile(
     r"^\W*(?:if|suppose|assume|assuming|unless|given|since|as)\b(?:.*,|.*$)", re.IGNORECASE
 )
+_SAYS = re.compile(r"[\w$]")
+_INTENTION = re.compile(r"\W*(?:to|let|we need|first)\b", re.IGNORECASE)
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
@@ -49,15 +51,14 @@ def sentences(reply: str) -> list[str]:
     return [
         part
         for part in parts
-        if re.search(r"[\w$]", part)
-        and not part.rstrip(" *_").endswith("?")
+        if _SAYS.search(part)
+        and not ("?" in part and part.rstrip(" *_").endswith("?"))
         and not language.CHATTER.match(part)
     ]
 
 
 def _is_assured(sentence: str) -> bool:
-    doubts = (language.REFUSAL, language.HEDGE)
-    return not any(doubt.search(sentence) for doubt in doubts)
+    return not (language.REFUSAL.search(sentence) or language.HEDGE.search(sentence))
 
 
 def _from_the_end(said: Sequence[str]) -> Iterator[str]:
@@ -82,7 +83,7 @@ def option_in_prose(reply: str, choices: tuple[str, ...]) -> str | None:
             found = match_choice(sentence, choices)
             if found.letter or found.clash:
                 return sentence if found.letter else None
-    value = number_in_prose(reply)
+    value = _number_in(said)
     if value and match_choice(value, choices).letter:
         return value
     ends = [(sentence, match_choice(sentence, choices)) for sentence in (said[-1], said[0])]
@@ -92,7 +93,10 @@ def option_in_prose(reply: str, choices: tuple[str, ...]) -> str | None:
 
 
 def number_in_prose(reply: str) -> str | None:
-    said = sentences(reply)
+    return _number_in(sentences(reply))
+
+
+def _number_in(said: list[str]) -> str | None:
     if not said or not (_is_assured(said[-1]) or _BOLD.search(said[0])):
         return None
     if not _is_assured(said[-1]):
@@ -115,7 +119,7 @@ def _number_of(sentence: str) -> str | None:
     stated = [match for form in (_EQUALS, _COPULA) for match in form.finditer(sentence)]
     if stated:
         return max(stated, key=lambda match: match.start(1))[1]
-    if re.match(r"\W*(?:to|let|we need|first)\b", sentence, re.IGNORECASE):
+    if _INTENTION.match(sentence):
         return None  # an intention, not a result
     numbers = [match[1] for match in _ONLY.finditer(sentence.split(", with ")[0])]
     return numbers[0] if len(numbers) == 1 else None

@@ -44,6 +44,8 @@ class Statement(NamedTuple):
 def outside_thought(text: str) -> str:
     """The text without thoughts, which include everything before a lone `</think>`."""
     opened, closed = text.find(THINK_OPEN), text.find(THINK_CLOSE)
+    if opened < 0 and closed < 0:
+        return visible(text).strip()
     place = closed + len(THINK_CLOSE) if closed >= 0 and not 0 <= opened < closed else 0
     kept: list[str] = []
     while (opened := text.find(THINK_OPEN, place)) >= 0:
@@ -69,6 +71,8 @@ def without_tags(reply: str) -> str:
 
 def box_spans(text: str) -> list[tuple[int, int]]:
     """The spans inside the outermost `\\boxed{...}`, in one pass, so that nesting cannot make it slow."""
+    if "boxed" not in text and "fbox" not in text:
+        return []
     starts: list[int | None] = []
     found: list[tuple[int, int]] = []
     for mark in _MARKS.finditer(text):
@@ -90,6 +94,8 @@ def boxes(text: str) -> list[str]:
 
 def boxed(reply: str) -> list[Statement]:
     """Boxes with only a comma or `and` between them are one answer."""
+    if "boxed" not in reply and "fbox" not in reply:
+        return []
     found: list[Statement] = []
     end_before = -1
     for start, end in box_spans(reply)[-MOST:]:
@@ -113,14 +119,14 @@ def _joins(between: str) -> bool:
 
 def unbox(answer: str) -> str:
     """A statement may contain a box, or several that together are one answer."""
-    held = boxed(answer) if "\\boxed" in answer or "\\fbox" in answer else []
+    held = boxed(answer)
     return held[-1].text if held else answer
 
 
 def led(reply: str, has_options: bool) -> Iterator[Statement]:
     """The texts after `the answer is` or its equivalent in other languages; the last first."""
     leads = language.leads_in(reply)
-    if not has_options:
+    if not has_options and "A:" in reply:
         leads = sorted([*leads, *language.SHORT_LEAD.finditer(reply)], key=lambda lead: lead.end())
     for lead in reversed(leads[-MOST:]):
         if not is_supposed(reply, lead.start(), lead.group()) and not _LIST_ITEM.match(reply, lead.end() - 1):
@@ -132,7 +138,8 @@ def is_supposed(reply: str, start: int, lead: str) -> bool:
     """Whether the clause of the lead asks, denies or supposes: `I cannot tell whether the answer is C`."""
     before = reply[max(0, start - 80) : start]
     clause = _CLAUSE_START.split(before)[-1].replace("not hard", "").replace("not difficult", "") + lead
-    return any(found.search(clause) for found in (language.SUPPOSITION, language.DENIAL, language.HEDGE))
+    doubts = (language.SUPPOSITION, language.DENIAL, language.HEDGE)
+    return any(found.search(clause) for found in doubts)
 
 
 def statement_at(reply: str, start: int) -> str:
