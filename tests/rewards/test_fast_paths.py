@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from xreasoner.rewards import choice, language, plain
+from xreasoner.rewards import choice, language, math, plain
 
-SIGNED = {name: value for name, value in vars(language).items() if isinstance(value, language.Words)}
+SIGNED = {name: value for name, value in vars(language).items() if isinstance(value, language.Phrases)}
 ROUNDS = 800
 FILLER = ["", " ", "x ", ". ", "\n", " A", "!"]
 
@@ -124,6 +124,14 @@ def test_a_number_is_plain_by_the_same_forms() -> None:
         spelled = re.sub(r"^([+-])\s+(?=[\d.])", r"\1", text)
         spelled = re.sub(r"\{,\}|\\,|[ ,]", "", spelled) if plain._SEPARATED.match(spelled) else spelled
         assert (plain.plain_number(text) is not None) == bool(plain._NUMBER.match(spelled)), text
+
+
+def test_two_integers_are_compared_as_by_the_slow_path() -> None:
+    rng = random.Random(0)
+    for _ in range(2 * ROUNDS):
+        gold, answer = (rng.choice(["", "+", "-"]) + texts_of(["0", "1", "23"], rng, 5) for _ in range(2))
+        if gold.strip("+-") and answer.strip("+-"):
+            assert math.settled(gold, answer) is math._settled(gold, answer), (gold, answer)
 
 
 def by_pattern(wanted: str, text: str) -> list[tuple[int, int]]:

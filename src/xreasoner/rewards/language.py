@@ -138,7 +138,7 @@ def _places(text: str, words: tuple[str, ...]) -> list[int]:
     return sorted(found)
 
 
-class Words:
+class Phrases:
     """A pattern that ignores case, and its signs."""
 
     def __init__(self, pattern: str, *signs: str, flags: re.RegexFlag = re.IGNORECASE) -> None:
@@ -167,7 +167,7 @@ SHORT_LEAD = re.compile(r"^A:[ \t]*(?=\S)", re.MULTILINE)
 _CALLED_SO = (
     *("only ", "most ", "best", "correct", "right", "fitting", "appropriate", "accurate", "answer", "likely"),
 )
-CALLED = Words(
+CALLED = Phrases(
     r"(?:^|[.,;:!] |\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|only|that) )"
     r"(?:only )?(?:option )?[(*\[]*([A-Z])\b[)*\]]*"
     r"(?:[:.)]? (?:(?!\b(?:is|not)\b)[^.\n]){1,80}?)?,? "
@@ -184,10 +184,10 @@ CALLED = Words(
 """An option that is called correct; the letter is the only group that is set."""
 
 
-def _any(*words: str, unspaced: str = "", signs: tuple[str, ...]) -> Words:
+def _any(*words: str, unspaced: str = "", signs: tuple[str, ...]) -> Phrases:
     """Whole words or phrases; `unspaced` for languages without spaces between words."""
     spaced = rf"\b(?:{'|'.join(words)})\b"
-    return Words(f"{spaced}|{unspaced}" if unspaced else spaced, *signs, *filter(None, unspaced.split("|")))
+    return Phrases(f"{spaced}|{unspaced}" if unspaced else spaced, *signs, *filter(None, unspaced.split("|")))
 
 
 DENIAL = _any(
@@ -273,7 +273,7 @@ NO_ANSWER = _any(
     signs=("not", "can't", "unable to", "impossible to"),
 )
 """Retracts the answer before it."""
-TAKEN_BACK = Words(
+TAKEN_BACK = Phrases(
     r"(?:[.!?\n]\s*(?:wait|hmm+|actually|sorry|correction|oops|scratch that|hold on)\b"
     r"|(?<!\b[A-Z])[.!?\n]\s*no\b)[,.!… -]*[^.!?\n]{0,40}?"
     r"\b(?:wrong|incorrect|not (?:right|correct)|mistaken?|scratch that|take (?:it|that) back)\b",

@@ -1,9 +1,10 @@
 """Normalise a mathematical answer to one LaTeX formula, without delimiters, currencies and words."""
 
 import re
+from functools import lru_cache
 
 from xreasoner.rewards import language
-from xreasoner.rewards.plain import plain_characters, plain_number, unwrap
+from xreasoner.rewards.plain import folded, plain_characters, plain_number, unwrap
 from xreasoner.rewards.statements import unbox
 
 _MATH = re.compile(r"\\\[|\\\]|\\\(|\\\)|(?<!\\)\$")
@@ -16,6 +17,13 @@ _COMPLEMENT = re.compile(
     r"(?P<said>[-−+(\[{]*(?:\$|\d|\\).*)$",
     re.DOTALL,
 )
+_NOT_BUT = re.compile(
+    r"^(?:it is |is )?not\b.{1,60}?\bbut (?:rather )?(?P<said>.*)$", re.DOTALL | re.IGNORECASE
+)
+_AND_NOT = re.compile(r",\s+not\b|\s+(?:and not|rather than|instead of)\b")
+_WORD, _BETWEEN_WORDS = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[\s-]+")
+_COMMANDS = re.compile(r"\\(?:d?frac|sqrt|text|mathrm)\b")
+_DIGIT, _VARIABLE = re.compile(r"\d"), re.compile(r"[A-Za-z=]")
 _JOINED = re.compile(r"(?:[\s,;.]|\band\b|\bor\b)*", re.IGNORECASE)
 _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|displaystyle)\s*\{([^{}]*)\}|\\displaystyle\b")
 _SIGNS = {
@@ -179,17 +187,25 @@ def with_latex_signs(text: str) -> str:
         text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: f"_{{{m[0].translate(_LOWERED)}}}", text)
         text = "".join(_SIGNS.get(char, char) for char in text)
     text = text.replace("!=", r"\neq ").replace(r"\lt", "<").replace(r"\gt", ">")
+    if "√" not in text and "sqrt" not in text:
+        return text
     return _ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2] or m[3] or ''}}}", text)
 
 
 def bare(text: str) -> str:
     """Removes `$`, `\\(`, `\\[` and currency signs; `1e3` as `1 \\times 10^{3}`, `1 234` as `1234`."""
-    text = _MATH.sub("", plain_characters(text)).replace(r"\$", "").strip().removesuffix(".")
+    text = plain_characters(text)
+    if "$" in text or "\\" in text:
+        text = _MATH.sub("", text).replace(r"\$", "")
+    text = text.strip().removesuffix(".")
     if _SPACED.match(text):
-        return re.sub(r"\\,| ", "", text)
-    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text).strip()
+        return text.replace("\\,", "").replace(" ", "")
+    if "e" in text or "E" in text:
+        text = _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text)
+    return text.strip()
 
 
+@lru_cache(maxsize=1024)
 def key_formula(key: str) -> str:
     return bare(with_latex_signs(plain_characters(unbox(key))))
 
@@ -209,11 +225,12 @@ def answer_formula(answer: str) -> str:
 
 def affirmed(text: str) -> str:
     """`not 7 but 8`, `8, not 7` and `8 rather than 7` are 8."""
-    if but := re.match(
-        r"^(?:it is |is )?not\b.{1,60}?\bbut (?:rather )?(?P<said>.*)$", text, re.DOTALL | re.IGNORECASE
-    ):
+    lowered = folded(text)
+    if "not" not in lowered and "rather than" not in text and "instead of" not in text:
+        return text
+    if but := _NOT_BUT.match(text):
         return but["said"]
-    return re.split(r",\s+not\b|\s+(?:and not|rather than|instead of)\b", text, maxsplit=1)[0]
+    return _AND_NOT.split(text, maxsplit=1)[0]
 
 
 def complement(text: str) -> str:
@@ -224,13 +241,15 @@ def complement(text: str) -> str:
 
 def _one_formula(text: str) -> str:
     """The formula in a text; formulas joined by a comma or `and` form one list."""
+    if "$" not in text and "\\" not in text:
+        return text
     formulas = [
         (next(group for group in match.groups() if group), match) for match in _FORMULA.finditer(text)
     ]
     if not formulas:
         return text
     around = _FORMULA.sub(" ", text)
-    if len({formula.strip() for formula, _ in formulas}) == 1 and re.search(r"[A-Za-z]{2,}", around):
+    if len({formula.strip() for formula, _ in formulas}) == 1 and _WORD.search(around):
         after = text[formulas[-1][1].end() :]
         share = re.match(r"\s*(?:\\?%|percent|pct)", after, re.IGNORECASE)
         return formulas[0][0] + (r"\%" if share else "")
@@ -241,7 +260,7 @@ def _one_formula(text: str) -> str:
 
 def word_number(text: str) -> str | None:
     """`twelve`, `twenty-five`, `十二`: an answer that is only a number in words."""
-    words = re.split(r"[\s-]+", text.strip().casefold())
+    words = _BETWEEN_WORDS.split(text.strip().casefold())
     if len(words) == 1 and words[0] in _ONES:
         return str(_ONES.index(words[0]))
     if words[0] in _TENS and len(words) <= 2 and (len(words) == 1 or words[1] in _ONES[1:10]):
@@ -250,7 +269,7 @@ def word_number(text: str) -> str | None:
 
 
 def _chinese_number(text: str) -> str | None:
-    if not re.fullmatch("[零〇一二两三四五六七八九十百千]{1,8}", text):
+    if text.isascii() or not re.fullmatch("[零〇一二两三四五六七八九十百千]{1,8}", text):
         return None
     total, digit = 0, 0
     for char in text:
@@ -275,8 +294,8 @@ def _number_in_phrase(text: str) -> str | None:
 def _measured(text: str) -> re.Match[str] | None:
     """A number followed by one word."""
     found = _UNIT.search(text.strip().removesuffix(".")) if len(text) < 100 else None
-    number = re.sub(r"\\(?:d?frac|sqrt|text|mathrm)\b", "", text[: found.start()]) if found else ""
-    return found if re.search(r"\d", number) and not re.search(r"[A-Za-z=]", number) else None
+    number = _COMMANDS.sub("", text[: found.start()]) if found else ""
+    return found if _DIGIT.search(number) and not _VARIABLE.search(number) else None
 
 
 def without_unit(text: str) -> str:

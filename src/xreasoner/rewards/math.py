@@ -11,7 +11,9 @@ from xreasoner.rewards.latex import affirmed, answer_formula, complement, key_fo
 LONGEST = 10_000
 """Longer answers, in characters, are wrong."""
 
+_DIGITS = re.compile(r"[+-]?[0-9]+\Z")
 _INTEGER = re.compile(r"^[+-]?\d+$")
+_LETTER, _COMMAND = re.compile("[A-Za-z]"), re.compile(r"\\[A-Za-z]+")
 _EQUAL = re.compile(r"(?<![<>!\\])=|\\approx\b")
 _BASED = re.compile(r"^\(?([0-9A-F]+)\)?_\{?(?:\\text\{)?(\d+|two|eight|ten)\}?\}?$")
 _UNEQUAL = re.compile(r"\\neq?\b|≠|!=")
@@ -20,6 +22,12 @@ _GROUPED = re.compile(r"^(?:\\left\s*)?(\\\{|\{|\(|\[)")
 
 def settled(gold: str, answer: str) -> bool | None:
     """The fast path: strings, integers, arithmetic. None if only algebra can decide."""
+    if _DIGITS.match(gold) and _DIGITS.match(answer):
+        return _digits(gold) == _digits(answer)
+    return _settled(gold, answer)
+
+
+def _settled(gold: str, answer: str) -> bool | None:
     left, right = formulas(gold, answer)
     if objection(left, right, answer):
         return False
@@ -33,7 +41,7 @@ def settled(gold: str, answer: str) -> bool | None:
 def formulas(gold: str, answer: str) -> tuple[str, str]:
     """The key and the answer as formulas; the unit is dropped if the key is a number without one."""
     left, right = key_formula(gold), answer_formula(answer)
-    return left, right if re.search("[A-Za-z]", left) else without_unit(right)
+    return left, right if _LETTER.search(left) else without_unit(right)
 
 
 def _digits(number: str) -> str:
@@ -74,7 +82,7 @@ def _is_in_base(number: str, digits: str, base: str) -> bool:
 
 
 def _words(text: str) -> str:
-    return re.sub(r"\\[A-Za-z]+", " ", text)
+    return _COMMAND.sub(" ", text) if "\\" in text else text
 
 
 def _false_equation(answer: str) -> str:
