@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from xreasoner.rewards import choice, language, math, plain
+from xreasoner.rewards import language, math, mentions, plain
 
 SIGNED = {name: value for name, value in vars(language).items() if isinstance(value, language.Phrases)}
 ROUNDS = 800
@@ -150,10 +150,10 @@ def replaced_by_pattern(text: str, words: str) -> str:
 
 
 CASES: dict[str, tuple[Callable[[str, str], Any], Callable[[str, str], Any]]] = {
-    "words": (lambda own, text: list(choice._as_words(own, text, plain.folded(text))), by_pattern),
-    "after": (choice._after, after_by_pattern),
+    "words": (lambda own, text: list(mentions.as_words(own, text, plain.folded(text))), by_pattern),
+    "after": (mentions.text_after, after_by_pattern),
     "replaced": (
-        lambda own, text: choice._replaced(text, own, "…"),
+        lambda own, text: mentions.replaced(text, own, "…"),
         lambda own, text: replaced_by_pattern(text, own),
     ),
 }
@@ -183,7 +183,7 @@ def test_options_are_found_as_by_a_pattern(case: str) -> None:
         '"',
     ]
     for _ in range(5 * ROUNDS):
-        own = choice._plain_option(texts_of(pieces, rng, 3))
+        own = mentions.plain_option(texts_of(pieces, rng, 3))
         if not own:
             continue
         text = texts_of([*pieces, own, own.upper()], rng, 8)

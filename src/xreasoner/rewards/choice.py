@@ -9,8 +9,9 @@ from xreasoner.records import OPTION_LETTERS, Problem
 from xreasoner.rewards import language
 from xreasoner.rewards.arithmetic import same_value
 from xreasoner.rewards.latex import answer_formula
+from xreasoner.rewards.mentions import Mention, text_after, texts_in
 from xreasoner.rewards.number import read_number
-from xreasoner.rewards.plain import folded, normalise, plain_characters, plain_number, unwrap
+from xreasoner.rewards.plain import normalise, plain_characters, plain_number, unwrap
 from xreasoner.rewards.statements import LONGEST_STATEMENT
 
 _ALONE = re.compile(r"^(?:(?i:option|choice|answer|letter)\s+)?[(\[{<]?\s*([A-Za-z])\s*[)\]}>]?[.:]?$")
@@ -38,15 +39,6 @@ _BREAK = re.compile(
     re.IGNORECASE,
 )
 _LEADING = re.compile(r"^(.+?)\s*(?:[,.;:!](?=\s|$)|\s[-–]\s|\s+(?=because\b|since\b))", re.DOTALL)
-_COMPLEMENT = r"(?:^|[:=,\"'*(]\s*|\b(?:is|are|be|was|say|so|thus|hence|therefore|answer|option)\s+)"
-_COMMON = frozenset(
-    (
-        *("yes", "no", "none", "not", "all", "both", "true", "false", "zero", "one", "two", "three", "four"),
-        *("five", "six", "seven", "eight", "nine", "ten", "a", "an", "i", "the", "same", "other", "it"),
-        *("up", "down", "left", "right", "more", "less"),
-    )
-)
-"""Option texts that often occur in sentences that do not mean the option."""
 _FORMULA = re.compile(r"\\[a-z]|[√$^²³]")
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BESIDE_CJK = re.compile(rf"(?<=[{_CJK}])(?=[A-Z](?![A-Za-z]))|(?<=[A-Z])(?<![A-Za-z][A-Z])(?=[{_CJK}])")
@@ -58,9 +50,6 @@ _KNOWING = re.compile(
 )
 _WRONG = re.compile(r"(?:\w+ ){0,2}(?:wrong|incorrect|false|not (?:the |a )?(?:correct|right|answer|best))\b")
 _WITH_UNIT = re.compile(r"\d\s*([A-Za-z%°]+)")
-_NO_WORD = re.compile(r"[\W_]*")
-_GOES_ON = re.compile(r"[\w%]|\.\d")
-_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class Match(NamedTuple):
@@ -69,12 +58,6 @@ class Match(NamedTuple):
     clash: bool = False
     """The text names two options, or a letter with another option's text."""
     denied: frozenset[str] = frozenset()
-
-
-class _Mention(NamedTuple):
-    letter: str
-    start: int
-    end: int
 
 
 def gold_letter(problem: Problem) -> str:
@@ -117,28 +100,6 @@ def _match(answer: str, choices: tuple[str, ...]) -> Match:
 
 _normal_option = lru_cache(maxsize=4096)(normalise)
 _option_number = lru_cache(maxsize=4096)(read_number)
-
-
-@lru_cache(maxsize=4096)
-def _plain_option(choice: str) -> str:
-    return " ".join(unwrap(plain_characters(choice)).split())
-
-
-def without_texts(text: str, choices: tuple[str, ...]) -> str:
-    """The text without the options themselves, which may also say that nothing can be determined."""
-    for choice in choices:
-        if len(choice) > 3:
-            text = _replaced(text, choice.rstrip("."), "…")
-    return text
-
-
-def _replaced(text: str, words: str, by: str) -> str:
-    """Whatever the case of the words is in the text."""
-    lowered, wanted, place, kept = folded(text), folded(words), 0, []
-    while wanted and (found := lowered.find(wanted, place)) >= 0:
-        kept += [text[place:found], by]
-        place = found + len(wanted)
-    return "".join([*kept, text[place:]]) if kept else text
 
 
 def _clash(letters: set[str]) -> Match:
@@ -189,7 +150,7 @@ def _letter_and_text(text: str, choices: tuple[str, ...]) -> Match | None:
     if letter not in OPTION_LETTERS[: len(choices)]:
         return _not_offered(letter, choices) if _MARKED.match(text) else None
     own = choices[OPTION_LETTERS.index(letter)]
-    after = "" if letter in _by_text(rest, choices) else _after(own, rest)
+    after = "" if letter in _by_text(rest, choices) else text_after(own, rest)
     if after is None:
         # Without a mark, a first letter may be an article ("A fracture"): only its own text confirms it.
         return _letter_and_other_text(letter, rest, choices) if _MARKED.match(text) else None
@@ -205,23 +166,12 @@ def _letter_and_other_text(letter: str, rest: str, choices: tuple[str, ...]) -> 
     first = _BREAK.split(rest, maxsplit=1)[0]
     if _is_refused(first):
         return None
-    said = {m.letter for m in _texts(first, choices) if 2 * (m.end - m.start) >= len(first)}
+    said = {m.letter for m in texts_in(first, choices) if 2 * (m.end - m.start) >= len(first)}
     if numbered := _by_number(first, choices):
         said.add(numbered.letter or letter)
     if said and letter not in said:
         return _disagree(letter, said)
     return Match(letter, "by letter and text" if said else "by letter (the text after it is no option's)")
-
-
-def _after(own: str, rest: str) -> str | None:
-    """The text after an option's own text; None if it does not begin with it."""
-    wanted, lowered = folded(_plain_option(own)), folded(rest)
-    marks = _NO_WORD.match(rest)
-    # The option's text may begin with such marks itself.
-    for start in range(marks.end() if marks and wanted in lowered else -1, -1, -1):
-        if lowered.startswith(wanted, start) and not _GOES_ON.match(rest, start + len(wanted)):
-            return rest[start + len(wanted) :].lstrip("*_\"'") if wanted else None
-    return None
 
 
 def _added(after: str, letter: str, choices: tuple[str, ...]) -> str | None:
@@ -230,7 +180,7 @@ def _added(after: str, letter: str, choices: tuple[str, ...]) -> str | None:
     if added and added[1] != letter and added[1] in OPTION_LETTERS[: len(choices)]:
         return added[1]
     if joined := _ADDED_TEXT.match(after):
-        texts = [m.letter for m in _texts(after, choices) if m.start <= joined.end() and m.letter != letter]
+        texts = [m.letter for m in texts_in(after, choices) if m.start <= joined.end() and m.letter != letter]
         return texts[0] if texts else None
     return None
 
@@ -321,7 +271,7 @@ class _Said(NamedTuple):
 
 def _sentence_letters(text: str, choices: tuple[str, ...]) -> _Said:
     """The named options, by whether their clause affirms, denies or doubts them."""
-    texts = _texts(text, choices)
+    texts = texts_in(text, choices)
     around = list(text)
     for mention in texts:
         if mention.end - mention.start > 1:
@@ -341,7 +291,7 @@ def _sentence_letters(text: str, choices: tuple[str, ...]) -> _Said:
     return said
 
 
-def _sort_mentions(clause: str, start: int, mentions: list[_Mention], form: str, said: _Said) -> None:
+def _sort_mentions(clause: str, start: int, mentions: list[Mention], form: str, said: _Said) -> None:
     following = {
         m
         for m in mentions
@@ -372,62 +322,13 @@ def _clauses(text: str) -> Iterator[tuple[int, int, bool]]:
     yield start, len(text), is_reason
 
 
-def _mentioned_letters(text: str, choices: tuple[str, ...]) -> list[_Mention]:
+def _mentioned_letters(text: str, choices: tuple[str, ...]) -> list[Mention]:
     letters = OPTION_LETTERS[: len(choices)]
     if not any(map(text.__contains__, letters)):
         return []
     found = ((m.group(m.lastindex or 1), m) for m in _LETTER.finditer(text))
     return [
-        _Mention(letter, m.start(m.lastindex or 1), m.end(m.lastindex or 1))
+        Mention(letter, m.start(m.lastindex or 1), m.end(m.lastindex or 1))
         for letter, m in found
         if letter in letters
     ]
-
-
-def _texts(text: str, choices: tuple[str, ...]) -> list[_Mention]:
-    """The options whose text occurs in `text` as whole words, not only inside a longer option."""
-    numbers, lowered = len(_NUMBERS.findall(text)), folded(text)
-    found: list[_Mention] = []
-    for letter, choice in zip(OPTION_LETTERS, choices, strict=False):
-        wanted = _plain_option(choice)
-        # A single letter counts only as a letter.
-        if not wanted or (len(wanted) == 1 and wanted.isalpha()):
-            continue
-        # One number among several names no option: "9 7" is not 9, and "3 + 6 = 9" is a calculation.
-        if numbers != 1 and plain_number(wanted) is not None:
-            continue
-        # A common word counts only if it is the whole answer.
-        places = _as_answer if wanted.casefold() in _COMMON else _as_words
-        found += [_Mention(letter, start, end) for start, end in places(wanted, text, lowered)]
-    spans = {(mention.start, mention.end) for mention in found}
-    return [
-        mention
-        for mention in found
-        if not any(s <= mention.start and mention.end <= e and (s, e) != mention[1:] for s, e in spans)
-    ]
-
-
-def _as_answer(wanted: str, text: str, lowered: str) -> Iterator[tuple[int, int]]:
-    if folded(wanted) in lowered:
-        for match in _answer_form(wanted.lower()).finditer(text):
-            yield match.span(1)
-
-
-@lru_cache(maxsize=len(_COMMON))
-def _answer_form(word: str) -> re.Pattern[str]:
-    return re.compile(rf"{_COMPLEMENT}({re.escape(word)})(?=\s*(?:$|[.,;:!\"'*)]))", re.IGNORECASE)
-
-
-def _as_words(wanted: str, text: str, lowered: str) -> Iterator[tuple[int, int]]:
-    """Where it occurs; a single long word also in the singular or plural."""
-    is_word = len(wanted) > 2 and wanted.isalpha() and wanted.isascii()
-    stem = folded(wanted.removesuffix("s") if is_word else wanted)
-    place = lowered.find(stem)
-    while place >= 0:
-        end = place + len(stem)
-        ends = (end + 1, end) if is_word and lowered.startswith("s", end) else (end,)
-        last = next((end for end in ends if not _GOES_ON.match(text, end)), None)
-        if last and not (place and (text[place - 1].isalnum() or text[place - 1] in "_.")):
-            yield place, last
-            place = last - 1
-        place = lowered.find(stem, place + 1)

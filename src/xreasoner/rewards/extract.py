@@ -11,8 +11,9 @@ from typing import NamedTuple
 from xreasoner.chat.think import THINK_CLOSE, THINK_OPEN
 from xreasoner.records import OPTION_LETTERS, Problem
 from xreasoner.rewards import language
-from xreasoner.rewards.choice import Match, match_choice, without_texts
+from xreasoner.rewards.choice import Match, match_choice
 from xreasoner.rewards.latex import word_number
+from xreasoner.rewards.mentions import without_texts
 from xreasoner.rewards.number import read_list, told_number
 from xreasoner.rewards.prose import formula_in_prose, number_in_prose, option_in_prose
 from xreasoner.rewards.statements import (

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from xreasoner.rewards import language
-from xreasoner.rewards.choice import match_choice, without_texts
+from xreasoner.rewards.choice import match_choice
 from xreasoner.rewards.latex import complement
+from xreasoner.rewards.mentions import without_texts
 
 HEAD, TAIL = 1_500, 3_000
 """Characters that are read at each end of a long reply."""
