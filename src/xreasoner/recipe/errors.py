@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -23,8 +24,13 @@ def explain(
     override = next((text for path, text in changed.items() if _is_part_of(key, path)), None)
     place = f"{where} with {override}" if override else where
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    said = what_is_wrong(first, raw, model.model_json_schema())
+    said = what_is_wrong(first, raw, schema_of(model))
     return one_line(f"{place}: {key}: {said}{more}" if key else f"{place}: {said}{more}")
+
+
+@cache
+def schema_of(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema()
 
 
 def _is_part_of(key: str, path: str) -> bool:

@@ -44,6 +44,12 @@ def test_request_and_rollout() -> None:
     assert len({body["seed"] for body in server.requests}) == 4
 
 
+def test_half_a_surrogate_pair_in_a_reply_can_be_written_down() -> None:
+    with serving(lambda body: ServerReply("a\ud83d b", "hm\ude00")) as server:
+        (rollout,) = ask(server.url, "one", sampling=Sampling(think_budget=50, answer_budget=7))
+    assert rollout.text.encode() and "a\ufffd b" in rollout.text and "hm\ufffd" in rollout.text
+
+
 def test_seeds_depend_only_on_the_question() -> None:
     with serving(echo) as server:
         ask(server.url, "one", "two")

@@ -1,12 +1,14 @@
 """OpenAI's chat protocol: messages to JSON, and completions from it."""
 
 import base64
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from xreasoner.chat.think import THINK_CLOSE, THINK_OPEN
 from xreasoner.records import Message, Part, Picture
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAGIC = {b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
 
 
@@ -53,7 +55,7 @@ def read_completion(response: Any) -> Completion:
     stopped_at = extra.get("stop_reason") or extra.get("matched_stop")
     details = getattr(usage, "completion_tokens_details", None)
     return Completion(
-        reply=choice.message.content or "",
+        reply=encodable(choice.message.content or ""),
         thought=thought_of(choice.message),
         cut=choice.finish_reason == "length",
         stopped_at=stopped_at if isinstance(stopped_at, str) else None,
@@ -68,7 +70,12 @@ def thought_of(message: Any) -> str | None:
     """Servers use one of two field names."""
     extra = message.model_extra or {}
     found = [extra.get(name) for name in ("reasoning_content", "reasoning")]
-    return next((str(thought) for thought in found if thought is not None), None)
+    return next((encodable(str(thought)) for thought in found if thought is not None), None)
+
+
+def encodable(text: str) -> str:
+    """JSON can hold half of a surrogate pair, which no file takes: it would end the evaluation."""
+    return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def thought_tokens(completion: Completion) -> int:
