@@ -62,3 +62,23 @@ def test_a_template_kept_with_the_processor_is_found(vlm_path: Path) -> None:
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no config\.json"):
         load(tmp_path)
+
+
+def test_code_that_comes_with_a_checkpoint_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the user asked whether it may be."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    ran = tmp_path / "ran"
+    auto = {
+        "AutoConfig": "own.Config",
+        "AutoModelForCausalLM": "own.Model",
+        "AutoTokenizer": ["own.Tok", None],
+    }
+    (tmp_path / "own.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": auto}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"auto_map": auto}))
+    for read in (load, load_tokenizer):
+        with pytest.raises(ValueError):
+            read(tmp_path)
+    assert not ran.exists()

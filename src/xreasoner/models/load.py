@@ -51,7 +51,9 @@ def load(
     """
     disable_progress_bar()  # transformers' own, one per model
     architecture = AutoModelForImageTextToText if has_vision(path) else AutoModelForCausalLM
-    model = architecture.from_pretrained(path, dtype=dtype or "auto", attn_implementation=attention)
+    model = architecture.from_pretrained(
+        path, dtype=dtype or "auto", attn_implementation=attention, trust_remote_code=False
+    )
     model.to(torch.device(device))  # type: ignore[arg-type]  # a wrapper hides `self` from the checker
     return Loaded(model, load_tokenizer(path), load_image_processor(path, pixels))
 
@@ -61,7 +63,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     # A detached model has another model type but must split text as its VLM does, so the file decides.
     has_own_definition = (Path(path) / "tokenizer.json").is_file()
     opener = PreTrainedTokenizerFast if has_own_definition else AutoTokenizer
-    tokenizer = opener.from_pretrained(path)
+    tokenizer = opener.from_pretrained(path, trust_remote_code=False)
     if tokenizer.chat_template is None:
         tokenizer.chat_template = _processor_chat_template(Path(path))
     return tokenizer
@@ -72,8 +74,8 @@ def load_image_processor(path: Path, pixels: PixelRange | None = None) -> ImageP
     if not has_vision(path):
         return None
     size = {"size": pixels.size} if pixels else {}
-    processor = AutoImageProcessor.from_pretrained(path, backend="pil", **size)
-    config = AutoConfig.from_pretrained(path)
+    processor = AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False, **size)
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     if config.model_type not in FAMILY_IMAGES:
         return processor
     return FAMILY_IMAGES[config.model_type](processor, config, FAMILIES[config.model_type].placeholder)

@@ -22,7 +22,8 @@ Source = StoredTensor | Tensor
 def empty_model(path: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A causal language model whose weights are on the meta device. Its buffers are computed already."""
     with torch.device("meta"):
-        lm: PreTrainedModel = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path), dtype=dtype)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        lm: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     for module in lm.modules():
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else torch.empty_like(buffer, device=device)
@@ -75,7 +76,7 @@ def can_stream(own: Mapping[str, Tensor], stored: Mapping[str, StoredTensor]) ->
 def _converted(path: Path, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """What transformers makes of the checkpoint: the whole model in memory, on each rank."""
     dtype = next(iter(own.values())).dtype
-    whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=False)
     return whole.state_dict()
 
 

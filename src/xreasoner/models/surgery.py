@@ -62,7 +62,7 @@ def graft(vlm: Path, lm: Path, out: Path) -> None:
     vlm, lm, out = Path(vlm), Path(lm), Path(out)
     tower = _open_tower(vlm)
     read_config(lm)
-    check_same_computation(AutoConfig.from_pretrained(lm), tower.config, lm)
+    check_same_computation(AutoConfig.from_pretrained(lm, trust_remote_code=False), tower.config, lm)
     trained = _match(tower, lm)
     with new_folder(out) as folder:
         for shard in tower.shards:
@@ -80,7 +80,7 @@ def _open_tower(vlm: Path) -> TextTower:
     shards = read_shards(vlm)
     stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
     layout = find_layout(family, stored)
-    config = AutoConfig.from_pretrained(vlm)
+    config = AutoConfig.from_pretrained(vlm, trust_remote_code=False)
     tied = _is_tied(stored, layout, config.tie_word_embeddings, vlm)
     dtype = FLOATS[stored[layout.embeddings].dtype]
     return TextTower(derive_text_config(config, family, tied, dtype), shards, text_names(layout, stored))

@@ -49,7 +49,8 @@ class TokenDecoder:
 
 
 def read_token_decoder(checkpoint: Path) -> TokenDecoder:
-    config, tokenizer = AutoConfig.from_pretrained(checkpoint), load_tokenizer(checkpoint)
+    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    tokenizer = load_tokenizer(checkpoint)
     has_file = (checkpoint / "generation_config.json").is_file()
     # This is what transformers does when it loads the model.
     generation = (

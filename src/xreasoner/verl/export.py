@@ -130,7 +130,7 @@ def measure_sizes(
 
 def refuse_another_tokenizer(model: Path, ours: PreTrainedTokenizerBase) -> None:
     """verl opens a tokenizer by its class alone, which for some checkpoints gives other tokens."""
-    theirs = AutoTokenizer.from_pretrained(model)
+    theirs = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     for text in ("a b\n\nc", FORCED_EXIT, "<|im_start|>user\n1 + 1"):
         if theirs.encode(text, add_special_tokens=False) != ours.encode(text, add_special_tokens=False):
             raise ValueError(

@@ -106,7 +106,7 @@ def merge_adapter(folder: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=False)
     merged = PeftModel.from_pretrained(model, str(folder / ADAPTER)).merge_and_unload()
     merged.save_pretrained(folder)
     shutil.rmtree(folder / ADAPTER)
