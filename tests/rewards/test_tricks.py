@@ -11,6 +11,9 @@ TABLE = Path(__file__).with_name("tricks.tsv")
 HIDDEN = {"⏎": "\n", "{ZWSP}": "\u200b"}
 """What the table writes for characters that a reader of it would not see."""
 
+ENDLESS = "9^{9^{9^9}}"
+"""Takes all the time it gets; every other answer may need much time on a busy machine."""
+
 
 def rows() -> list[dict[str, str]]:
     with TABLE.open(encoding="utf-8", newline="") as table:
@@ -52,8 +55,12 @@ def test_every_trick_and_every_honest_form_gets_its_verdict() -> None:
         )
         for row in table
     ]
-    with Grader(workers=1, seconds=60) as grader:
-        scores = grader.score_many(list(zip(problems, map(reply_of, table), strict=True)))
+    pairs = list(zip(problems, map(reply_of, table), strict=True))
+    with Grader(workers=1, seconds=60) as patient, Grader(workers=1, seconds=1) as hasty:
+        scores = patient.score_many([pair for pair in pairs if ENDLESS not in pair[1]])
+        places = [place for place, (_, reply) in enumerate(pairs) if ENDLESS in reply]
+        for place, score in zip(places, hasty.score_many([pairs[place] for place in places]), strict=True):
+            scores.insert(place, score)
     unexpected = [
         (row["kind"], row["key"], row["text"], row["verdict"], verdict(score), score.why)
         for row, score in zip(table, scores, strict=True)

@@ -7,6 +7,7 @@ from typing import Any
 from xreasoner.rewards import language
 from xreasoner.rewards.arithmetic import same_value, value_of
 from xreasoner.rewards.latex import affirmed, answer_formula, complement, key_formula, unit_of, without_unit
+from xreasoner.rewards.plain import unwrap
 
 LONGEST = 10_000
 """Longer answers, in characters, are wrong."""
@@ -31,7 +32,8 @@ def _settled(gold: str, answer: str) -> bool | None:
     left, right = formulas(gold, answer)
     if objection(left, right, answer):
         return False
-    if "".join(left.split()) == "".join(right.split()):
+    told = "".join(right.split())
+    if told in ("".join(left.split()), "".join(unwrap(left).split())):
         return bool(left) or None
     if _INTEGER.match(left) and _INTEGER.match(right):
         return _digits(left) == _digits(right)
