@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     FSDPModule,
     MixedPrecisionPolicy,
@@ -138,7 +139,13 @@ def ending_together(world: World) -> Iterator[None]:
         yield
 
 
-def shard(model: nn.Module, layers: nn.ModuleList, compute_dtype: torch.dtype, world: World) -> None:
+def shard(
+    model: nn.Module,
+    layers: nn.ModuleList,
+    compute_dtype: torch.dtype,
+    world: World,
+    over: Literal["all", "node"] = "all",
+) -> None:
     """FSDP2: weights, gradients and optimizer states sharded over the ranks, gathered layer by layer.
 
     It averages gradients over the ranks: for the gradient of a sum, multiply the loss by the world's size.
@@ -150,10 +157,23 @@ def shard(model: nn.Module, layers: nn.ModuleList, compute_dtype: torch.dtype, w
         reduce_dtype=torch.float32,
         cast_forward_inputs=False,
     )
+    mesh = node_mesh(world) if over == "node" else None
     for layer in layers:
-        fully_shard(layer, mp_policy=precision)
-    fully_shard(model, mp_policy=precision)
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    fully_shard(model, mesh=mesh, mp_policy=precision)
     register_fsdp_forward_method(model, "logits")
+
+
+def node_mesh(world: World) -> DeviceMesh:
+    """Rows of ranks that each share one copy of the weights."""
+    on_node = int(os.environ.get("LOCAL_WORLD_SIZE", world.size))
+    if world.size % on_node:
+        raise ValueError(
+            f"shard_over: node needs equally many processes on each machine; here are {on_node} "
+            f"of {world.size}. Use shard_over: all"
+        )
+    shape = (world.size // on_node, on_node)
+    return init_device_mesh(world.device.type, shape, mesh_dim_names=("copies", "shards"))
 
 
 def keep_only_shards(model: nn.Module) -> None:

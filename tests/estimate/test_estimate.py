@@ -89,6 +89,13 @@ def test_adapters_are_trained_on_all_gpus() -> None:
     assert update.optimizer == pytest.approx(8 * adapters / 8)
 
 
+def test_with_a_copy_on_each_machine_eight_gpus_share_the_moments() -> None:
+    spread = look("x-reasoner-7b", "32xH100-80")["sft"].peaks[0].memory
+    copied = look("x-reasoner-7b", "32xH100-80", "sft.shard_over=node")["sft"].peaks[0].memory
+    assert spread.optimizer == pytest.approx(8 * SEVEN.parameters / 32)
+    assert copied.optimizer == pytest.approx(8 * SEVEN.parameters / 8)
+
+
 def test_vllm_gets_what_training_leaves() -> None:
     """A 3B on a card of 24 GB: 6.2 GB of weights, 6.3 with one answer, are 27% of it; training keeps 41%."""
 

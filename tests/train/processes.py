@@ -61,6 +61,7 @@ def _rank(
     work: Callable[..., Any], rank: int, processes: int, port: int, told: Any, arguments: Sequence[Any]
 ) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+    os.environ["LOCAL_WORLD_SIZE"] = "2"  # of `shard_over: node`
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     try:

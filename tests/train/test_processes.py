@@ -8,6 +8,7 @@ from peft import PeftModel
 from tests.train.processes import difference, read_metrics, train_on
 from tests.train.rollouts import settings as grpo_settings
 from tests.train.test_sft import settings
+from torch._dynamo.utils import counters
 from transformers import AutoModelForCausalLM
 
 from xreasoner.records import Problem
@@ -114,3 +115,43 @@ def test_several_processes_reinforce_as_one(
     assert samples == [f"step-{step:06}.jsonl" for step in range(1, 5)]
     first = (tmp_path / "one" / "plain" / "samples" / samples[0]).read_bytes()
     assert (tmp_path / "two" / "plain" / "samples" / samples[0]).read_bytes() == first
+
+
+def test_two_copies_on_two_nodes_train_as_one_process(
+    start: Path, gambler: Path, problems: list[Problem], arms: list[Problem], tmp_path: Path
+) -> None:
+    """Four ranks, two on a machine: each machine has a copy of the weights, and saves it once."""
+    chosen = settings(steps=3, lr=1e-3, shard_over="node")
+    train_on(start, tmp_path, {"four": chosen}, problems, processes=4)
+    train_sft(chosen, start, problems, tmp_path / "one", 0, NoDisplay())
+    assert [line["grad_norm"] for line in read_metrics(tmp_path / "four")] == pytest.approx(
+        [line["grad_norm"] for line in read_metrics(tmp_path / "one")], rel=1e-4
+    )
+    assert difference(tmp_path / "four" / "model", tmp_path / "one" / "model", start) < 1e-3
+    again = {"four": chosen}
+    trained = (tmp_path / "four" / "model" / "model.safetensors").read_bytes()
+    train_on(start, tmp_path, again, problems, processes=4)  # from the state after step 2
+    assert (tmp_path / "four" / "model" / "model.safetensors").read_bytes() == trained
+    rl = grpo_settings(steps=2, lr=1e-3, shard_over="node")
+    train_on(gambler, tmp_path, {"rl": rl}, arms, processes=4)
+    train_grpo(rl, gambler, arms, [], tmp_path / "rl-one", 0, NoDisplay())
+    assert difference(tmp_path / "rl" / "model", tmp_path / "rl-one" / "model", gambler) < 1e-3
+
+
+def test_machines_of_unequal_size_are_refused(start: Path, problems: list[Problem], tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="ValueError: shard_over: node needs equally many processes"):
+        train_on(start, tmp_path, {"sft": settings(shard_over="node")}, problems, processes=3)
+
+
+def test_compiled_layers_train_as_plain_ones(
+    start: Path, gambler: Path, problems: list[Problem], arms: list[Problem], tmp_path: Path
+) -> None:
+    for name, compiled in (("plain", False), ("compiled", True)):
+        chosen = settings(steps=3, lr=1e-3, compile=compiled)
+        train_sft(chosen, start, problems, tmp_path / name, 0, NoDisplay())
+        rl = grpo_settings(steps=2, lr=1e-3, compile=compiled)
+        train_grpo(rl, gambler, arms, [], tmp_path / f"{name}-rl", 0, NoDisplay())
+    assert counters["stats"]["unique_graphs"] > 0
+    for stage, begun in (("", start), ("-rl", gambler)):
+        found, expected = (tmp_path / f"{name}{stage}" / "model" for name in ("compiled", "plain"))
+        assert difference(found, expected, begun) < 1e-3

@@ -19,6 +19,8 @@ from xreasoner.estimate.time import (
 from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
 from xreasoner.rollout.choose import VLLM_FROM
 
+ON_MACHINE = 8
+"""Assumed GPUs of a machine, which share one copy of the weights with `shard_over: node`."""
 PROMPT = 512
 """Assumed tokens of a prompt, where the recipe limits only the answer."""
 
@@ -85,7 +87,7 @@ def training_setup(stage: Stage, shape: Shape, gpus: int) -> TrainingSetup:
     return TrainingSetup(
         shape=shape,
         compute=compute_width(stage),
-        gpus=gpus,
+        gpus=min(gpus, ON_MACHINE) if stage.shard_over == "node" else gpus,
         adapters=shape.adapters(stage.lora.rank, stage.lora.targets) if stage.lora else 0,
         frozen_embeddings="embeddings" in stage.freeze,
     )
@@ -114,11 +116,11 @@ def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
         return (MemoryPeak("update", update),)
     # The reference model, in float32. With LoRA it is the adapter switched off.
     has_reference = stage.kl > 0 and not stage.lora
-    reference = FLOAT32 * shape.parameters / gpus.count if has_reference else 0.0
+    reference = FLOAT32 * shape.parameters / trained.gpus if has_reference else 0.0
     # Where the model is sharded, each GPU samples from a full copy.
     width = engine_width(stage, gpus.count)
     beside = reference + (width * shape.parameters if gpus.count > 1 else 0.0)
-    held = FLOAT32 * shape.parameters / gpus.count if not stage.lora else memory.weights(trained)
+    held = FLOAT32 * shape.parameters / trained.gpus if not stage.lora else memory.weights(trained)
     rows = rows_at_once(stage, gpus.count)
     tokens = longest_answer(stage)
     answers = memory.generating(shape, held + beside, rows, tokens, width, gpus.memory)

@@ -76,6 +76,11 @@ class Optimization(Settings):
     gradient_reduction: Literal["row", "step"] = "row"
     """When several GPUs sum their gradients. row: after every packed row; each GPU then keeps only its shard.
     step: once per step, which communicates less and needs memory for all gradients on every GPU."""
+    shard_over: Literal["all", "node"] = "all"
+    """The GPUs that share one copy of weights and moments: all, or those of each machine. node: machines only
+    sum gradients, which suits slow networks, and each GPU keeps a larger part."""
+    compile: bool = False
+    """Compile each layer with torch.compile: faster steps, after minutes of compiling at the start."""
     checkpoint_every: Count = 50
     """Steps between two saved training states. An interrupted run loses at most this many, or twice as many
     if it ends while a state is written."""
@@ -202,6 +207,8 @@ EXECUTION = frozenset(
             "gradient_checkpointing",
             "checkpoint_every",
             "save_in_background",
+            "shard_over",
+            "compile",
             "eval_every",
             "samples_every",
         ),

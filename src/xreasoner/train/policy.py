@@ -75,7 +75,7 @@ def make_policy(
         lm.gradient_checkpointing_enable({"use_reentrant": False})
     loss, layers = LanguageModelLoss(lm), lm.base_model.layers
     assert isinstance(layers, nn.ModuleList)
-    shard(loss, layers, dtype, world)
+    shard(loss, layers, dtype, world, settings.shard_over)
     give_memory(loss, world.device)
     streams = read_weights(lm, start) if start else True
     if settings.lora:
@@ -87,6 +87,9 @@ def make_policy(
     with autocast(dtype, world.device):
         loss.packs = check_packing(loss, dtype)
     keep_only_shards(loss)
+    if settings.compile:
+        for layer in layers:
+            layer.forward = torch.compile(layer.forward, dynamic=True)
     return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora, streams)
 
 

@@ -40,7 +40,9 @@ class Sampler:
         if self._follower and self._is_behind:
             self._follower.take_weights(TrainedWeights(self._policy))
         self._is_behind = False
-        yield from self._engine.generate(prompts, sampling)
+        # Layers compiled for training would be compiled again for each number of rows in progress.
+        with torch.compiler.set_stance("force_eager"):
+            yield from self._engine.generate(prompts, sampling)
 
     @contextmanager
     def training(self) -> Iterator[None]:
