@@ -54,6 +54,11 @@ def writes_of_a_run(model: Path, out: Path) -> int:
     return calls[0]
 
 
+@pytest.fixture(scope="module")
+def writes(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
+    return writes_of_a_run(tiny_base, tmp_path_factory.mktemp("counted") / "out")
+
+
 def attempt(model: Path, out: Path, call: int, unbroken: dict[str, bytes]) -> None:
     with pytest.raises((OSError, ValueError)) as full, full_from(call):
         run(model, out)
@@ -65,11 +70,10 @@ def attempt(model: Path, out: Path, call: int, unbroken: dict[str, bytes]) -> No
     assert [name for name in unbroken if found[name] != unbroken[name]] == []
 
 
-@pytest.mark.parametrize("twentieth", range(0, 20, 3))
+@pytest.mark.parametrize("twentieth", range(0, 20, 4))
 def test_a_disk_that_is_full_from_any_write_on(
-    twentieth: int, tiny_base: Path, tmp_path: Path, unbroken: dict[str, bytes]
+    twentieth: int, tiny_base: Path, tmp_path: Path, unbroken: dict[str, bytes], writes: int
 ) -> None:
-    writes = writes_of_a_run(tiny_base, tmp_path / "counted")
     attempt(tiny_base, tmp_path / "out", 1 + twentieth * writes // 20, unbroken)
 
 
@@ -85,7 +89,7 @@ def mounted(folder: Path, kilobytes: int) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("kilobytes", [16, 300, 900, 1300, 1700])
+@pytest.mark.parametrize("kilobytes", [16, 900, 1700])
 def test_a_small_disk(kilobytes: int, tiny_base: Path, tmp_path: Path, unbroken: dict[str, bytes]) -> None:
     """A real one: libraries fail in their own words."""
     small = tmp_path / "small"
@@ -103,7 +107,7 @@ def test_a_small_disk(kilobytes: int, tiny_base: Path, tmp_path: Path, unbroken:
 
 def test_what_a_system_refuses_is_one_line(tmp_path: Path, tiny_base: Path) -> None:
     (tmp_path / "file").touch()
-    for out in (tmp_path / "file" / "out", tmp_path / ("x" * 300), Path("/proc/out")):
+    for out in (tmp_path / "file" / "out", Path("/proc/out")):
         with pytest.raises(OSError) as refused:
             run(tiny_base, out)
         line = in_one_line(refused.value)
