@@ -12,5 +12,5 @@ def write_report(run_dir: Path, references: Sequence[str] = ()) -> Results:
     """Runs no model. `references` are those of `collect`."""
     results = collect(run_dir, references)
     write_results(results, run_dir / "results.json")
-    write_atomically(run_dir / "report.html", page(results, run_dir).encode())
+    write_atomically(run_dir / "report.html", page(results, run_dir).encode(errors="replace"))
     return results
