@@ -72,7 +72,10 @@ def test_references_come_from_outside_the_comparison() -> None:
     other = answers(sample(9, True, "blind"))
     named = References(by_stage, named=("base",))
     assert named.judges_for(("sft", "rl")) == Judges((by_stage["base"],), are_compared=False)
-    assert named.judges_for(("base", "sft")) == Judges((by_stage["base"], by_stage["sft"]), are_compared=True)
+    # Without a reference left, a pair has the judges of the whole table, so both keep the same items.
+    every = Judges(tuple(by_stage.values()), are_compared=True)
+    assert named.judges_for(("base", "sft")) == named.judges_for(names) == every
+    assert References(by_stage).judges_for(("sft", "rl")) == References(by_stage).judges_for(names) == every
     outside = References(by_stage, (), (other,))
     assert outside.judges_for(("base", "sft")) == Judges((other,), are_compared=False)
     assert References({"base": by_stage["base"]}).judges_for(("base", "sft")) is None

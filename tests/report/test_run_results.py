@@ -79,6 +79,8 @@ def test_items_solved_blind_are_left_out_of_the_image_needed_rows(run_dir: Path)
     rows = [row for row in collect(run_dir).rows if row.subset == "image-needed"]
     assert {row.benchmark for row in rows} == {"bars-image"}
     assert [row.n for row in rows] == [12 - len(solvable)] * 3
+    changes = [one.change for one in collect(run_dir).comparisons if one.subset == "image-needed"]
+    assert [change.n for change in changes] == [12 - len(solvable)] * 3
 
 
 def test_stages_come_in_the_order_of_the_run(run_dir: Path, tmp_path: Path) -> None:

@@ -146,7 +146,10 @@ class References:
     """From other runs."""
 
     def judges_for(self, stages: Sequence[str]) -> "Judges | None":
-        """References that are not among `stages`; without such, all of `stages`, each in the same role."""
+        """References that are not among `stages`; without such, all stages of the run, each in the same role.
+
+        All of them, so that a row and every comparison of its stage keep the same items.
+        """
         others = [
             answers for name, answers in self.by_stage.items() if name in self.named and name not in stages
         ]
@@ -154,7 +157,7 @@ class References:
             return Judges((*self.outside, *others), are_compared=False)
         if not all(stage in self.by_stage for stage in stages):
             return None
-        return Judges(tuple(self.by_stage[stage] for stage in stages), are_compared=True)
+        return Judges(tuple(self.by_stage.values()), are_compared=True)
 
 
 @dataclass(frozen=True)
