@@ -17,7 +17,7 @@ from xreasoner.evals.samples import problems_path, read_answers, write_problems
 from xreasoner.evals.summary import summarise
 from xreasoner.evals.task import Benchmark
 from xreasoner.records import Picture, Sampling
-from xreasoner.report.compare import answers_folder, compare_runs
+from xreasoner.report.compare import answers_folder, compare_runs, print_comparison
 from xreasoner.report.html_tables import budgets, cell, counted, needs_image, transfer
 from xreasoner.report.paper import paper, published_columns, transfer_rows
 from xreasoner.report.results import Results, collect
@@ -146,6 +146,20 @@ def test_two_runs_are_compared_on_what_both_were_asked(run_dir: Path, tmp_path: 
         answers_folder(str(run_dir))
     with pytest.raises(ValueError, match="no model 'rl'"):
         answers_folder(f"{run_dir}:rl")
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_a_comparison_is_readable_at_any_width(run_dir: Path, width: int) -> None:
+    rows = compare_runs([f"{run_dir}:base"], [f"{run_dir}:sft"])
+    written = io.StringIO()
+    print_comparison(rows, Console(width=width, file=written))
+    shown = written.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    for row in rows:
+        # No name and no figure is broken.
+        interval = f"[{100 * row.change.low:+.1f}, {100 * row.change.high:+.1f}]"
+        for text in (row.benchmark, f"{100 * row.before:.1f} → {100 * row.after:.1f}", interval):
+            assert text in shown
 
 
 def test_several_seeds_are_compared_over_seeds_too(run_dir: Path, tmp_path: Path) -> None:

@@ -108,9 +108,9 @@ def compare(
     ],
 ) -> None:
     """Compare two models on the same items: differences, intervals, corrected p, sample sizes."""
-    from xreasoner.report.compare import compare_runs, comparison_table
+    from xreasoner.report.compare import compare_runs, print_comparison
 
-    console.print(comparison_table(compare_runs(before.split(","), after.split(","))))
+    print_comparison(compare_runs(before.split(","), after.split(",")), console)
 
 
 def to_inspect(

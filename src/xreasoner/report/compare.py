@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import fmean
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from xreasoner.evals.comparisons import change_between, change_over_seeds
 from xreasoner.evals.samples import Answers, read_answers
@@ -82,23 +84,45 @@ def question_of(problem: Problem) -> tuple[object, ...]:
     return problem.id, problem.question, problem.answer
 
 
+def print_comparison(rows: Sequence[Compared], console: Console) -> None:
+    """One line for each benchmark if the window is wide enough, else four."""
+    seeds = f" over {rows[0].seeds} seeds" if rows[0].seeds > 1 else ""
+    console.print(f"Change in accuracy{seeds}, in percentage points with 95% intervals.", highlight=False)
+    table = comparison_table(rows)
+    width = console.measure(table, options=console.options.update(max_width=1_000)).maximum
+    if width <= console.width:
+        console.print(table)
+        return
+    for row in rows:
+        lines = (
+            f"{accuracies(row)}%: {gain(row)}",
+            f"{row.change.n:,} items, p {row.change.p:.2g}, corrected {row.p_corrected:.2g}",
+            f"for 80% power: {needed(row)} items",
+        )
+        console.print(Text.assemble((row.benchmark, "bold"), *(f"\n  {line}" for line in lines)))
+
+
 def comparison_table(rows: Sequence[Compared]) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="bold")
-    table.add_column("benchmark", overflow="fold")
-    for head in ("seeds", "n", "before", "after", "points [95%]", "p", "p, corrected", "n for 80% power"):
-        table.add_column(head, justify="right")
+    table.add_column("benchmark")
+    for head in ("n", "accuracy, %", "change [95%]", "p", "corrected", "n for 80% power"):
+        table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
-        change = row.change
-        interval = f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
-        table.add_row(
-            row.benchmark,
-            f"{row.seeds}",
-            f"{change.n:,}",
-            f"{100 * row.before:.1f}",
-            f"{100 * row.after:.1f}",
-            f"{100 * change.difference:+.1f} \\{interval}",
-            f"{change.p:.2g}",
-            f"{row.p_corrected:.2g}",
-            "–" if change.needed is None else f"{change.needed:,}",
-        )
+        chances = (f"{row.change.p:.2g}", f"{row.p_corrected:.2g}")
+        cells = (row.benchmark, f"{row.change.n:,}", accuracies(row), gain(row), *chances, needed(row))
+        table.add_row(*map(Text, cells))
     return table
+
+
+def accuracies(row: Compared) -> str:
+    return f"{100 * row.before:.1f} → {100 * row.after:.1f}"
+
+
+def gain(row: Compared) -> str:
+    change = row.change
+    return f"{100 * change.difference:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+
+
+def needed(row: Compared) -> str:
+    """Items that detect a change of this size with 80% power."""
+    return "–" if row.change.needed is None else f"{row.change.needed:,}"
