@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.data.hub_server import serving_hub
 
-from xreasoner.data.hub import chosen_tables, data_files
+from xreasoner.data.hub import card_configs, chosen_tables, data_files
 
 FIRST, SECOND = "a" * 40, "b" * 40
 CARD = b"""---
@@ -133,3 +133,28 @@ def test_the_forms_of_data_files_in_a_card() -> None:
     assert list(data_files({"data_files": ["a.csv", "b.csv"]})) == [("train", "a.csv"), ("train", "b.csv")]
     listed = {"data_dir": "x", "data_files": [{"split": "test", "path": ["a", "b"]}]}
     assert list(data_files(listed)) == [("test", "x/a"), ("test", "x/b")]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"a: [", b"\xff", b"[" * 5000, b"a: *b", b"x: 0x_", b"!!python/object:os.system x"],
+)
+def test_a_broken_card_is_one_line(head: bytes) -> None:
+    with pytest.raises(ValueError) as caught:
+        card_configs("them/data", b"---\n" + head + b"\n---\n")
+    assert str(caught.value) == "them/data: the head of its README.md is not YAML; give a local copy"
+
+
+def test_a_card_with_senseless_settings_has_no_configs() -> None:
+    for head in (
+        b"",
+        b"a: &a {<<: *a}",
+        b"[]",
+        b"3",
+        b"configs: 3",
+        b"configs: {a: 1}",
+        b"configs: [1, null]",
+    ):
+        assert card_configs("them/data", b"---\n" + head + b"\n---\n") == []
+    odd = {"data_files": [1, None, {"split": "test"}, {"split": "test", "path": [2, "a.csv"]}]}
+    assert list(data_files(odd)) == [("test", "a.csv")]

@@ -80,6 +80,7 @@ def grader() -> Iterator[Grader]:
 @example(["<answer>" + "9" * 4300 + "</answer>"])
 @example(["<answer>1/" + "3" * 9000 + "</answer>"])
 @example(["<answer>\ud800</answer>"])
+@example(["٣\\boxed{"])
 @example(["<think></think>" * 3000])
 @example(["<answer>10^10^10^10</answer>", "<answer>99999999!</answer>", "\\boxed{" * 500])
 def test_any_answer_is_scored(grader: Grader, texts: list[str]) -> None:

@@ -142,9 +142,7 @@ def chosen_tables(name: str, files: Sequence[str], config: str | None, split: st
 def card_patterns(name: str, files: Sequence[str], config: str | None, split: str) -> list[str] | None:
     if "README.md" not in files:
         return None
-    text = hub_file(name, "README.md").read_text(encoding="utf-8")
-    head = text.split("---", 2)[1] if text.startswith("---") else ""
-    configs = (yaml.safe_load(head) or {}).get("configs") or []
+    configs = card_configs(name, hub_file(name, "README.md").read_bytes())
     if not configs:
         return None
     by_name = {one.get("config_name", "default"): one for one in configs}
@@ -155,15 +153,27 @@ def card_patterns(name: str, files: Sequence[str], config: str | None, split: st
     return [pattern for one, pattern in data_files(wanted) if one == split]
 
 
+def card_configs(name: str, card: bytes) -> list[dict[str, Any]]:
+    """The head of the card is YAML that the owner of the dataset wrote."""
+    try:
+        text = card.decode("utf-8-sig")
+        found = yaml.safe_load(text.split("---", 2)[1] if text.startswith("---") else "")
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise ValueError(f"{name}: the head of its README.md is not YAML; give a local copy") from None
+    configs = found.get("configs") if isinstance(found, dict) else None
+    return [one for one in configs if isinstance(one, dict)] if isinstance(configs, list) else []
+
+
 def data_files(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Split and pattern of each entry of `data_files`; a pattern without a split is of `train`."""
     entries = config.get("data_files", [])
     for entry in entries if isinstance(entries, list) else [entries]:
         split, paths = (
-            (entry.get("split", "train"), entry["path"]) if isinstance(entry, dict) else ("train", entry)
+            (entry.get("split", "train"), entry.get("path")) if isinstance(entry, dict) else ("train", entry)
         )
         for path in paths if isinstance(paths, list) else [paths]:
-            yield split, f"{config['data_dir']}/{path}" if config.get("data_dir") else path
+            if isinstance(path, str):
+                yield split, f"{config['data_dir']}/{path}" if config.get("data_dir") else path
 
 
 def named_tables(name: str, tables: Sequence[str], config: str | None, split: str) -> list[str]:

@@ -39,7 +39,7 @@ def answer_line(line: str) -> str:
             correct, why = False, "it cannot be compared"
             correct, why = equivalent(key, answer)
     except Exception as error:  # a library may raise anything on a model's text
-        why += f": {type(error).__name__}: {str(error)[:200]}"
+        why += f": {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     die_after(0)
     return json.dumps({"correct": correct, "why": why})
 
