@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apart import processor_seconds
+from xreasoner.storage.folders import CHECKSUMS
 
 SHARD_BYTES = 500 * 10**6
 BYTES_A_LAYER = 2 * 46_800_000
@@ -46,6 +47,8 @@ PROLOGUE = """
 import sys
 from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoConfig
+from transformers.models.qwen2 import modeling_qwen2
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 from xreasoner.models.surgery import detach, graft
 folder = Path(sys.argv[1])
 """
@@ -139,11 +142,8 @@ def measure(step: str, folder: Path, limit_mib: int | None) -> tuple[float, floa
 
 
 def same_files(a: Path, b: Path) -> bool:
-    names = sorted(file.name for file in a.iterdir())
-    return (
-        names == sorted(f.name for f in b.iterdir())
-        and filecmp.cmpfiles(a, b, names, shallow=False)[0] == names
-    )
+    names, others = (sorted(f.name for f in one.iterdir() if f.name != CHECKSUMS) for one in (a, b))
+    return names == others and filecmp.cmpfiles(a, b, names, shallow=False)[0] == names
 
 
 def report(folder: Path, gigabytes: float, limit_mib: int) -> None:

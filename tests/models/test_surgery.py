@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 
 from xreasoner.models import surgery
 from xreasoner.models.surgery import detach, graft
+from xreasoner.storage.folders import CHECKSUMS
 
 
 @torch.no_grad()
@@ -19,7 +20,8 @@ def logits_of(model_class: type, checkpoint: Path, text_BT: Tensor) -> Tensor:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    """Without the checksums, which a folder written by us holds beside them."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != CHECKSUMS}
 
 
 def tensors_of(checkpoint: Path) -> dict[str, Tensor]:
