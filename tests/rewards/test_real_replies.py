@@ -36,7 +36,7 @@ def test_every_key_of_math500_is_right_in_eight_forms() -> None:
 
 
 def test_mathvista_differs_only_as_read_one_by_one() -> None:
-    """The counts of docs/grader_agreement.md: right by ours only, and by the official verdict only."""
+    """The counts of docs/grader_real_replies.md: right by ours only, and by the official verdict only."""
     graded = grade(mathvista(FOLDER))
     found: dict[str, list[int]] = {}
     for reply, score in graded:
