@@ -7,17 +7,28 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- made by benchmarks/render.py -->\n", "<!-- end -->\n"
+REAL, SMALL = "0.5B, real weights", "1M"
 HEADLINES = {
-    "GRPO step, answers of at most 512 tokens": "GRPO step",
-    "GRPO, time to a reward of 0.9 on sums, from the quickstart's SFT": "GRPO, time to reach a reward of 0.9",
-    "SFT, long-tailed lengths, against TRL packed": "SFT, long-tailed lengths",
-    "Rollouts, 8 samples per prompt": "rollouts, 8 samples per prompt",
-    "Rollouts, 1 sample per prompt": "rollouts, 1 sample per prompt",
-    "evaluation overhead, zero-cost engine": "evaluation overhead",
-    "data, 113,957 chains: everything": "preparing 114k chains: read, filter, verify, decontaminate",
+    "0.5B, float32: SFT packed, all weights": (REAL, "SFT, all weights"),
+    "0.5B, float32: SFT packed, LoRA": (REAL, "SFT, LoRA"),
+    "0.5B, float32: SFT packed, LoRA, peak memory": (REAL, "SFT, LoRA, peak memory"),
+    "0.5B, float32: GRPO step, 8 answers to a prompt": (REAL, "GRPO step"),
+    "0.5B, float32: GRPO update alone, same answers": (REAL, "GRPO update"),
+    "0.5B, float32: rollouts, 8 answers to a prompt": (REAL, "rollouts, 8 samples per prompt"),
+    "GRPO step, answers of at most 512 tokens": (SMALL, "GRPO step"),
+    "GRPO, time to a reward of 0.9 on sums, from the quickstart's SFT": (
+        SMALL,
+        "GRPO, time to reach a reward of 0.9",
+    ),
+    "SFT, long-tailed lengths, against TRL packed": (SMALL, "SFT, long-tailed lengths"),
+    "Rollouts, 8 samples per prompt": (SMALL, "rollouts, 8 samples per prompt"),
+    "Rollouts, 1 sample per prompt": (SMALL, "rollouts, 1 sample per prompt"),
+    "evaluation overhead, zero-cost engine": ("", "evaluation overhead"),
+    "data, 113,957 chains: everything": ("", "preparing 114k chains: read, filter, verify, decontaminate"),
 }
-"""What the README shows, and the label it gives."""
+"""What the README shows: the size of the model, and a label."""
 SECTIONS = {
+    "A real model of 0.5B parameters": ("0.5B",),
     "Training": ("SFT", "GRPO", "loss", "estimate"),
     "Rollouts": ("Rollouts",),
     "Evaluation and grading": ("evaluation", "grading"),
@@ -76,13 +87,13 @@ def render(entries: list[Entry]) -> str:
 
 def headlines(entries: list[Entry]) -> str:
     named = {entry["name"]: entry for entry in entries}
-    rows = [headline(label, named[name]) for name, label in HEADLINES.items()]
-    return "| | ours | peer | ratio |\n|---|---|---|---|\n" + "".join(rows)
+    rows = [headline(size, label, named[name]) for name, (size, label) in HEADLINES.items()]
+    return "| model | | ours | peer | ratio |\n|---|---|---|---|---|\n" + "".join(rows)
 
 
-def headline(label: str, entry: Entry) -> str:
+def headline(size: str, label: str, entry: Entry) -> str:
     peer, ratio, _ = against(entry) if entry["peer"] is not None else ("", "", "")
-    return f"| {label} | {number(entry['ours'])} {entry['unit']} | {peer} | {ratio} |\n"
+    return f"| {size} | {label} | {number(entry['ours'])} {entry['unit']} | {peer} | {ratio} |\n"
 
 
 def with_headlines(readme: str, entries: list[Entry]) -> str:

@@ -89,7 +89,7 @@ def transfer_table(results: Results) -> Table | None:
     if not published:
         return None
     base, *later = results.stages
-    table = Table(title=f"gain over {base} in points [95%], and the paper's accuracies", box=SIMPLE_HEAD)
+    table = Table(title=f"gain over {base} in points [95%], and the paper's accuracies (7B)", box=SIMPLE_HEAD)
     table.title_justify, table.title_style, table.header_style = "left", "bold", "bold"
     table.add_column("benchmark", overflow="fold")
     for head in (base, *later, *(f"paper: {name}" for name in published)):
