@@ -53,7 +53,7 @@ FILES = {
 }
 """unevaluated: finished, but the answers of the stage are gone. continued: a second stage starts from it."""
 
-REFUSED = ("manifest.json", "best/", "checkpoint/", "/model/", "1-sft/metrics.jsonl")
+REFUSED = ("manifest.json", "best/", "1-sft/model/", "1-sft/metrics.jsonl")
 """What only training can make again, and the manifest of answers, which says whose they are."""
 CASES = [(situation, file) for situation, files in FILES.items() for file in files]
 

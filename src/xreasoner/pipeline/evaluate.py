@@ -33,7 +33,6 @@ from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, res
 from xreasoner.storage.checked_json import drop_damaged_lines, write_checked_json
 from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import sweep
-from xreasoner.storage.folders import refuse_damaged
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import Manifest, first_difference, read_manifest, set_aside
 
@@ -79,11 +78,11 @@ def measure(
     run_dir: Path,
     world: World,
     journal: Journal,
-    remedy: str = "",
+    make_usable: Callable[[], None] = lambda: None,
 ) -> None:
     """Fills `evals/<name>` with the checkpoint's answers; ranks share the problems.
 
-    `remedy`: what the user can do if a checkpoint of this run is damaged.
+    `make_usable` is called by the first rank before the checkpoint is read.
     """
     out = run_dir / "evals" / name
     if world.is_first:
@@ -93,8 +92,8 @@ def measure(
     engine, began = LazyEngine(checkpoint, evaluation, world, benchmarks), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
     if anyone_asks(tasks, evaluation, shard, world):
-        if world.is_first and remedy:
-            refuse_damaged(checkpoint, remedy)
+        if world.is_first:
+            make_usable()
         wait_for_all(world)
         if world.size > 1:
             engine.open()  # engines of several processes synchronise while opening

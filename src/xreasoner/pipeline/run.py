@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -226,8 +227,19 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
     if plan.is_evaluated(name):
         checkpoint, fingerprint = plan.checkpoint(name), plan.fingerprints()[name]
         evaluation, run_dir = plan.recipe.evaluation, plan.run_dir
-        remedy = redo_advice(name) if name != BASE else ""
-        measure(name, checkpoint, fingerprint, plan.benchmarks, evaluation, run_dir, world, journal, remedy)
+        usable = partial(graft_if_damaged, name, plan, journal)
+        measure(name, checkpoint, fingerprint, plan.benchmarks, evaluation, run_dir, world, journal, usable)
+
+
+def graft_if_damaged(name: str, plan: Plan, journal: Journal) -> None:
+    """The base is the user's own; its content is compared with the manifests of the run."""
+    checkpoint = plan.checkpoint(name)
+    if name == BASE or (damage := damage_in(checkpoint)) is None:
+        return
+    refuse_damaged(plan.text_model(name), redo_advice(name))
+    journal.say(f"{damage}; grafted again")
+    discard(checkpoint)
+    graft(plan.base, plan.text_model(name), checkpoint)
 
 
 def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console) -> None:
