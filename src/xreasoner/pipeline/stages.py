@@ -82,8 +82,9 @@ def make_plan(
     stages = []
     for name in recipe.stages:
         problems = stage_problems(recipe, name, base, asked, say, catalogue, scratch)
-        refuse_too_few(name, recipe.stages[name], len(problems))
         stage = plan_stage(recipe, name, identities[recipe.start_of(name)], problems, name in again)
+        if stage.standing != "changed":  # that is refused with its reason
+            refuse_too_few(name, stage.settings, len(problems))
         identities[name] = stage.manifest.fingerprint
         stages.append(stage)
     as_given = [stage for stage in stages if not removes_leaks(stage.settings)]
