@@ -78,14 +78,16 @@ def measure(
     run_dir: Path,
     world: World,
     journal: Journal,
-    make_usable: Callable[[], None] = lambda: None,
+    make_usable: Callable[[bool], None] = lambda contents: None,
 ) -> None:
     """Fills `evals/<name>` with the checkpoint's answers; ranks share the problems.
 
-    `make_usable` is called by the first rank before the checkpoint is read.
+    `make_usable` is called by the first rank: at first to compare the checkpoint's sizes, and before a model
+    is loaded to compare its contents.
     """
     out = run_dir / "evals" / name
     if world.is_first:
+        make_usable(False)
         method = method_of(checkpoint, evaluation, world.device)
         prepare_answers(out, fingerprint, method, conditions_of(world.device, run_dir), journal.say)
     wait_for_all(world)
@@ -93,7 +95,7 @@ def measure(
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
     if anyone_asks(tasks, evaluation, shard, world):
         if world.is_first:
-            make_usable()
+            make_usable(True)
         wait_for_all(world)
         if world.size > 1:
             engine.open()  # engines of several processes synchronise while opening

@@ -231,10 +231,10 @@ def evaluate_checkpoint(name: str, plan: Plan, world: World, journal: Journal) -
         measure(name, checkpoint, fingerprint, plan.benchmarks, evaluation, run_dir, world, journal, usable)
 
 
-def graft_if_damaged(name: str, plan: Plan, journal: Journal) -> None:
+def graft_if_damaged(name: str, plan: Plan, journal: Journal, contents: bool) -> None:
     """The base is the user's own; its content is compared with the manifests of the run."""
     checkpoint = plan.checkpoint(name)
-    if name == BASE or (damage := damage_in(checkpoint)) is None:
+    if name == BASE or (damage := damage_in(checkpoint, contents=contents)) is None:
         return
     refuse_damaged(plan.text_model(name), redo_advice(name))
     journal.say(f"{damage}; grafted again")
