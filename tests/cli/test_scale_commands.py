@@ -40,6 +40,7 @@ def test_export_writes_all_that_a_cluster_needs(recipe: Path, tmp_path: Path) ->
         "recipe.yaml",
         "train.sh",
         "export.json",
+        ".checksums.json",
     }
     settings = yaml.safe_load((out / "verl.yaml").read_text())
     assert (settings["trainer"]["nnodes"], settings["trainer"]["n_gpus_per_node"]) == (4, 8)

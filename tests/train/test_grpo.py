@@ -74,10 +74,10 @@ def test_a_resumed_run_ends_bit_identical(
     train_grpo(chosen, gambler, arms, arms[:2], tmp_path / "whole", 3, NoDisplay())
     unbroken = grpo.update
 
-    def killed(*args: Any) -> UpdateMetrics:
-        if args[-1] == kill_at:
+    def killed(*args: Any, step: int) -> UpdateMetrics:
+        if step == kill_at:
             raise KilledError
-        return unbroken(*args)
+        return unbroken(*args, step=step)
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(grpo, "update", killed)

@@ -10,7 +10,7 @@ from xreasoner.estimate.memory import FLOAT32, TrainingSetup
 
 PROCESS = 1.5e9
 """Python, torch with CUDA, transformers, the tokenizer and the address space that NCCL touches."""
-BUFFER = 16 * 2**20
+BUFFER = 2**20
 """As in `models.tensor_files`."""
 
 

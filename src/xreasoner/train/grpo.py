@@ -85,6 +85,7 @@ def train_grpo(
     kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
     with (
         held_back(),
+        states,
         open_sampler(settings, start, policy, longest) as sampler,
         Grader() as grader,
         RewardSum(settings.rewards, display.note) as rewards,

@@ -67,6 +67,7 @@ def train_sft(
     kept: dict[str, Any] = {"best": asdict(best)}
     with (
         held_back(),
+        states,
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
         displaying(display, "sft", len(steps), done),
     ):

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from types import TracebackType
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,15 @@ class TrainingStates:
         self.in_background = in_background
         self._thread = ThreadPoolExecutor(1, "saving")
         self._saving: Future[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Also where training ends by an error, the state that is being written gets complete."""
+        self._thread.shutdown(wait=True)
 
     def resume(self) -> tuple[int, dict[str, Any]]:
         """Load the newest state that is not damaged; its step and the extras. (0, {}) where there is none."""
