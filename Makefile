@@ -12,7 +12,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # The tests in which another torch or transformers can show.
 VERSION_TESTS := tests/chat tests/models tests/rollout tests/train
 
-.PHONY: setup quickstart test test-oldest test-newest test-vllm test-verl check resolve constraints clean
+.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl check resolve constraints clean
 
 setup: $(VENV)/.installed
 
@@ -26,6 +26,9 @@ quickstart: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# The environments of the tests below, all at once.
+environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed
 
 # The oldest and the newest torch and transformers that we admit. PyPI's torch is built for CUDA: 5 GB each.
 test-oldest: $(OLDEST_VENV)/.installed
