@@ -30,6 +30,9 @@ CHOICE_SHARE = 0.2
 TEST_SHARE = 10
 """One item in this many belongs to the test split, whatever the seed."""
 
+MOST_DRAWS = 20_000
+"""Without a new item: then there are hardly more."""
+
 
 def item_key(item: Item) -> str:
     """Two items with the same key are the same problem."""
@@ -56,10 +59,10 @@ def _distinct(
     split: Split,
     rng: random.Random,
 ) -> Iterator[Item]:
-    seen, drawn, low, high = set[str](), 0, *steps
+    seen, in_vain, low, high = set[str](), 0, *steps
     while len(seen) < count:
-        drawn += 1
-        if drawn > 1000 * (count + 10):
+        in_vain += 1
+        if in_vain > MOST_DRAWS:
             raise ValueError(
                 f"mini-world: only {len(seen)} different {split} items of {low}-{high} steps exist, "
                 f"{count} were asked for; ask for fewer or for more steps"
@@ -68,6 +71,7 @@ def _distinct(
         key = item_key(item)
         if key not in seen and split_of(item) == split:
             seen.add(key)
+            in_vain = 0
             yield item
 
 
