@@ -15,7 +15,7 @@ LONGEST = 200
 
 
 def in_one_line(error: BaseException) -> str | None:
-    """None for what nobody but us can mend."""
+    """None for a bug of ours."""
     if isinstance(error, OSError):
         return system_error(error)
     if isinstance(error, MemoryError):

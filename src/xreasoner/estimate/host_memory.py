@@ -7,11 +7,10 @@ On a GPU this comes on top of the process itself. On a CPU the model and its mom
 from dataclasses import dataclass
 
 from xreasoner.estimate.memory import FLOAT32, TrainingSetup
+from xreasoner.models.tensor_files import BUFFER
 
 PROCESS = 1.5e9
 """Python, torch with CUDA, transformers, the tokenizer and the address space that NCCL touches."""
-BUFFER = 2**20
-"""As in `models.tensor_files`."""
 
 
 @dataclass(frozen=True)

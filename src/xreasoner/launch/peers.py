@@ -73,14 +73,14 @@ class PeerServer:
         *lines, rest = self._heard[connection].split(b"\n")
         self._heard[connection] = bytearray(rest)
         for line in lines:
-            self._obey(connection, json.loads(line))
+            self._handle(connection, json.loads(line))
         if not data:
             rank = self._ranks.get(connection)
             if rank is not None and rank not in self._finished:
                 self._tell_all(Cause(rank, KILLED))
         return bool(data)
 
-    def _obey(self, connection: socket.socket, message: dict[str, Any]) -> None:
+    def _handle(self, connection: socket.socket, message: dict[str, Any]) -> None:
         match message["say"]:
             case "here":
                 self._ranks[connection] = message["rank"]

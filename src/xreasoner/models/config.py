@@ -14,3 +14,10 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
 
 def has_vision(checkpoint: Path) -> bool:
     return "vision_config" in read_config(checkpoint)
+
+
+def context_length(checkpoint: Path) -> int | None:
+    """The most tokens of a sequence; None if the configuration does not say."""
+    config = read_config(checkpoint)
+    found = (config.get("text_config") or config).get("max_position_embeddings")
+    return found if isinstance(found, int) else None

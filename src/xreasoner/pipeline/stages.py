@@ -14,7 +14,7 @@ from xreasoner.data.sources import refuse_leaks
 from xreasoner.evals.benchmarks.catalogue_text import read_catalogue
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
-from xreasoner.models.config import has_vision, read_config
+from xreasoner.models.config import context_length, has_vision
 from xreasoner.models.identity import model_identity
 from xreasoner.models.image_support import image_tokens, pixel_range, why_no_images
 from xreasoner.models.resolve import resolve_model
@@ -152,15 +152,14 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 def cut_lines(plan: Plan) -> Iterator[str]:
     """Where the budgets exceed the model's context, so that answers are cut before their budget is spent."""
-    config = read_config(plan.base)
-    context = config.get("text_config", config).get("max_position_embeddings")
+    context = context_length(plan.base)
     evaluation = plan.recipe.evaluation
     asked = {name: one for name, one in plan.recipe.stages.items() if isinstance(one, GrpoStage)}
     longest = {name: one.think_budget + one.answer_budget for name, one in asked.items()}
     if plan.benchmarks and evaluation.server is None:
         longest["evaluation"] = evaluation.think_budget + evaluation.answer_budget
     for name, budgets in longest.items():
-        if isinstance(context, int) and budgets >= context:
+        if context is not None and budgets >= context:
             yield f"{name}: the budgets are {budgets:,} tokens, but the model's context is {context:,}"
 
 

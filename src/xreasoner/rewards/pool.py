@@ -1,16 +1,16 @@
 """Worker processes with hard time limits: no answer costs more than its budget."""
 
-import contextlib
 import json
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from xreasoner.rewards.child import end_child, start_child
 
 START_SECONDS = 120.0
 """A worker first imports sympy, which is slow on a busy machine."""
@@ -53,22 +53,11 @@ class Worker:
         return True
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):  # bytes that the dead process did not read
-                pipe.close()
+        end_child(self.process)
 
 
 def start_worker() -> Worker:
-    """A fresh interpreter: no fork of a process with torch, no import of the user's main module."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xreasoner.rewards.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
-    )
+    process = start_child("xreasoner.rewards.worker")
     return Worker(process, deadline=time.monotonic() + START_SECONDS)
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from xreasoner.records import Problem, Reply
+from xreasoner.rewards.child import end_child, start_child
 from xreasoner.rewards.function_worker import problem_as_json
 
 START_SECONDS = 120.0
@@ -38,12 +38,7 @@ class FunctionProcess:
     _received: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "xreasoner.rewards.function_worker", self.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
-        )
+        self.process = start_child("xreasoner.rewards.function_worker", self.name)
 
     def load(self) -> None:
         loaded = self.read("its module", START_SECONDS)
@@ -92,12 +87,7 @@ class FunctionProcess:
         return values
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):  # bytes that the dead process did not read
-                pipe.close()
+        end_child(self.process)
 
 
 class UserFunction:

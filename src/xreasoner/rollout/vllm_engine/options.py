@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from xreasoner.models.config import has_vision, read_config
+from xreasoner.models.config import context_length, has_vision
 from xreasoner.parallel import launched_processes
 
 OLDEST_VLLM = (0, 32)
@@ -71,8 +71,7 @@ def engine_options(
 
 def _context_options(checkpoint: Path, longest: int | None) -> dict[str, Any]:
     """By default vLLM wants room for one sequence of the model's whole context: 128,000 tokens of Qwen2.5."""
-    config = read_config(checkpoint)
-    context = (config.get("text_config") or config).get("max_position_embeddings")
+    context = context_length(checkpoint)
     return {"max_model_len": longest} if longest and context and longest < context else {}
 
 
