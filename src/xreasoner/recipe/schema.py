@@ -70,7 +70,7 @@ class Optimization(Settings):
     freeze: tuple[Literal["embeddings"], ...] = ()
     lora: Lora | None = None
     dtype: Dtype = "auto"
-    """auto: bfloat16 on GPUs that support it, and from 100M parameters on CPUs that are faster in it;
+    """auto: bfloat16 on GPUs that support it, and from 100M parameters on CPUs with instructions for it;
     float32 elsewhere."""
     gradient_checkpointing: bool = False
     gradient_reduction: Literal["row", "step"] = "row"

@@ -94,7 +94,7 @@ def make_policy(
 
 
 def agreed_dtype(settings: Optimization, parameters: int, world: World) -> torch.dtype:
-    """The first rank's choice: `auto` measures on a CPU, and ranks could come to different results."""
+    """The first rank's choice: the machines of other ranks may have other CPUs."""
     return gather_shares([compute_dtype(settings.dtype, world.device, parameters)], world)[0]
 
 
