@@ -6,6 +6,7 @@ import pytest
 
 from xreasoner.recipe.file import read_recipe, recipe_schema, write_recipe
 from xreasoner.recipe.schema import GrpoStage, SftStage
+from xreasoner.recipe.shipped import recipe_path
 from xreasoner.recipe.training_data import MiniworldData
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
@@ -175,3 +176,22 @@ def test_every_shipped_recipe_is_valid(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.evaluation.benchmarks
     assert path.read_text().startswith("# yaml-language-server: $schema=recipe.schema.json\n")
+
+
+def test_a_shipped_recipe_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe(Path("quickstart")).name == "quickstart"
+    assert recipe_path(Path("distill/medqa"), "distillation").parts[-3:] == (
+        "recipes",
+        "distill",
+        "medqa.yaml",
+    )
+    (tmp_path / "quickstart").write_text("name: mine\nmodel: miniworld\n")
+    assert read_recipe(Path("quickstart")).name == "mine", "a file comes first"
+
+
+def test_a_name_that_is_no_recipe_is_one_line_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^quickstrt: no such recipe file, .* did you mean quickstart\?$"):
+        read_recipe(Path("quickstrt"))
+    with pytest.raises(ValueError, match=r"^zzz: .* there are .*quickstart.*x-reasoner-7b"):
+        read_recipe(Path("zzz"))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from xreasoner.recipe.errors import explain, one_line, shortened
 from xreasoner.recipe.schema import Recipe
+from xreasoner.recipe.shipped import recipe_path
 from xreasoner.recipe.yaml_text import parse_yaml
 
 LONGEST_OVERRIDE = 4000
@@ -18,15 +19,14 @@ SettingsModel = TypeVar("SettingsModel", bound=BaseModel)
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in `path`, with `key=value` overrides applied in order."""
+    """The recipe in `path`, a file or the name of a shipped one, with `key=value` overrides in order."""
     raw, changed = read_raw(path, overrides, "recipe")
     return check(raw, str(path), changed)
 
 
 def read_raw(path: Path, overrides: Sequence[str], what: str) -> tuple[Raw, dict[str, str]]:
     """The settings in a file with the overrides applied, and for each dotted key the override that set it."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such {what} file")
+    path = recipe_path(path, what)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
