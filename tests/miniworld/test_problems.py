@@ -1,5 +1,6 @@
 """Problems: answers are correct, text and image agree, splits are disjoint, seeds repeat."""
 
+import hashlib
 import io
 import random
 from collections import Counter
@@ -12,7 +13,6 @@ from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.problems import (
     FAMILIES,
-    item_key,
     make_items,
     make_problems,
     phrase,
@@ -63,8 +63,8 @@ def test_no_count_is_likelier_than_another(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_train_and_test_share_no_problem(family: str) -> None:
-    train = {item_key(item) for item in make_items(family, (1, 4), 400, "train", seed=0)}
-    test = {item_key(item) for item in make_items(family, (1, 4), 80, "test", seed=1)}
+    train = {item.key for item in make_items(family, (1, 4), 400, "train", seed=0)}
+    test = {item.key for item in make_items(family, (1, 4), 80, "test", seed=1)}
     assert len(train) == 400 and len(test) == 80
     assert not train & test
 
@@ -91,6 +91,22 @@ def test_the_same_seed_gives_the_same_problems_to_the_byte() -> None:
     assert make_problems("labs", "image", (1, 4), 20, "test", 7) != make_problems(
         "labs", "image", (1, 4), 20, "test", 8
     )
+
+
+@pytest.mark.parametrize(
+    ("family", "digest"),
+    [
+        ("sums", "44bcc940708e1257"),
+        ("bars", "2dccc66577134e5d"),
+        ("shapes", "b9ba1a57375f311a"),
+        ("labs", "822df6dfe35b4469"),
+    ],
+)
+def test_every_version_draws_the_same_problems(family: str, digest: str) -> None:
+    """Published results name a seed."""
+    problems = make_problems(family, "text", (1, 6), 30, "test", seed=0)
+    texts = "\n".join(f"{one.question} {one.reasoning} {one.answer} {one.choices}" for one in problems)
+    assert hashlib.sha256(texts.encode()).hexdigest()[:16] == digest
 
 
 def test_options_hold_the_answer_once_and_the_letter_names_it() -> None:

@@ -31,7 +31,7 @@ def test_small_models_are_computed_in_float32_on_every_cpu() -> None:
 def test_large_models_follow_the_cpus_instructions_and_no_clock(
     monkeypatch: pytest.MonkeyPatch, has_instructions: bool
 ) -> None:
-    """Otherwise a resumed stage, or an evaluation on a busy machine, could be computed in another precision."""
+    """Otherwise a resumed stage, or an evaluation on a busy machine, could get another precision."""
     monkeypatch.setattr(precision, "has_bfloat16_instructions", lambda: has_instructions)
     monkeypatch.setattr(time, "perf_counter", lambda: pytest.fail("it was timed"))
     wanted = torch.bfloat16 if has_instructions else torch.float32

@@ -34,13 +34,8 @@ MOST_DRAWS = 20_000
 """Without a new item: then there are hardly more."""
 
 
-def item_key(item: Item) -> str:
-    """Two items with the same key are the same problem."""
-    return f"{item.family} | {' '.join(item.scene.words())} | {item.question}"
-
-
 def split_of(item: Item) -> Split:
-    digest = hashlib.sha256(item_key(item).encode()).digest()
+    digest = hashlib.sha256(item.key.encode()).digest()
     return "test" if digest[0] % TEST_SHARE == 0 else "train"
 
 
@@ -68,9 +63,8 @@ def _distinct(
                 f"{count} were asked for; ask for fewer or for more steps"
             )
         item = make(rng, low + len(seen) % (high - low + 1))
-        key = item_key(item)
-        if key not in seen and split_of(item) == split:
-            seen.add(key)
+        if item.key not in seen and split_of(item) == split:
+            seen.add(item.key)
             in_vain = 0
             yield item
 
@@ -103,11 +97,11 @@ def write_scene(scene: Scene) -> str:
 
 def phrase(item: Item, view: Modality, seed: int, choice_share: float = CHOICE_SHARE) -> Problem:
     """The problem as text or image; options and thought are the same for both."""
-    rng = random.Random(f"{item_key(item)} {seed}")
+    rng = random.Random(f"{item.key} {seed}")
     as_choice = rng.random() < choice_share
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
     thought = write_thought(item, rng, choices)
-    key = hashlib.sha256(item_key(item).encode()).hexdigest()[:12]
+    key = hashlib.sha256(item.key.encode()).hexdigest()[:12]
     return Problem(
         id=f"{item.family}-{key}-{view}",
         item=f"{item.family}-{key}",
@@ -130,7 +124,7 @@ def make_problems(
 
 def read_problem(item: Item, view: Modality, seed: int) -> Problem:
     """A perception problem: write down what is shown."""
-    rng = random.Random(f"read {item_key(item)} {seed}")
+    rng = random.Random(f"read {item.key} {seed}")
     words = " ".join(item.scene.words())
     shown: Part = encode_picture(draw_scene(item.scene, rng)) if view == "image" else write_scene(item.scene)
     key = hashlib.sha256(words.encode()).hexdigest()[:12]

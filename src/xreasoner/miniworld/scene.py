@@ -1,6 +1,7 @@
 """A scene: a strip of cells that can be written as words or drawn as an image."""
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Literal
 
 from xreasoner.miniworld.lexicon import (
@@ -26,9 +27,15 @@ class Cell:
     """Its content: a number, a colour and a shape, or a name and a value."""
     look: Look = "glyph"
 
-    @property
+    @cached_property
     def word(self) -> str:
         return "".join(self.parts)
+
+
+@cache
+def cell(look: Look, *parts: str) -> Cell:
+    """There are few different cells, and scenes are drawn by the ten thousand: each is made once."""
+    return Cell(parts, look)
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,8 @@ class Scene:
 
 def alphabet() -> list[Cell]:
     """All cells."""
-    glyphs = [Cell((word,)) for word in (*NUMBERS[: LARGEST + 1], *OPERANDS)]
-    bars = [Cell((label, str(height)), "bar") for label in LABELS for height in HEIGHTS]
-    shapes = [Cell((colour, shape), "shape") for colour in COLOURS for shape in SHAPES]
-    dials = [Cell((analyte, str(level)), "dial") for analyte in ANALYTES for level in LEVELS]
+    glyphs = [cell("glyph", word) for word in (*NUMBERS[: LARGEST + 1], *OPERANDS)]
+    bars = [cell("bar", label, str(height)) for label in LABELS for height in HEIGHTS]
+    shapes = [cell("shape", colour, shape) for colour in COLOURS for shape in SHAPES]
+    dials = [cell("dial", analyte, str(level)) for analyte in ANALYTES for level in LEVELS]
     return glyphs + bars + shapes + dials

@@ -5,12 +5,12 @@ import random
 from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, Step, arithmetic
 from xreasoner.miniworld.lexicon import HEIGHTS, LABELS
-from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.scene import Scene, cell
 
 
 def make_bars(rng: random.Random, difficulty: int) -> Item:
     labels = rng.sample(LABELS, rng.randint(max(3, difficulty), max(6, difficulty)))
-    bars = {label: Cell((label, str(rng.choice(HEIGHTS))), "bar") for label in labels}
+    bars = {label: cell("bar", label, str(rng.choice(HEIGHTS))) for label in labels}
     first, *others = rng.sample(labels, difficulty)
     total = int(bars[first].parts[1])
     asked, steps = [first], [Step((bars[first].word,), str(total))]

@@ -1,10 +1,12 @@
 """The clinical family: laboratory readings on dials, to be judged by reference ranges the model must know."""
 
 import random
+from collections.abc import Sequence
+from functools import cache
 
 from xreasoner.miniworld.item import Item, Step
 from xreasoner.miniworld.lexicon import ANALYTES, LEVELS
-from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.scene import Cell, Scene, cell
 
 REFERENCE = {
     "na": (3, 6),
@@ -24,8 +26,13 @@ def verdict(analyte: str, level: int) -> str:
     return "low" if level < low else "high" if level > high else "ok"
 
 
+@cache
+def levels_of(analyte: str, normal: bool) -> Sequence[int]:
+    return [level for level in LEVELS if (verdict(analyte, level) == "ok") == normal]
+
+
 def pick_level(rng: random.Random, analyte: str, normal: bool) -> int:
-    return rng.choice([level for level in LEVELS if (verdict(analyte, level) == "ok") == normal])
+    return rng.choice(levels_of(analyte, normal))
 
 
 def make_labs(rng: random.Random, difficulty: int) -> Item:
@@ -38,7 +45,7 @@ def make_labs(rng: random.Random, difficulty: int) -> Item:
     for place, analyte in enumerate(rounds(rng, size)):
         level = pick_level(rng, analyte, normal=place not in abnormal)
         count += place in abnormal
-        cells.append(Cell((analyte, str(level)), "dial"))
+        cells.append(cell("dial", analyte, str(level)))
         steps.append(Step((cells[-1].word, verdict(analyte, level)), str(count)))
     scene = Scene(tuple(cells))
     return Item("labs", "clinical", difficulty, scene, "how many abnormal", tuple(steps), str(count))
@@ -57,6 +64,6 @@ def _one_reading(rng: random.Random) -> Item:
     levels = {name: pick_level(rng, name, normal=rng.random() < 0.4) for name in analytes}
     asked = rng.choice(analytes)
     found = verdict(asked, levels[asked])
-    scene = Scene(tuple(Cell((name, str(level)), "dial") for name, level in levels.items()))
+    scene = Scene(tuple(cell("dial", name, str(level)) for name, level in levels.items()))
     step = Step((f"{asked}{levels[asked]}",), found)
     return Item("labs", "clinical", 1, scene, f"what is {asked}", (step,), found)

@@ -4,7 +4,7 @@ import random
 
 from xreasoner.miniworld.item import Item, Step
 from xreasoner.miniworld.lexicon import COLOURS, SHAPES
-from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.scene import Cell, Scene, cell
 
 SHAPES_PER_STEP = 2
 
@@ -20,7 +20,7 @@ def make_shapes(rng: random.Random, difficulty: int) -> Item:
         seen = wanted if place in counted else rng.choice(others)
         count += place in counted
         look = (seen, rng.choice(SHAPES)) if by_colour else (rng.choice(COLOURS), seen)
-        cells.append(Cell(look, "shape"))
+        cells.append(cell("shape", *look))
         steps.append(Step((cells[-1].word, "yes" if place in counted else "no"), str(count)))
     return Item(
         "shapes", "general", difficulty, Scene(tuple(cells)), f"how many {wanted}", tuple(steps), str(count)

@@ -4,7 +4,7 @@ import random
 
 from xreasoner.miniworld.item import Item, Step, arithmetic
 from xreasoner.miniworld.lexicon import LARGEST
-from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.scene import Scene, cell
 
 
 def pick_operator(rng: random.Random, total: int, operand: int) -> str:
@@ -22,5 +22,5 @@ def make_sum(rng: random.Random, difficulty: int) -> Item:
         steps.append(arithmetic(total, operator, operand))
         symbols.append(f"{operator}{operand}")
         total = int(steps[-1].result)
-    scene = Scene(tuple(Cell((symbol,)) for symbol in symbols))
+    scene = Scene(tuple(cell("glyph", symbol) for symbol in symbols))
     return Item("sums", "general", difficulty, scene, "work out", tuple(steps), str(total))
