@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from tests.train.processes import run_on_ranks
+
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.recipe.file import read_recipe
 
 RECIPE = """
 name: ranks
@@ -43,6 +48,27 @@ def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in lines]
 
 
+def answers_of_the_base(out: Path) -> dict[str, bytes]:
+    """They are the same whoever asks; each rank asks some of the questions."""
+    found = {path.name: path.read_bytes() for path in (out / "evals" / "base").glob("*.jsonl")}
+    assert sorted(found) == ["bars-image.jsonl", "bars-text.jsonl", "sums-image.jsonl", "sums-text.jsonl"]
+    return found
+
+
+def run_here(recipe: Path, out: Path) -> None:
+    run_recipe(read_recipe(recipe, ["sft=null", f"out={out}"]), Console(quiet=True))
+
+
+@pytest.mark.slow
+def test_three_and_four_ranks_write_the_answers_of_one(tiny_base: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "ranks.yaml"
+    recipe.write_text(RECIPE.format(base=tiny_base))
+    run_here(recipe, tmp_path / "1")
+    for processes in (3, 4):
+        run_on_ranks(run_here, processes, recipe, tmp_path / f"{processes}")
+        assert answers_of_the_base(tmp_path / f"{processes}") == answers_of_the_base(tmp_path / "1")
+
+
 @pytest.mark.slow
 def test_two_ranks_come_to_the_same_as_one(tiny_base: Path, tmp_path: Path) -> None:
     recipe, one, two = tmp_path / "ranks.yaml", tmp_path / "one", tmp_path / "two"
@@ -51,11 +77,7 @@ def test_two_ranks_come_to_the_same_as_one(tiny_base: Path, tmp_path: Path) -> N
     run(TOGETHER, recipe, two)
     assert len(losses(one)) == 3
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
-    # The base answers the same whoever asks; each rank asked some of the benchmarks.
-    asked = sorted(path.name for path in (one / "evals" / "base").glob("*.jsonl"))
-    assert asked == ["bars-image.jsonl", "bars-text.jsonl", "sums-image.jsonl", "sums-text.jsonl"]
-    for name in asked:
-        assert (two / "evals" / "base" / name).read_bytes() == (one / "evals" / "base" / name).read_bytes()
+    assert answers_of_the_base(two) == answers_of_the_base(one)
     rows = json.loads((two / "results.json").read_text())["results"]
     assert {(row["stage"], row["benchmark"]) for row in rows} == {
         (stage, f"{family}-{view}")

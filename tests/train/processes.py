@@ -14,14 +14,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from xreasoner.parallel import full_weight, join_world
 from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.records import Problem
 from xreasoner.train.grpo import train_grpo
+from xreasoner.train.optim import adamw
+from xreasoner.train.policy import open_policy
 from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import NoDisplay
+from xreasoner.train.training_states import TrainingStates, state_tensors
 
 
 def tags_of(known: dict[str, str]) -> MappingProxyType[str, str]:
@@ -32,6 +37,8 @@ def tags_of(known: dict[str, str]) -> MappingProxyType[str, str]:
 copyreg.pickle(MappingProxyType, lambda tags: (tags_of, (dict(tags),)))
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload([__name__])
+
+Numbers = dict[str, np.ndarray]
 
 
 def run_on_ranks(work: Callable[..., Any], processes: int, *arguments: Any) -> list[Any]:
@@ -98,6 +105,17 @@ def train_on(
 
 def read_metrics(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def loaded_state(start: Path, chosen: SftStage | GrpoStage, out: Path) -> tuple[int, Numbers]:
+    """The step of the newest state, and all of its tensors, gathered."""
+    world = join_world()
+    policy = open_policy(start, chosen, 0, world)
+    optimizer = adamw(policy.loss, 1e-3)
+    states = TrainingStates(out, policy.loss, optimizer, world, in_background=True, say=print)
+    step, _ = states.resume()
+    found = state_tensors(policy.loss, optimizer)
+    return step, {name: full_weight(value).detach().numpy() for name, value in found.items()}
 
 
 def difference(found: Path, expected: Path, start: Path) -> float:

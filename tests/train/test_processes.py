@@ -91,7 +91,7 @@ GRPO = {
 }
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, 3, 4])
 def test_several_processes_reinforce_as_one(
     gambler: Path, arms: list[Problem], tmp_path: Path, processes: int
 ) -> None:

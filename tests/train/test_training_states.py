@@ -9,36 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.train.processes import difference, read_metrics, run_on_ranks, train_on, train_stages
+from tests.train.processes import difference, loaded_state, read_metrics, run_on_ranks, train_on, train_stages
 from tests.train.rollouts import settings as grpo_settings
 from tests.train.test_sft import settings, weights
 
 from xreasoner.models.checkpoint import save_model
-from xreasoner.parallel import full_weight, join_world
 from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.folders import discard
 from xreasoner.storage.state_folders import complete_states, saved_step
 from xreasoner.train import training_states
-from xreasoner.train.optim import adamw
-from xreasoner.train.policy import open_policy
+from xreasoner.train.grpo import train_grpo
 from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import NoDisplay
-from xreasoner.train.training_states import TrainingStates, state_tensors
 
 LORA = {"lora": {"rank": 4, "targets": ["q_proj", "down_proj"]}}
-Numbers = dict[str, np.ndarray]
-
-
-def loaded(start: Path, chosen: SftStage, out: Path) -> tuple[int, Numbers]:
-    """The step of the newest state, and all of its tensors, gathered."""
-    world = join_world()
-    policy = open_policy(start, chosen, 0, world)
-    optimizer = adamw(policy.loss, 1e-3)
-    states = TrainingStates(out, policy.loss, optimizer, world, in_background=True, say=print)
-    step, _ = states.resume()
-    found = state_tensors(policy.loss, optimizer)
-    return step, {name: full_weight(value).detach().numpy() for name, value in found.items()}
 
 
 def without_the_last_state(out: Path, to: Path) -> Path:
@@ -56,13 +41,13 @@ def test_every_number_of_ranks_loads_what_four_saved(
 ) -> None:
     chosen = settings(steps=5, **changes)
     train_on(start, tmp_path, {"four": chosen}, problems, processes=4)
-    step, alone = loaded(start, chosen, tmp_path / "four")
+    step, alone = loaded_state(start, chosen, tmp_path / "four")
     assert step == 4
     assert any("embed_tokens" in name for name in alone) == (not changes or "dtype" in changes)
     assert all(np.abs(values).max() > 0 for name, values in alone.items() if "exp_avg" in name)
     assert all(values == 4 for name, values in alone.items() if name.startswith("step."))
     for processes in (2, 3, 4):
-        for found in run_on_ranks(loaded, processes, start, chosen, tmp_path / "four"):
+        for found in run_on_ranks(loaded_state, processes, start, chosen, tmp_path / "four"):
             assert found[0] == 4
             assert found[1].keys() == alone.keys()
             assert all(np.array_equal(values, alone[name]) for name, values in found[1].items())
@@ -91,6 +76,27 @@ def test_a_run_that_changes_its_ranks_ends_as_one_that_does_not(
         assert difference(out / "model", tmp_path / "one" / "model", start) < APART[dtype]
         close = 1e-4 if dtype == "float32" else 0.02
         assert [line["loss"] for line in read_metrics(out)] == pytest.approx(losses, rel=close)
+
+
+def test_grpo_that_changes_its_ranks_ends_as_one_process_does(
+    gambler: Path, arms: list[Problem], tmp_path: Path
+) -> None:
+    chosen = grpo_settings(steps=5, lr=1e-3, kl=0.1)
+    train_on(gambler, tmp_path, {"four": chosen}, arms, processes=4)
+    train_grpo(chosen, gambler, arms, [], tmp_path / "one", 0, NoDisplay())
+    two = without_the_last_state(tmp_path / "four", tmp_path / "two")
+    alone = without_the_last_state(tmp_path / "four", tmp_path / "alone")
+    four = without_the_last_state(tmp_path / "one", tmp_path / "from-one")
+    train_on(gambler, tmp_path, {"two": chosen}, arms, processes=2)
+    train_grpo(chosen, gambler, arms, [], alone, 0, NoDisplay())
+    train_on(gambler, tmp_path, {"from-one": chosen}, arms, processes=4)
+    for out in (two, alone, four):
+        for mine, theirs in zip(read_metrics(tmp_path / "one"), read_metrics(out), strict=True):
+            untimed = [key for key in mine if not key.endswith("seconds")]
+            assert [theirs[key] for key in untimed] == pytest.approx(
+                [mine[key] for key in untimed], rel=1e-3, abs=1e-5
+            )
+        assert difference(out / "model", tmp_path / "one" / "model", gambler) < APART["float32"]
 
 
 def test_grpo_resumes_on_two_ranks_to_the_last_bit(
