@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from select import select
 
 import pytest
 
@@ -85,6 +87,34 @@ def test_workers_start_only_for_what_strings_and_integers_leave_open() -> None:
         # Algebra is math-verify's.
         assert grader.score(math("x+1"), tagged("1+x")).why.endswith("equivalent by math-verify")
         assert len(grader._pool.workers) == 1
+
+
+def test_a_worker_compares_while_the_next_answer_does_not_exist_yet() -> None:
+    with Grader(workers=1) as grader:
+        grader.score(math("y+1"), tagged("1+y"))
+        (worker,) = grader._pool.workers
+
+        def arriving() -> Iterator[tuple[Problem, str]]:
+            yield math("x+1"), tagged("1+x")
+            assert select([worker.output], [], [], 60)[0], "no verdict, though nothing else is waited for"
+            yield math("x+2"), tagged("x+3")
+            yield math("x+1"), tagged("1+x")
+
+        assert [score.correct for score in grader.score_many(arriving())] == [True, False, True]
+
+
+def test_answers_of_a_source_that_fails_are_not_mistaken_for_later_ones() -> None:
+    with Grader(workers=1) as grader:
+
+        def failing() -> Iterator[tuple[Problem, str]]:
+            yield math("x+1"), tagged("1+x")
+            yield math("x+1"), tagged("x+1+1-1")
+            raise OSError("no more answers")
+
+        with pytest.raises(OSError, match="no more answers"):
+            grader.score_many(failing())
+        pairs = [(math("x+2"), tagged("x+3")), (math("x+2"), tagged("2+x"))]
+        assert [score.correct for score in grader.score_many(pairs)] == [False, True]
 
 
 def test_a_worker_killed_while_idle_or_busy_is_replaced() -> None:

@@ -1,6 +1,6 @@
 """Score a generated text against a problem's key: extract the answer and compare it by the problem's kind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 from xreasoner.records import OPTION_LETTERS, Kind, Problem, Score
@@ -10,7 +10,7 @@ from xreasoner.rewards.math import LONGEST, settled
 from xreasoner.rewards.number import match_number
 from xreasoner.rewards.open import match_open
 from xreasoner.rewards.plain import normalise, plain_characters, plain_number
-from xreasoner.rewards.pool import Pool
+from xreasoner.rewards.pool import GradingTask, Pool
 from xreasoner.rewards.statements import LONGEST_STATEMENT
 
 
@@ -87,22 +87,23 @@ class Grader:
     def score(self, problem: Problem, text: str) -> Score:
         return self.score_many([(problem, text)])[0]
 
-    def score_many(self, pairs: Sequence[tuple[Problem, str]]) -> list[Score]:
-        """One score per pair, in order. Equal answers to equal keys are compared once."""
+    def score_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Score]:
+        """One score per pair, in order. Workers begin with a pair as soon as it arrives.
+
+        Equal answers to equal keys are compared once."""
         found, scores = list[Found](), list[Score | None]()
+        begun: dict[tuple[str, str], GradingTask] = {}
+        keys: list[tuple[str, str]] = []
         for problem, text in pairs:
             found.append(find_answer(text, problem))
             scores.append(score_here(problem, found[-1]))
-        asked = {
-            (problem.answer, one.answer or "")
-            for (problem, _), one, score in zip(pairs, found, scores, strict=True)
-            if score is None
-        }
-        unsettled = sorted(asked)
-        verdicts = dict(zip(unsettled, self._pool.grade(unsettled), strict=True))
+            keys.append((problem.answer, found[-1].answer or ""))
+            if scores[-1] is None and keys[-1] not in begun:
+                begun[keys[-1]] = self._pool.begin(*keys[-1])
+        verdicts = dict(zip(begun, self._pool.verdicts(list(begun.values())), strict=True))
         return [
-            _score(verdicts[problem.answer, one.answer or ""], one) if score is None else score
-            for (problem, _), one, score in zip(pairs, found, scores, strict=True)
+            _score(verdicts[key], one) if score is None else score
+            for key, one, score in zip(keys, found, scores, strict=True)
         ]
 
 

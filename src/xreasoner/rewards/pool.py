@@ -16,10 +16,7 @@ START_SECONDS = 120.0
 """A worker first imports sympy, which is slow on a busy machine."""
 MOST_FAILED_STARTS = 3
 BATCH = 16
-"""Pairs per batch of a worker: neighbours often share a key, which is then parsed once."""
-
-Pair = tuple[str, str | None]
-"""A key and an answer. Without an answer, the worker only checks that the key can be parsed."""
+"""Comparisons per batch of a worker: neighbours often share a key, which is then parsed once."""
 
 
 class Equivalence(NamedTuple):
@@ -28,11 +25,21 @@ class Equivalence(NamedTuple):
     why: str
 
 
+@dataclass(eq=False)
+class GradingTask:
+    """A key and an answer. Without an answer, a worker only checks that the key can be parsed."""
+
+    key: str
+    answer: str | None
+    verdict: Equivalence | None = None
+    """Known once a worker has compared them."""
+
+
 @dataclass
 class Worker:
     process: subprocess.Popen[bytes]
-    tasks: deque[int] = field(default_factory=deque)
-    """The indices of its pairs; it works on the first."""
+    tasks: deque[GradingTask] = field(default_factory=deque)
+    """It works on the first."""
     ready: bool = False
     deadline: float = 0.0
     received: bytearray = field(default_factory=bytearray)
@@ -62,7 +69,7 @@ def start_worker() -> Worker:
 
 
 class Pool:
-    """Grades pairs of a key and an answer. Workers start when they are needed."""
+    """Compares answers with keys while its caller does other work. Workers start when they are needed."""
 
     def __init__(self, workers: int = 2, seconds: float = 5.0) -> None:
         if workers < 1 or seconds <= 0:
@@ -74,83 +81,98 @@ class Pool:
         self.failed_starts = 0
         """Consecutive failures."""
         self.workers: list[Worker] = []
+        self.waiting: deque[GradingTask] = deque()
+        """Those that no worker has yet."""
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Equivalence]:
-        """One verdict per pair, in order. If a worker fails on an answer whose key parses, it is wrong."""
-        verdicts = self._run(pairs)
-        failed = [i for i, verdict in enumerate(verdicts) if verdict.correct is None]
-        keys = sorted({pairs[i][0] for i in failed})
-        readable = dict(zip(keys, self._run([(key, None) for key in keys]), strict=True))
-        for i in failed:
-            if readable[pairs[i][0]].correct:
-                verdicts[i] = Equivalence(False, verdicts[i].why)
-        return verdicts
+        """One verdict per pair, in order."""
+        return self.verdicts([self.begin(key, answer) for key, answer in pairs])
 
-    def _run(self, pairs: Sequence[Pair]) -> list[Equivalence]:
-        verdicts: dict[int, Equivalence] = {}
-        waiting = deque(range(len(pairs)))
-        while len(verdicts) < len(pairs):
-            self._start_workers(len(pairs) - len(verdicts))
-            for worker in self.workers:
-                if worker.ready and not worker.tasks and waiting:
-                    self._hand_over(worker, waiting, pairs)
-            self._wait(verdicts, waiting)
-        return [verdicts[i] for i in range(len(pairs))]
+    def begin(self, key: str, answer: str | None) -> GradingTask:
+        """Queue a task. Also the moment at which idle workers get more to do, without waiting."""
+        task = GradingTask(key, answer)
+        self.waiting.append(task)
+        self.advance()
+        return task
+
+    def verdicts(self, tasks: Sequence[GradingTask]) -> list[Equivalence]:
+        """Wait for them. If a worker fails on an answer whose key parses, it is wrong."""
+        found = self._wait_for(tasks)
+        failed = [i for i, verdict in enumerate(found) if verdict.correct is None]
+        keys = sorted({tasks[i].key for i in failed})
+        read = self._wait_for([self.begin(key, None) for key in keys])
+        readable = dict(zip(keys, read, strict=True))
+        for i in failed:
+            if readable[tasks[i].key].correct:
+                found[i] = Equivalence(False, found[i].why)
+        return found
+
+    def advance(self, wait: bool = False) -> None:
+        """Hand over what waits and take in what is ready; or wait until something is."""
+        self._start_workers(len(self.waiting) + sum(len(worker.tasks) for worker in self.workers))
+        for worker in self.workers:
+            if worker.ready and not worker.tasks and self.waiting:
+                self._hand_over(worker)
+        self._receive_all(wait)
 
     def close(self) -> None:
         for worker in self.workers:
             worker.end()
         self.workers.clear()
 
+    def _wait_for(self, tasks: Sequence[GradingTask]) -> list[Equivalence]:
+        found = []
+        for task in tasks:
+            while task.verdict is None:
+                self.advance(wait=True)
+            found.append(task.verdict)
+        return found
+
     def _start_workers(self, tasks: int) -> None:
         while len(self.workers) < min(self.wanted, tasks):
             self.workers.append(start_worker())
 
-    def _hand_over(self, worker: Worker, waiting: deque[int], pairs: Sequence[Pair]) -> None:
+    def _hand_over(self, worker: Worker) -> None:
         # Smaller batches toward the end, so that no worker is idle while another has a queue.
-        count = max(1, min(BATCH, len(waiting) // (2 * len(self.workers))))
-        worker.tasks.extend(waiting.popleft() for _ in range(count))
-        lines = (json.dumps([*pairs[task], self.seconds]) + "\n" for task in worker.tasks)
+        count = max(1, min(BATCH, len(self.waiting) // (2 * len(self.workers))))
+        worker.tasks.extend(self.waiting.popleft() for _ in range(count))
+        lines = (json.dumps([task.key, task.answer, self.seconds]) + "\n" for task in worker.tasks)
         worker.deadline = time.monotonic() + self.seconds
         if not worker.send("".join(lines)):
             # It died while idle, so these answers are not the cause.
-            self._dismiss(worker, waiting)
+            self._dismiss(worker)
 
-    def _wait(self, verdicts: dict[int, Equivalence], waiting: deque[int]) -> None:
-        """Wait for a reply, a death or the next deadline."""
+    def _receive_all(self, wait: bool) -> None:
+        """What has arrived; with `wait`, after the next reply, death or deadline."""
         busy = [worker for worker in self.workers if worker.tasks or not worker.ready]
         if not busy:
             return
         with selectors.DefaultSelector() as selector:
             for worker in busy:
                 selector.register(worker.output, selectors.EVENT_READ, worker)
-            timeout = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
-            for key, _ in selector.select(timeout):
-                self._receive(key.data, verdicts, waiting)
+            left = min(worker.deadline for worker in busy) - time.monotonic()
+            for key, _ in selector.select(max(0.0, left) if wait else 0.0):
+                self._receive(key.data)
         for worker in list(self.workers):
             if (worker.tasks or not worker.ready) and time.monotonic() > worker.deadline:
-                self._give_up(
-                    worker, f"the grader took more than {self.seconds:g} seconds", verdicts, waiting
-                )
+                self._give_up(worker, f"the grader took more than {self.seconds:g} seconds")
 
-    def _receive(self, worker: Worker, verdicts: dict[int, Equivalence], waiting: deque[int]) -> None:
+    def _receive(self, worker: Worker) -> None:
         received = os.read(worker.output, 1 << 16)
         if not received:
-            self._give_up(worker, "the grader's process died", verdicts, waiting)
+            self._give_up(worker, "the grader's process died")
             return
         *lines, rest = (worker.received + received).split(b"\n")
         worker.received = bytearray(rest)
         for line in lines:
             reply = json.loads(line)
             if worker.ready:
-                verdicts[worker.tasks.popleft()] = Equivalence(reply["correct"], reply["why"])
+                worker.tasks.popleft().verdict = Equivalence(reply["correct"], reply["why"])
             else:
                 self.failed_starts = 0
             worker.ready, worker.deadline = True, time.monotonic() + self.seconds
 
-    def _give_up(
-        self, worker: Worker, why: str, verdicts: dict[int, Equivalence], waiting: deque[int]
-    ) -> None:
+    def _give_up(self, worker: Worker, why: str) -> None:
         if not worker.ready:
             self.failed_starts += 1
             if self.failed_starts == MOST_FAILED_STARTS:
@@ -159,11 +181,11 @@ class Pool:
                     "the math grader does not start: `python -m xreasoner.rewards.worker` says why"
                 )
         if worker.tasks:
-            verdicts[worker.tasks.popleft()] = Equivalence(None, why)
-        self._dismiss(worker, waiting)
+            worker.tasks.popleft().verdict = Equivalence(None, why)
+        self._dismiss(worker)
 
-    def _dismiss(self, worker: Worker, waiting: deque[int]) -> None:
-        """Pairs that it had not started go to another worker."""
-        waiting.extendleft(reversed(worker.tasks))
+    def _dismiss(self, worker: Worker) -> None:
+        """What it had not started goes to another worker."""
+        self.waiting.extendleft(reversed(worker.tasks))
         worker.end()
         self.workers.remove(worker)

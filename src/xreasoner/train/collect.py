@@ -1,7 +1,7 @@
 """The data of one GRPO step: problems drawn, answered, graded, and the advantages. No tensors."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -119,16 +119,23 @@ class Collector:
         return [[Judged(rollout, score, next(values)) for rollout, score in answers] for answers in scored]
 
     def _scored(self, drawn: Sequence[tuple[int, Problem]], sampling: Sampling) -> list[list[Scored]]:
-        """All answers to each prompt."""
-        prompts = [self._prompt(problem, place) for place, problem in drawn]
-        rollouts = _by_prompt(self.engine.generate(prompts, sampling), sampling.n)
-        answers = [(p, r) for (_, p), prompt in zip(drawn, prompts, strict=True) for r in rollouts[prompt.id]]
-        scores = iter(self.grader.score_many([(problem, rollout.text) for problem, rollout in answers]))
-        return [[(rollout, next(scores)) for rollout in rollouts[prompt.id]] for prompt in prompts]
+        """All answers to each prompt. Those that are finished are graded while others are sampled."""
+        asked = {prompt.id: (prompt, problem) for prompt, problem in self._prompts(drawn)}
+        finished: list[Rollout] = []
 
-    def _prompt(self, problem: Problem, place: int) -> Prompt:
-        # The same problem may be drawn twice in a step: its place keeps the samples of the two apart.
-        return replace(problem_prompt(problem, self.instruction), id=f"{place}:{problem.id}")
+        def as_they_finish() -> Iterator[tuple[Problem, str]]:
+            for rollout in self.engine.generate([prompt for prompt, _ in asked.values()], sampling):
+                check_rollout(rollout)
+                finished.append(rollout)
+                yield asked[rollout.prompt_id][1], rollout.text
+
+        scores = self.grader.score_many(as_they_finish())
+        return by_prompt(asked, zip(finished, scores, strict=True), sampling.n)
+
+    def _prompts(self, drawn: Sequence[tuple[int, Problem]]) -> Iterator[tuple[Prompt, Problem]]:
+        for place, problem in drawn:
+            # The same problem may be drawn twice in a step: its place keeps the samples of the two apart.
+            yield replace(problem_prompt(problem, self.instruction), id=f"{place}:{problem.id}"), problem
 
 
 def sampling_of(settings: GrpoStage, seed: int, step: int) -> Sampling:
@@ -154,19 +161,23 @@ def _order(count: int, seed: int, epoch: int) -> list[int]:
     return shuffled(count, seed, epoch)
 
 
-def _by_prompt(rollouts: Iterator[Rollout], samples: int) -> dict[str, list[Rollout]]:
-    found: dict[str, list[Rollout]] = {}
-    for rollout in rollouts:
-        if rollout.trouble:
-            raise ValueError(f"training prompt {rollout.prompt_id}: {rollout.trouble}")
-        if not all(map(math.isfinite, rollout.logprobs)):
-            what = "the engine returned a log-probability that is not finite"
-            raise ValueError(f"training prompt {rollout.prompt_id}: {what}")
-        found.setdefault(rollout.prompt_id, []).append(rollout)
-    for answers in found.values():
-        answers.sort(key=lambda rollout: rollout.sample)
-        assert len(answers) == samples
-    return found
+def check_rollout(rollout: Rollout) -> None:
+    if rollout.trouble:
+        raise ValueError(f"training prompt {rollout.prompt_id}: {rollout.trouble}")
+    if not all(map(math.isfinite, rollout.logprobs)):
+        what = "the engine returned a log-probability that is not finite"
+        raise ValueError(f"training prompt {rollout.prompt_id}: {what}")
+
+
+def by_prompt(asked: Iterable[str], answers: Iterable[Scored], samples: int) -> list[list[Scored]]:
+    """In the order of the prompts and of their samples."""
+    found: dict[str, list[Scored]] = {name: [] for name in asked}
+    for rollout, score in answers:
+        found[rollout.prompt_id].append((rollout, score))
+    for scored in found.values():
+        scored.sort(key=lambda one: one[0].sample)
+        assert len(scored) == samples
+    return list(found.values())
 
 
 def reply_of(rollout: Rollout, score: Score, limit: int) -> Reply:
