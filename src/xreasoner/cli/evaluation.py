@@ -78,6 +78,30 @@ def report(
     say(f"{run / 'report.html'}")
 
 
+def view(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories; several are shown side by side.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The folder to write; by default RUN/reader.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write all answers to this .parquet or .csv file instead.")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Make every answer of RUN readable in a browser: a folder that opens from disk, without a server."""
+    if export:
+        from xreasoner.report.reader.export_answers import export_answers
+
+        say(f"{export}: {export_answers(runs, export):,} answers")
+        return
+    from xreasoner.report.reader.write_reader import default_folder, write_reader
+
+    written = write_reader(runs, out or default_folder(runs))
+    say(f"{written.page}: {written.answers:,} answers to {written.items:,} items; open it in a browser")
+    if open_page:
+        typer.launch(written.page.resolve().as_uri())
+
+
 def regrade(run: Run) -> None:
     """Grade the answers of RUN again, without a model, and rewrite its report."""
     from xreasoner.evals.regrade import regrade as grade_again

@@ -132,6 +132,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "eval": evaluation.evaluate,
         "benchmarks": benchmark_commands.benchmarks,
         "report": evaluation.report,
+        "view": evaluation.view,
         "compare": evaluation.compare,
         "regrade": evaluation.regrade,
         "judge": benchmark_commands.judge,
