@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from xreasoner.estimate import memory
 from xreasoner.estimate.data_size import DataSize, typical_data_size
+from xreasoner.estimate.disk_time import ON_MACHINE, DiskTime, disk_time
 from xreasoner.estimate.gpus import Gpus
-from xreasoner.estimate.host_memory import HostMemory, host_memory
-from xreasoner.estimate.memory import BFLOAT16, FLOAT32, Memory, TrainingSetup
+from xreasoner.estimate.host_memory import host_memory, read_whole
+from xreasoner.estimate.memory import BFLOAT16, FLOAT32, Memory, Prompts, TrainingSetup
 from xreasoner.estimate.model_shape import Shape
 from xreasoner.estimate.time import (
     ComputeEstimate,
@@ -16,13 +17,17 @@ from xreasoner.estimate.time import (
     estimate_compute,
     rows_at_once,
 )
+from xreasoner.estimate.vllm_share import VllmShare, vllm_share
 from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
+from xreasoner.recipe.settings import EngineName
 from xreasoner.rollout.choose import VLLM_FROM
 
-ON_MACHINE = 8
-"""Assumed GPUs of a machine, which share one copy of the weights with `shard_over: node`."""
 PROMPT = 512
 """Assumed tokens of a prompt, where the recipe limits only the answer."""
+IMAGE_PIXELS, PIXELS_OF_A_TOKEN = 2**20, 28 * 28
+"""Assumed: one image of a megapixel in each prompt of an evaluation, unless `max_pixels` is less."""
+EVALUATION_SHARE = 0.9
+"""Of the GPU, which vLLM takes to evaluate."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,12 @@ class StageEstimate:
     """None where the amount of data is unknown."""
     data_size: DataSize | None
     advice: tuple[str, ...]
-    host: HostMemory | None = None
+    host: float
+    """Bytes of each GPU's process at its peak."""
+    disk: DiskTime | None = None
     """None where nothing is trained."""
+    vllm: VllmShare | None = None
+    """Where vLLM is used, or would be if it is installed."""
 
     def fits(self, gpus: Gpus) -> bool:
         return all(peak.memory.total <= gpus.memory for peak in self.peaks)
@@ -57,7 +66,7 @@ def estimate_recipe(
         estimate_stage(name, stage, shape, gpus, data_sizes.get(name) or typical_data_size(stage))
         for name, stage in recipe.stages.items()
     ]
-    if recipe.evaluation.benchmarks:
+    if recipe.evaluation.benchmarks and recipe.evaluation.server is None:
         found.append(estimate_evaluation(recipe.evaluation, shape, gpus))
     return found
 
@@ -65,17 +74,41 @@ def estimate_recipe(
 def estimate_stage(name: str, stage: Stage, shape: Shape, gpus: Gpus, data_size: DataSize) -> StageEstimate:
     peaks = peaks_of(stage, shape, gpus)
     fits = all(peak.memory.total <= gpus.memory for peak in peaks)
-    advice = [] if fits else list(remedies(name, stage, shape, gpus))
-    if fits and isinstance(stage, GrpoStage):
+    advice = list[str]()
+    if isinstance(stage, GrpoStage) and (fits or stage.rollout == "vllm"):
         advice += vllm_remedies(name, stage, shape, gpus)
+    if not fits and not advice:
+        advice += remedies(name, stage, shape, gpus)
     compute = None
     if data_size.problems == 0 and stage.steps is None:
         advice.append(f"{name}: the amount of data is unknown; run `xreasoner data stats` first")
     else:
         compute = estimate_compute(stage, shape, data_size, gpus)
     # A checkpoint is saved in the precision of the start, which real models have in bfloat16.
-    host = host_memory(training_setup(stage, shape, gpus.count), BFLOAT16, stage.save_in_background)
-    return StageEstimate(name, gpus.count, peaks, compute, data_size, tuple(advice), host)
+    trained = training_setup(stage, shape, gpus.count)
+    copied = copies_to_sample_from(stage, gpus)
+    disk = disk_time(trained, BFLOAT16, stage.save_in_background, copied)
+    host = host_memory(trained, BFLOAT16, stage.save_in_background).most
+    if copied:
+        host = max(host, read_whole(engine_width(stage, gpus.count) * shape.parameters))
+    vllm = share_of_vllm(stage, shape, gpus) if isinstance(stage, GrpoStage) else None
+    return StageEstimate(name, gpus.count, peaks, compute, data_size, tuple(advice), host, disk, vllm)
+
+
+def copies_to_sample_from(stage: Stage, gpus: Gpus) -> bool:
+    """The torch engine needs a whole copy on each GPU where the trained weights are sharded."""
+    return isinstance(stage, GrpoStage) and gpus.count > 1 and stage.rollout not in ("vllm", "server")
+
+
+def may_use_vllm(engine: EngineName, shape: Shape) -> bool:
+    return engine == "vllm" or (engine == "auto" and shape.parameters >= VLLM_FROM["cuda"])
+
+
+def share_of_vllm(stage: GrpoStage, shape: Shape, gpus: Gpus) -> VllmShare | None:
+    if not may_use_vllm(stage.rollout, shape):
+        return None
+    rows = rows_at_once(stage, gpus.count)
+    return vllm_share(shape, gpus, stage.rollout_memory, rows, longest_answer(stage), compute_width(stage))
 
 
 def compute_width(stage: Stage) -> int:
@@ -93,11 +126,10 @@ def training_setup(stage: Stage, shape: Shape, gpus: int) -> TrainingSetup:
     )
 
 
-def longest_answer(asked: GrpoStage | Evaluation) -> int:
+def longest_answer(stage: GrpoStage) -> int:
     """Tokens of prompt and answer."""
-    longest = PROMPT + asked.think_budget + asked.answer_budget
-    limit = asked.max_length if isinstance(asked, GrpoStage) else None
-    return min(longest, limit) if limit is not None else longest
+    longest = PROMPT + stage.think_budget + stage.answer_budget
+    return min(longest, stage.max_length) if stage.max_length is not None else longest
 
 
 def longest_row(stage: Stage) -> int:
@@ -117,25 +149,35 @@ def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
     # The reference model, in float32. With LoRA it is the adapter switched off.
     has_reference = stage.kl > 0 and not stage.lora
     reference = FLOAT32 * shape.parameters / trained.gpus if has_reference else 0.0
-    # Where the model is sharded, each GPU samples from a full copy.
     width = engine_width(stage, gpus.count)
-    beside = reference + (width * shape.parameters if gpus.count > 1 else 0.0)
+    copy = width * shape.parameters if copies_to_sample_from(stage, gpus) else 0.0
+    beside = reference + copy
     held = FLOAT32 * shape.parameters / trained.gpus if not stage.lora else memory.weights(trained)
-    rows = rows_at_once(stage, gpus.count)
-    tokens = longest_answer(stage)
-    answers = memory.generating(shape, held + beside, rows, tokens, width, gpus.memory)
-    return (
-        MemoryPeak("update", replace(update, weights=update.weights + beside)),
-        MemoryPeak("answers", replace(answers, optimizer=update.optimizer)),
-    )
+    updating = MemoryPeak("update", replace(update, weights=update.weights + beside))
+    if stage.rollout == "server":
+        return (updating,)
+    if stage.rollout == "vllm":
+        # Its weights and cache are freed during the update.
+        share = vllm_share(shape, gpus, stage.rollout_memory, 1, longest_answer(stage), width)
+        answers = Memory(
+            weights=held + beside + share.weights,
+            kv_cache=max(0.0, share.given - share.weights),
+            system=memory.system(gpus.memory),
+        )
+    else:
+        rows = rows_at_once(stage, gpus.count)
+        answer = min(stage.think_budget + stage.answer_budget, longest_answer(stage) - 1)
+        prompts = Prompts(math.ceil(rows / stage.samples_per_prompt), longest_answer(stage) - answer)
+        answers = memory.generating(shape, held + beside, rows, prompts, answer, width, gpus.memory)
+    return updating, MemoryPeak("answers", replace(answers, optimizer=update.optimizer))
 
 
 def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iterator[str]:
     """Advice where vLLM would sample but does not fit.
 
     It needs at least its weights and the cache of one answer, and gets at most what training leaves."""
-    by_choice = stage.rollout == "auto" and shape.parameters >= VLLM_FROM["cuda"]
-    if stage.rollout != "vllm" and not by_choice:
+    by_choice = stage.rollout == "auto"
+    if not may_use_vllm(stage.rollout, shape):
         return
     trained = training_setup(stage, shape, gpus.count)
     tokens = longest_answer(stage)
@@ -187,8 +229,11 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
         for rows in (64, 16):
             if stage.rows > rows:
                 yield f"rows={rows}", {"rows": rows}
-    if stage.kl if isinstance(stage, GrpoStage) else 0:
-        yield "kl=0", {"kl": 0.0}
+    if isinstance(stage, GrpoStage):
+        if stage.rollout != "server":
+            yield "rollout=server, on GPUs of its own", {"rollout": "server"}
+        if stage.kl:
+            yield "kl=0", {"kl": 0.0}
     if stage.lora is None:
         yield "lora={rank: 64}", {"lora": Lora(rank=64)}
     if isinstance(stage, SftStage):
@@ -202,9 +247,14 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
 def estimate_evaluation(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> StageEstimate:
     """Each GPU holds the whole model with its vision tower, and evaluates its share of the problems."""
     width = FLOAT32 if evaluation.dtype == "float32" else BFLOAT16
-    tokens = longest_answer(evaluation)
+    answer = evaluation.think_budget + evaluation.answer_budget
+    prompts = Prompts(evaluation.rows, PROMPT, image_tokens(evaluation) if shape.vision else 0)
     held = width * (shape.parameters + shape.vision)
-    used = memory.generating(shape, held, evaluation.rows, tokens, width, gpus.memory)
+    used = memory.generating(shape, held, evaluation.rows, prompts, answer, width, gpus.memory)
+    vllm = None
+    if may_use_vllm(evaluation.engine, shape):
+        longest = prompts.tokens + answer
+        vllm = vllm_share(shape, gpus, EVALUATION_SHARE, evaluation.rows, longest, width, shape.vision)
     advice = []
     if used.total > gpus.memory:
         free = gpus.memory - (used.total - used.kv_cache - used.logits)
@@ -212,4 +262,10 @@ def estimate_evaluation(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Sta
         advice.append(
             f"evaluation: rows={rows} fits" if rows > 0 else "evaluation: use GPUs with more memory"
         )
-    return StageEstimate("evaluation", gpus.count, (MemoryPeak("answers", used),), None, None, tuple(advice))
+    peaks = (MemoryPeak("answers", used),)
+    host = read_whole(held)
+    return StageEstimate("evaluation", gpus.count, peaks, None, None, tuple(advice), host, vllm=vllm)
+
+
+def image_tokens(evaluation: Evaluation) -> int:
+    return min(IMAGE_PIXELS, evaluation.max_pixels or IMAGE_PIXELS) // PIXELS_OF_A_TOKEN

@@ -32,6 +32,12 @@ def host_memory(t: TrainingSetup, saved: int, in_background: bool) -> HostMemory
     return HostMemory(load(), save(t, in_background), resume(t), write_checkpoint(t, saved))
 
 
+def read_whole(weights: float) -> float:
+    """transformers reads a model into host memory before it goes to the GPU: one to sample from, or to
+    evaluate. With the process itself."""
+    return PROCESS + weights
+
+
 def weights_on_cpu(t: TrainingSetup) -> float:
     width = t.compute if t.adapters else FLOAT32
     return (width * t.shape.parameters + FLOAT32 * t.adapters) / t.gpus

@@ -18,6 +18,10 @@ FRAGMENTATION = 0.06
 CHUNK_BYTES = {"cpu": 256 * 2**20, "cuda": 512 * 2**20}
 LEAST_ROWS = 256
 """Both as in `train.loss`: how many targets the loss takes at once."""
+PREFILL_TOKENS = 16384
+"""As in `rollout.torch_engine.prefill`: the most tokens of prompts that are computed at once."""
+PATCHES, TOWER_HIDDEN, TOWER_MLP = 4, 1280, 3420
+"""Of Qwen2.5-VL's vision tower: patches per visual token, and the widths of its layers."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +160,49 @@ def training(t: TrainingSetup, tokens: int, checkpointing: bool, gpu_memory: flo
     )
 
 
-def generating(shape: Shape, held: float, rows: int, tokens: int, width: int, gpu_memory: float) -> Memory:
-    """The resident weights, the full cache, and the logits of one step."""
+def prefill(shape: Shape, tokens: int, width: int) -> float:
+    """Prompts of this many tokens in one layer, of which nothing is kept: the input and its sum with the
+    output, the normalised input in float32 and rounded, and of the MLP gate, up and product."""
+    return tokens * (shape.hidden * (3 * width + FLOAT32) + 3 * shape.mlp * width)
+
+
+def vision_tower(tokens: int, width: int) -> float:
+    """Images of this many visual tokens in one layer of the tower: as above, and queries, keys and values."""
+    layer = TOWER_HIDDEN * (6 * width + FLOAT32) + 3 * TOWER_MLP * width
+    return PATCHES * tokens * layer
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts that are generated from at once."""
+
+    count: int
+    text: int
+    """Tokens of each, without images."""
+    image: int = 0
+    """Visual tokens of each."""
+
+    @property
+    def tokens(self) -> int:
+        return self.text + self.image
+
+
+def reading(shape: Shape, prompts: Prompts, width: int) -> float:
+    """The larger of two moments: the tower sees the images, or the language model reads the prompts."""
+    most = min(prompts.count, max(1, PREFILL_TOKENS // prompts.tokens))
+    images = vision_tower(most * prompts.image, width) if prompts.image else 0.0
+    return max(images, prefill(shape, most * prompts.tokens, width))
+
+
+def generating(
+    shape: Shape, held: float, rows: int, prompts: Prompts, answer: int, width: int, gpu_memory: float
+) -> Memory:
+    """The resident weights, the full cache of `rows` answers, the logits of one step, and the largest batch
+    of prompts."""
     return Memory(
         weights=held,
-        kv_cache=kv_cache(shape, rows, tokens, width),
+        activations=reading(shape, prompts, width),
+        kv_cache=kv_cache(shape, rows, prompts.tokens + answer, width),
         logits=2 * FLOAT32 * rows * shape.vocabulary,
         system=system(gpu_memory),
     )

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from xreasoner.estimate.estimate import StageEstimate
+from xreasoner.estimate.disk_time import DISK, ON_MACHINE, TO_HOST
+from xreasoner.estimate.estimate import PROMPT, StageEstimate
 from xreasoner.estimate.gpus import Gpus
 from xreasoner.estimate.memory import Memory
 from xreasoner.estimate.model_shape import Shape
 from xreasoner.estimate.time import GENERATING_EFFICIENCY, LONG_TAIL, TRAINING_EFFICIENCY
+from xreasoner.estimate.vllm_share import VllmShare
 
 
 def print_estimates(
@@ -23,10 +25,10 @@ def print_estimates(
     )
     console.print(memory_table(estimates, gpus))
     console.print(compute_table(estimates))
+    console.print(host_table(estimates))
     for estimate in estimates:
-        if estimate.host:
-            said = f"{estimate.stage}: {estimate.host.most / 1e9:.1f} GB of host memory for each GPU"
-            console.print(said, highlight=False, soft_wrap=True)
+        if estimate.vllm:
+            console.print(vllm_line(estimate.stage, estimate.vllm), highlight=False, soft_wrap=True)
     for estimate in estimates:
         if not estimate.fits(gpus):
             console.print(f"{estimate.stage} does not fit. To save memory, each on top of the previous:")
@@ -36,10 +38,36 @@ def print_estimates(
         "~: typical of the corpus, because the data is not prepared yet. "
         f"Assumed: {TRAINING_EFFICIENCY:.0%} of peak FLOPs training, {GENERATING_EFFICIENCY:.0%} of memory "
         f"bandwidth in generation, a mean answer of {LONG_TAIL:.0%} of the thinking budget. "
+        f"{DISK / 1e9:.0f} GB/s from and to the disk of a machine, which has {ON_MACHINE} GPUs; "
+        f"{TO_HOST / 1e9:.0f} GB/s from a GPU to its host; prompts of {PROMPT} tokens, in evaluation with an "
+        "image of a megapixel. "
         "Memory is for the longest row that the settings allow.",
         style="dim",
         highlight=False,
         soft_wrap=True,
+    )
+
+
+def host_table(estimates: Sequence[StageEstimate]) -> Table:
+    """Reading, saving, and the memory of the machine that both need."""
+    table = Table("stage", box=None)
+    for name in ("host GB a GPU", "GB read", "s", "GB a state", "s waiting", "s to write", "GB a checkpoint"):
+        table.add_column(name, justify="right")
+    for estimate in estimates:
+        row = [estimate.stage, _short(estimate.host / 1e9)]
+        if disk := estimate.disk:
+            row += [_short(disk.read / 1e9), _short(disk.load), _short(disk.state / 1e9)]
+            row += [_short(disk.pause), _short(disk.write), _short(disk.checkpoint / 1e9)]
+        table.add_row(*row)
+    return table
+
+
+def vllm_line(stage: str, vllm: VllmShare) -> str:
+    waiting = ", and those beyond wait" if vllm.asked > vllm.holds else ""
+    return (
+        f"{stage}: with vLLM, {vllm.given / 1e9:,.1f} GB: {vllm.weights / 1e9:,.1f} of weights, and a cache "
+        f"that holds {vllm.holds:,} answers of {vllm.longest:,} tokens. {vllm.asked:,} are asked for at once"
+        f"{waiting}."
     )
 
 
