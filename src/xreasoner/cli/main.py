@@ -59,6 +59,9 @@ def run(
         list[str] | None, typer.Option(help="Set this stage and those after it aside and train again.")
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="GPUs of this machine; by default all.")] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Show the run in trackio, tensorboard, wandb or mlflow.")
+    ] = None,
     restarts: Annotated[
         int, typer.Option(min=0, help="With several GPUs: number of restarts after a failure.")
     ] = 0,
@@ -69,6 +72,7 @@ def run(
     from xreasoner.recipe.file import read_recipe
 
     settings = [*(overrides or []), *([f"out={out}"] if out else [])]
+    settings += [f"track=[{', '.join(track)}]"] if track else []
     wanted = read_recipe(recipe, settings)
     if dry_run:
         with TemporaryDirectory(prefix="xreasoner-") as scratch:
@@ -137,6 +141,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "regrade": evaluation.regrade,
         "judge": benchmark_commands.judge,
         "to-inspect": evaluation.to_inspect,
+        "track": evaluation.track,
     },
     "Use a model": {
         "chat": serving.chat,

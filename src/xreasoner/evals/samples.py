@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from xreasoner.records import Kind, Picture, Problem, Score, Stop
 from xreasoner.storage.checked_json import (
@@ -53,6 +53,12 @@ class Sample:
     def cut(self) -> bool:
         """The token limit ended it before the model did."""
         return self.stop == "length" and not self.broken
+
+    @property
+    def verdict(self) -> Literal["right", "wrong", "missing", "unscored"]:
+        if self.score.correct is None:
+            return "unscored"
+        return "missing" if self.score.missing else "right" if self.score.correct else "wrong"
 
     @property
     def unscored(self) -> bool:

@@ -51,6 +51,8 @@ from xreasoner.storage.run_folder import (
     read_manifest,
     set_aside,
 )
+from xreasoner.track.follow import tracking
+from xreasoner.track.trackers import refuse_uninstalled
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import display_on
@@ -63,6 +65,7 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> No
         with pinned_in(recipe.run_dir):
             plan = make_plan(recipe, journal.say, redo)
         refuse_changed(plan.stages, recipe)
+        refuse_uninstalled(recipe.track)
         refuse_unshared(recipe.run_dir, world)
         wait_for_all(world)  # every rank has read the folder before the first rank changes it
         check_engines(plan, world, journal)
@@ -70,13 +73,18 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> No
             print_plan(plan, console)
             open_run(plan)
             write_asked(recipe.run_dir, list(recipe.stages), plan.benchmarks, recipe.evaluation)
-        evaluate_checkpoint(BASE, plan, world, journal)
-        for stage in plan.stages:
-            if stage.standing != "done":
-                make_stage(stage, plan, world, journal)
-            evaluate_checkpoint(stage.name, plan, world, journal)
-        if world.is_first and plan.benchmarks and plan.recipe.evaluation.after != ():
-            show_report(plan.run_dir, console)
+        with tracking(plan.run_dir, recipe.track, journal.say) if world.is_first else nullcontext():
+            make_all(plan, world, journal)
+
+
+def make_all(plan: Plan, world: World, journal: Journal) -> None:
+    evaluate_checkpoint(BASE, plan, world, journal)
+    for stage in plan.stages:
+        if stage.standing != "done":
+            make_stage(stage, plan, world, journal)
+        evaluate_checkpoint(stage.name, plan, world, journal)
+    if world.is_first and plan.benchmarks and plan.recipe.evaluation.after != ():
+        show_report(plan.run_dir, journal.console)
 
 
 def refuse_unshared(run_dir: Path, world: World) -> None:

@@ -33,6 +33,7 @@ BASE = "base"
 """How a recipe refers to the model it starts from."""
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+TrackerName = Literal["trackio", "tensorboard", "wandb", "mlflow"]
 StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=100)]
 
 
@@ -294,6 +295,8 @@ class Recipe(Settings):
     """The system prompt of training and evaluation. `{options: ...}` in it is shown only with options."""
     out: FilePath | None = None
     """The run directory; by default runs/NAME."""
+    track: tuple[TrackerName, ...] = ()
+    """Trackers that show the run while it goes on; `metrics.jsonl` has it in any case."""
     about_minutes: Positive | None = None
     """Printed before the run: the approximate time on the machine the recipe was written for."""
     stages: dict[StageName, Stage] = Field(default_factory=dict)

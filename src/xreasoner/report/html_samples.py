@@ -63,14 +63,8 @@ def card_html(card: Card, pictures: dict[str, str]) -> str:
     )
 
 
-def verdict_of(sample: Sample) -> str:
-    if sample.score.correct is None:
-        return "unscored"
-    return "missing" if sample.score.missing else "right" if sample.score.correct else "wrong"
-
-
 def answer_html(stage: str, sample: Sample) -> str:
-    verdict = verdict_of(sample)
+    verdict = sample.verdict
     found = sample.score.extracted
     said = escape(shortened(found, 80)) if found is not None else "no answer"
     forced = '<span class="chip forced">forced</span>' if sample.forced else ""
