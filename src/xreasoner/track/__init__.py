@@ -1,1 +1,1 @@
-"""Trackers: what a run writes to its folder, sent on to trackio, TensorBoard, Weights & Biases or MLflow."""
+"""A run shown in trackio, TensorBoard, W&B or MLflow."""
