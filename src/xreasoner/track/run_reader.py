@@ -29,7 +29,7 @@ class StepValues:
 
 
 @dataclass(frozen=True)
-class AnswerRow:
+class TrackedAnswer:
     question: str
     pictures: tuple[Path, ...]
     key: str
@@ -39,12 +39,12 @@ class AnswerRow:
 
 
 @dataclass(frozen=True)
-class AnswerTable:
+class TrackedAnswers:
     """Some answers to read: of a training step, or of a stage's evaluation."""
 
     name: str
     step: int
-    rows: tuple[AnswerRow, ...]
+    rows: tuple[TrackedAnswer, ...]
 
 
 @dataclass
@@ -97,7 +97,7 @@ class RunReader:
             self.shown.lines[folder.name] = max(len(lines), self.shown.lines.get(folder.name, 0))
             before += last_step(lines)
 
-    def new_tables(self) -> Iterator[AnswerTable]:
+    def new_tables(self) -> Iterator[TrackedAnswers]:
         before = 0
         for folder in self.stages():
             for path in sorted((folder / "samples").glob("step-*.jsonl")):
@@ -109,14 +109,14 @@ class RunReader:
             if samples.is_file():
                 yield from self._once(f"answers of {result.parent.name}/{result.stem}", before, samples)
 
-    def _once(self, name: str, step: int, path: Path) -> Iterator[AnswerTable]:
+    def _once(self, name: str, step: int, path: Path) -> Iterator[TrackedAnswers]:
         if name in self.shown.tables:
             return
         is_training = path.parent.name == "samples"
         rows = (
             training_rows(path) if is_training else evaluation_rows(path, self.run_dir / "evals" / "pictures")
         )
-        yield AnswerTable(name, step, tuple(rows))
+        yield TrackedAnswers(name, step, tuple(rows))
         self.shown.tables.append(name)
 
     def results(self) -> dict[str, float]:
@@ -146,17 +146,17 @@ def last_step(lines: Sequence[str]) -> int:
     return int(json.loads(lines[-1])["step"]) if lines else 0
 
 
-def training_rows(path: Path) -> Iterator[AnswerRow]:
+def training_rows(path: Path) -> Iterator[TrackedAnswer]:
     for line in whole_lines_of(path)[:ROWS]:
         one = json.loads(line)
         verdict = {True: "right", False: "wrong", None: "unscored"}[one["correct"]]
-        yield AnswerRow(one["question"], (), one["gold"], one["extracted"] or "", verdict, one["text"])
+        yield TrackedAnswer(one["question"], (), one["gold"], one["extracted"] or "", verdict, one["text"])
 
 
-def evaluation_rows(path: Path, pictures: Path) -> Iterator[AnswerRow]:
+def evaluation_rows(path: Path, pictures: Path) -> Iterator[TrackedAnswer]:
     answers: Answers = read_answers(path)
     for sample in answers.samples[:ROWS]:
         kept = answers.problems[sample.problem_id]
         shown = tuple(file for name in kept.pictures if (file := pictures / name).is_file())
         said = sample.score.extracted or ""
-        yield AnswerRow(kept.question, shown, kept.problem.answer, said, sample.verdict, sample.text)
+        yield TrackedAnswer(kept.question, shown, kept.problem.answer, said, sample.verdict, sample.text)

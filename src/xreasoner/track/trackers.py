@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from xreasoner.track.run_reader import AnswerTable, RunReader, StepValues
+from xreasoner.track.run_reader import RunReader, StepValues, TrackedAnswers
 
 COLUMNS = ("question", "picture", "key", "answer", "verdict", "text")
 
@@ -18,7 +18,7 @@ class Tracker(Protocol):
 
     def values(self, values: StepValues) -> None: ...
 
-    def answers(self, table: AnswerTable) -> None: ...
+    def answers(self, table: TrackedAnswers) -> None: ...
 
     def results(self, values: Mapping[str, float], report: Path) -> None:
         """At the end of a run; `report` is its page."""
@@ -41,7 +41,7 @@ class TrackioRun:
     def values(self, values: StepValues) -> None:
         self._client.log(dict(values.values), step=values.step)
 
-    def answers(self, table: AnswerTable) -> None:
+    def answers(self, table: TrackedAnswers) -> None:
         rows = rows_of(table, lambda path: self._client.Image(path))
         self._client.log({table.name: self._client.Table(columns=list(COLUMNS), data=rows)}, step=table.step)
 
@@ -68,7 +68,7 @@ class TensorboardRun:
         for name, value in values.values.items():
             self._writer.add_scalar(name, value, values.step)
 
-    def answers(self, table: AnswerTable) -> None:
+    def answers(self, table: TrackedAnswers) -> None:
         for row in rows_of(table, lambda path: path.name):
             text = "\n\n".join(
                 f"**{name}**\n\n{as_code(cell)}" for name, cell in zip(COLUMNS, row, strict=True)
@@ -104,7 +104,7 @@ class WandbRun:
     def values(self, values: StepValues) -> None:
         self._run.log(dict(values.values), step=values.step)
 
-    def answers(self, table: AnswerTable) -> None:
+    def answers(self, table: TrackedAnswers) -> None:
         rows = rows_of(table, lambda path: self._client.Image(str(path)))
         # W&B drops what comes with an earlier step than the last one.
         step = max(table.step, self._run.step)
@@ -142,7 +142,7 @@ class MlflowRun:
     def values(self, values: StepValues) -> None:
         self._client.log_metrics(named_for_mlflow(values.values), step=values.step)
 
-    def answers(self, table: AnswerTable) -> None:
+    def answers(self, table: TrackedAnswers) -> None:
         rows = [dict(zip(COLUMNS, row, strict=True)) for row in rows_of(table, lambda path: path.name)]
         self._client.log_dict({"step": table.step, "rows": rows}, f"answers/{table.name}.json")
         for picture in {path for row in table.rows for path in row.pictures}:
@@ -162,7 +162,7 @@ def named_for_mlflow(values: Mapping[str, float]) -> dict[str, float]:
     return {re.sub(r"[^\w\-. :/]", "_", name): value for name, value in values.items()}
 
 
-def rows_of(table: AnswerTable, show: Callable[[Path], Any]) -> list[list[Any]]:
+def rows_of(table: TrackedAnswers, show: Callable[[Path], Any]) -> list[list[Any]]:
     """In the order of COLUMNS, with the first picture of each question."""
     return [
         [
