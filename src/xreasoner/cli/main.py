@@ -148,6 +148,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "serve": serving.serve,
         "detach": detach,
         "graft": graft,
+        "push": serving.push,
     },
     "Other": {
         "doctor": doctor,

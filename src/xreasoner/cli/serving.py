@@ -94,3 +94,26 @@ def read_key(variable: str | None) -> str | None:
     if not os.environ.get(variable):
         raise ValueError(f"--key-from {variable}: this environment variable is not set")
     return os.environ[variable]
+
+
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    to: Annotated[str | None, typer.Option(help="A hub repository, as in me/my-model.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder to write instead.")] = None,
+    stage: Annotated[str | None, typer.Option(help="By default the last one.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="A new repository is private otherwise.")] = False,
+) -> None:
+    """Publish a trained stage of RUN: weights that load anywhere, a model card, the recipe, the results."""
+    from xreasoner.models.resolve import HUB_ID
+    from xreasoner.report.push import push as upload
+    from xreasoner.report.push import write_release
+
+    if (to is None) == (out is None):
+        raise ValueError("push: give a repository with --to OWNER/NAME, or a folder with --out")
+    if out is not None:
+        write_release(run, stage, out.name, out)
+        say(f"{out}: ready to upload; README.md is its model card")
+    elif to is not None:
+        if not HUB_ID.match(to):
+            raise ValueError(f"--to {to}: not a hub repository; it has the form OWNER/NAME")
+        say(upload(run, stage, to, public))

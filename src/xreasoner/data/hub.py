@@ -106,7 +106,10 @@ def hub_cache(name: str) -> Path:
     return cache_folder().parent / "hub" / name.replace("/", "--")
 
 
-def ask_hub(name: str, ask: Callable[[Any], Found]) -> Found:
+LOAD = "could not load {} from the Hugging Face Hub: {}; a local copy works too"
+
+
+def ask_hub(name: str, ask: Callable[[Any], Found], failed: str = LOAD) -> Found:
     """Any failure of the network or the hub is one line."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -117,9 +120,7 @@ def ask_hub(name: str, ask: Callable[[Any], Found]) -> Found:
         return ask(HfApi())
     except (OSError, http_error) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"could not load {name} from the Hugging Face Hub: {said}; a local copy works too"
-        ) from None
+        raise ValueError(failed.format(name, said)) from None
 
 
 # --- which files of a dataset hold a split --------------------------------------------------------------

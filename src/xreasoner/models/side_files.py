@@ -54,10 +54,14 @@ def copy_text_files(vlm: Path, out: Path) -> None:
     _give_template_to_tokenizer(out)
 
 
+ABOUT_THE_ORIGINAL = ("README.md", "measured.json")
+"""They would speak of a model with other weights."""
+
+
 def copy_all_but_weights(vlm: Path, out: Path) -> None:
     """Weights in other formats are left out too: they would be the old weights."""
     for file in vlm.iterdir():
-        if file.is_file() and not file.name.endswith(WEIGHT_ENDINGS):
+        if file.is_file() and not file.name.endswith((*WEIGHT_ENDINGS, *ABOUT_THE_ORIGINAL)):
             shutil.copyfile(file, out / file.name)
     _copy_template_folder(vlm, out)
 
