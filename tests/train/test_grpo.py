@@ -58,8 +58,14 @@ def test_a_users_reward_is_learned_and_logged_by_name(
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"kl": 0.1, "updates_per_batch": 2}, {"refill": True, "eval_every": 2}, {"lora": {"rank": 4}}],
-    ids=["plain", "kl", "refill", "lora"],
+    [
+        {},
+        {"kl": 0.1, "updates_per_batch": 2},
+        {"refill": True, "eval_every": 2},
+        {"lora": {"rank": 4}},
+        {"minibatches": 2, "importance": "sequence"},
+    ],
+    ids=["plain", "kl", "refill", "lora", "minibatches"],
 )
 @pytest.mark.parametrize("kill_at", [1, 3])
 def test_a_resumed_run_ends_bit_identical(

@@ -9,6 +9,7 @@ from xreasoner.train.policy_loss import (
     importance_weight,
     is_clipped,
     kl_estimate,
+    sequence_weight,
 )
 
 RATIOS = torch.tensor([0.5, 0.5, 0.9, 1.2, 1.5, 1.5])
@@ -58,6 +59,26 @@ def test_divergence_and_its_gradient_are_the_exact_ones() -> None:
 def test_importance_is_truncated() -> None:
     old, sampled = torch.tensor([0.0, 0.5, 3.0]), torch.tensor([0.0, 1.0, 0.0])
     torch.testing.assert_close(importance_weight(old, sampled, 2.0), torch.tensor([1.0, math.exp(-0.5), 2.0]))
+
+
+def test_whole_answers_are_weighted_by_the_geometric_mean_or_masked() -> None:
+    ratios = [
+        *([1.2, 1.0], [0.9]),  # sqrt(1.2 * 1.0); 0.9
+        *([2.0, 0.5, 4.0], [0.7]),  # the cube root of 4, and 0.7, are outside
+        [1.001] * 1000,  # the product would be 2.7
+        [0.8, 1.25],  # both bounds: 1
+    ]
+    gaps = torch.tensor([ratio for answer in ratios for ratio in answer], dtype=torch.float64).log()
+    answer = torch.tensor([number for number, tokens in enumerate(ratios) for _ in tokens])
+    found = sequence_weight(gaps - 3, torch.full_like(gaps, -3), answer, 0.8, 1.25)
+    each = [math.sqrt(1.2), 0.9, 0.0, 0.0, 1.001, 1.0]
+    expected = [weight for weight, tokens in zip(each, ratios, strict=True) for _ in tokens]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_an_answer_without_tokens_in_the_row_has_no_weight_to_give() -> None:
+    found = sequence_weight(torch.zeros(2), torch.zeros(2), torch.tensor([0, 2]), 0.8, 1.25)
+    assert found.tolist() == [1.0, 1.0]
 
 
 def test_advantages_by_hand() -> None:

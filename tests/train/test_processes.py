@@ -84,6 +84,7 @@ GRPO = {
     # The reference is the adapter switched off.
     "lora": {"lr": 1e-2, "lora": {"rank": 4}, "kl": 0.1, "updates_per_batch": 2, "steps": 2},
     "refill": {"refill": True, "prompts_per_step": 3, "steps": 2},
+    "minibatches": {"minibatches": 2, "updates_per_batch": 2, "importance": "sequence", "steps": 2},
     # A single row: one of the two has none.
     "few": {"prompts_per_step": 1, "samples_per_prompt": 8, "tokens_per_microbatch": 1000},
     # Nobody comes to an answer: neither momentum nor decay may move a weight.

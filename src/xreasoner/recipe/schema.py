@@ -162,6 +162,10 @@ class GrpoStage(Optimization):
     std_scaling: bool = True
     """Divide the advantages of a group by the standard deviation of its rewards."""
     updates_per_batch: Count = 1
+    """Passes over the answers of a step."""
+    minibatches: Count = 1
+    """Optimizer steps per pass: the prompts of a step are split into so many parts. More than one costs
+    another forward pass over all parts but the first."""
     skip_zero_spread: bool = True
     """Skip groups whose rewards are all equal: they carry no gradient."""
     refill: bool = False
@@ -170,8 +174,14 @@ class GrpoStage(Optimization):
     """Extra draws per step, at most."""
     overlong: Literal["score", "drop"] = "score"
     """drop: truncated answers count in the baseline but get no gradient."""
+    importance: Literal["token", "sequence"] = "token"
+    """How the loss corrects for a sampler that differs from the trainer. token: each token by the ratio of
+    its probabilities, truncated at importance_cap. sequence: each answer by the geometric mean of these
+    ratios; answers outside importance_bounds get no gradient. It costs another forward pass."""
     importance_cap: Positive = 2.0
-    """Upper bound of the importance weights that correct for a sampler that differs from the trainer."""
+    """Upper bound of a token's importance weight."""
+    importance_bounds: tuple[Positive, Positive] = (0.8, 1.25)
+    """Between which an answer's importance weight must be."""
     held_out: Budget = 0
     """Problems that are held out from training for evaluation."""
     eval_every: Budget = 0
@@ -189,6 +199,14 @@ class GrpoStage(Optimization):
             )
         if self.eval_every and not self.held_out:
             raise ValueError("eval_every: needs held_out, the number of problems to evaluate on")
+        if self.minibatches > self.prompts_per_step:
+            raise ValueError(
+                f"minibatches: {self.minibatches} parts of {self.prompts_per_step} prompts_per_step would be "
+                "empty; use fewer"
+            )
+        low, high = self.importance_bounds
+        if not low <= 1 <= high:
+            raise ValueError(f"importance_bounds: 1 must lie between {low} and {high}")
         names = [reward.name for reward in self.rewards]
         for name in names:
             if names.count(name) > 1:

@@ -9,11 +9,11 @@ It differs from the GRPO of the textbook in this:
 - A group whose answers all got the same reward has no gradient and is not computed (rows.policy_rows). Its
   tokens stay in the denominator, so skipping changes the cost and not the step (rows.learned_tokens).
   `refill` draws another problem in its place (collect.Collector).
-- A batch without any signal takes no optimizer step: momentum and decay must move nothing (update.update).
+- A mini-batch without signal takes no optimizer step: momentum and decay must move nothing (update.update).
 - The KL term is off by default. It is k3 weighted by the policy's ratio, which has the right gradient
   (policy_loss.kl_estimate).
-- The sampler's probabilities may differ from the trainer's. Truncated importance weights correct for it
-  (policy_loss.importance_weight), and `mismatch` measures it.
+- The sampler's probabilities may differ from the trainer's. Importance weights correct for it: truncated for
+  each token, or masked for whole answers (policy_loss.sequence_weight). `mismatch` measures it.
 - Tokens that the forced exit injected get no gradient, nor do answers that could not be graded (rows.learns).
 """
 
@@ -106,7 +106,8 @@ def train_grpo(
             set_lr(optimizer, lr_at(step))
             with sampler.training():
                 made = partial(update, policy, reference, take_step, batch, step=step)
-                updated = microbatch.fit(made, optimizer.zero_grad, settings.updates_per_batch == 1)
+                has_one_step = settings.updates_per_batch == settings.minibatches == 1
+                updated = microbatch.fit(made, optimizer.zero_grad, has_one_step)
             values = rollout_metrics(batch) | dataclasses.asdict(updated) | {"lr": lr_at(step)}
             values["rollout_seconds"] = collected - began
             values["update_seconds"] = time.monotonic() - collected

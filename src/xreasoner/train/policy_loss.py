@@ -1,6 +1,6 @@
 """The formulas of GRPO: advantages of a group, and the loss of each token.
 
-N: tokens that the policy chose and learns from.
+N: tokens that the policy chose and learns from. A: the answers that these belong to.
 """
 
 import statistics
@@ -57,3 +57,19 @@ def kl_estimate(logprob_N: Tensor, old_logprob_N: Tensor, reference_logprob_N: T
 def importance_weight(old_logprob_N: Tensor, sampled_logprob_N: Tensor, cap: float) -> Tensor:
     """Corrects for a sampler whose probabilities differ from the trainer's. Truncated at `cap`."""
     return torch.exp(old_logprob_N - sampled_logprob_N).clamp(max=cap)
+
+
+def sequence_weight(
+    old_logprob_N: Tensor, sampled_logprob_N: Tensor, answer_N: Tensor, low: float, high: float
+) -> Tensor:
+    """The same for whole answers: the geometric mean of their tokens' ratios, and 0 outside the bounds.
+
+    The product of the ratios would leave the bounds in nearly every long answer. `answer_N`: the number of
+    each token's answer, from 0.
+    """
+    count_A = torch.bincount(answer_N)
+    gap_A = torch.zeros(len(count_A), dtype=old_logprob_N.dtype, device=old_logprob_N.device)
+    gap_A.index_add_(0, answer_N, old_logprob_N - sampled_logprob_N)
+    # An answer without any token here is indexed by none.
+    weight_A = torch.exp(gap_A / count_A.clamp(min=1))
+    return torch.where((weight_A >= low) & (weight_A <= high), weight_A, 0.0)[answer_N]

@@ -128,9 +128,13 @@ class PolicyRow:
     row: PackedRow
     advantage_N: Tensor
     sampled_logprob_N: Tensor
+    answer_N: Tensor
+    """Which answer of the row each token belongs to."""
     reference_logprob_N: Tensor | None = None
     old_logprob_N: Tensor | None = None
     """The trainer's own, from before the first update on this batch; known once that was computed."""
+    weight_N: Tensor | None = None
+    """The importance weights, where they depend on whole answers."""
     counts: bool = True
     """False: computed only to keep step with the other ranks, with a loss of zero."""
 
@@ -189,14 +193,16 @@ def shared_prompts(group: Group, overlong: str, tokens_per_row: int) -> Iterator
 def policy_row(prompts: Sequence[SharedPrompt], device: torch.device) -> PolicyRow:
     if not prompts:
         zero_N = torch.zeros(1, device=device)
-        return PolicyRow(pack([], device), zero_N, zero_N, counts=False)
+        return PolicyRow(pack([], device), zero_N, zero_N, zero_N.long(), counts=False)
     replies = [reply for shared in prompts for reply in shared.replies]
     advantages = [reply.advantage for reply in replies for _ in range(sum(reply.is_target))]
+    numbers = [number for number, reply in enumerate(replies) for _ in range(sum(reply.is_target))]
     logprobs = [p for reply in replies for p in itertools.compress(reply.logprobs, reply.is_target)]
     return PolicyRow(
         row=pack_shared(prompts, device),
         advantage_N=torch.tensor(advantages, device=device),
         sampled_logprob_N=torch.tensor(logprobs, device=device),
+        answer_N=torch.tensor(numbers, device=device),
     )
 
 

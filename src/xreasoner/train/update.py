@@ -1,12 +1,15 @@
-"""One batch of graded answers changes the policy: the gradient row by row, then the optimizer's steps.
+"""One batch of graded answers changes the policy: gradients row by row, then the optimizer's steps.
 
 N: target tokens of a packed row.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -14,22 +17,41 @@ from torch import Tensor
 from xreasoner.parallel import reduces_gradients, sum_over_ranks
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.train.adapters import adapters_off
-from xreasoner.train.collect import RolloutBatch
+from xreasoner.train.collect import Group, RolloutBatch
 from xreasoner.train.loss import TargetLoss
 from xreasoner.train.optim import GuardedStep
 from xreasoner.train.policy import Policy
-from xreasoner.train.policy_loss import clipped_surrogate, importance_weight, is_clipped, kl_estimate
+from xreasoner.train.policy_loss import (
+    clipped_surrogate,
+    importance_weight,
+    is_clipped,
+    kl_estimate,
+    sequence_weight,
+)
 from xreasoner.train.rows import PolicyRow, learned_tokens, policy_rows
 
 
 @dataclass(frozen=True)
 class UpdateMetrics:
+    """Where there are several mini-batches: means over them. Of the last pass over the batch."""
+
     loss: float = 0.0
     clip_fraction: float = 0.0
     mismatch: float = 0.0
     """Mean distance between the sampler's log-probabilities and the trainer's."""
+    importance_cut: float = 0.0
+    """The share of tokens whose importance weight was truncated, or set to zero with their answer."""
     kl: float = 0.0
     grad_norm: float = 0.0
+
+
+@dataclass(frozen=True)
+class MiniBatch:
+    """What one optimizer step learns from."""
+
+    rows: Sequence[PolicyRow]
+    tokens: int
+    """All that count in the mean loss, skipped ones included."""
 
 
 def update(
@@ -40,24 +62,56 @@ def update(
     settings: GrpoStage,
     step: int,
 ) -> UpdateMetrics:
-    """The optimizer steps on one batch. None where there is no signal, so momentum moves no weight."""
-    has_signal = settings.kl > 0 or any(group.has_signal for group in batch.groups)
-    rows = policy_rows(batch.groups, settings, policy.world, policy.loss.packs) if has_signal else []
-    if not rows:
+    """`updates_per_batch` passes over the mini-batches of one batch, with an optimizer step for each.
+
+    A mini-batch without signal takes none, so momentum moves no weight. The ratio of every step is to the
+    policy before the first one.
+    """
+    made = (
+        minibatch(policy, groups, settings) for groups in split_groups(batch.groups, settings.minibatches)
+    )
+    minibatches = [one for one in made if one.rows]
+    if not minibatches:
         return UpdateMetrics()
-    if reference:
-        add_reference(reference, rows, settings.temperature)
-    tokens = learned_tokens(batch.groups, settings.overlong)
+    for one in minibatches if reference else ():
+        assert reference is not None
+        add_reference(reference, one.rows, settings.temperature)
+    # The first step computes its own; with weights of whole answers it needs them before its loss.
+    for one in minibatches if settings.importance == "sequence" else minibatches[1:]:
+        add_old(policy, one.rows, settings)
     for _ in range(settings.updates_per_batch):
-        metrics = backward(policy, rows, tokens, settings)
-        grad_norm = take_step(metrics.loss, step)
-    return dataclasses.replace(metrics, grad_norm=grad_norm)
+        metrics = [learn(policy, one, take_step, settings, step) for one in minibatches]
+    return mean_of(metrics)
+
+
+def split_groups(groups: Sequence[Group], count: int) -> list[Sequence[Group]]:
+    """In the order of drawing, as equal as possible."""
+    ends = [len(groups) * part // count for part in range(count + 1)]
+    return [groups[start:end] for start, end in pairwise(ends)]
+
+
+def minibatch(policy: Policy, groups: Sequence[Group], settings: GrpoStage) -> MiniBatch:
+    has_signal = settings.kl > 0 or any(group.has_signal for group in groups)
+    rows = policy_rows(groups, settings, policy.world, policy.loss.packs) if has_signal else []
+    return MiniBatch(rows, learned_tokens(groups, settings.overlong))
+
+
+def learn(
+    policy: Policy, one: MiniBatch, take_step: GuardedStep, settings: GrpoStage, step: int
+) -> UpdateMetrics:
+    metrics = backward(policy, one.rows, one.tokens, settings)
+    return dataclasses.replace(metrics, grad_norm=take_step(metrics.loss, step))
+
+
+def mean_of(metrics: Sequence[UpdateMetrics]) -> UpdateMetrics:
+    names = [field.name for field in dataclasses.fields(UpdateMetrics)]
+    return UpdateMetrics(**{name: fmean(getattr(one, name) for one in metrics) for name in names})
 
 
 def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: GrpoStage) -> UpdateMetrics:
     """Leave the gradient of the batch's loss in `.grad`. `tokens`: all that count, skipped ones included."""
     world = policy.world
-    sums = torch.zeros(5, device=world.device)
+    sums = torch.zeros(6, device=world.device)
     with policy.loss.computing(), policy.precision():
         for number, item in enumerate(rows):
             reduces_gradients(policy.loss, settings.gradient_reduction == "row" or number == len(rows) - 1)
@@ -67,8 +121,8 @@ def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: G
             # FSDP averages gradients over the ranks: times the world's size, that is a sum.
             (found.loss * (world.size / tokens)).backward()
             sums += measured(item, settings, found) if item.counts else 0
-    loss_sum, clipped, distance, kl, computed = sum_over_ranks(sums, world).tolist()
-    return UpdateMetrics(loss_sum / tokens, clipped / computed, distance / computed, kl / computed)
+    loss_sum, computed, *others = sum_over_ranks(sums, world).tolist()
+    return UpdateMetrics(loss_sum / tokens, *(total / computed for total in others))
 
 
 def token_loss(item: PolicyRow, settings: GrpoStage, logprob_N: Tensor, at: slice) -> Tensor:
@@ -79,6 +133,8 @@ def token_loss(item: PolicyRow, settings: GrpoStage, logprob_N: Tensor, at: slic
     old_N = logprob_N.detach() if item.old_logprob_N is None else item.old_logprob_N[at]
     clip = (settings.clip_low, settings.clip_high)
     weight_N = importance_weight(old_N, item.sampled_logprob_N[at], settings.importance_cap)
+    if item.weight_N is not None:
+        weight_N = item.weight_N[at]
     loss_N = weight_N * clipped_surrogate(logprob_N, old_N, item.advantage_N[at], *clip)
     if item.reference_logprob_N is None:
         return loss_N
@@ -86,16 +142,19 @@ def token_loss(item: PolicyRow, settings: GrpoStage, logprob_N: Tensor, at: slic
 
 
 def measured(item: PolicyRow, settings: GrpoStage, found: TargetLoss) -> Tensor:
-    """Sums over a row's targets: loss, clipped tokens, mismatch, KL, tokens."""
+    """Sums over a row's targets: loss, tokens, clipped ones, mismatch, cut importance weights, KL."""
     logprob_N, old_N = found.logprob_N, item.old_logprob_N
     assert old_N is not None
     clipped_N = is_clipped(logprob_N, old_N, item.advantage_N, settings.clip_low, settings.clip_high)
     distance_N = (old_N - item.sampled_logprob_N).abs()
+    log_cap = math.log(settings.importance_cap)
+    is_cut_N = item.weight_N == 0 if item.weight_N is not None else old_N - item.sampled_logprob_N > log_cap
     kl_N = torch.zeros_like(old_N)
     if item.reference_logprob_N is not None:
         kl_N = kl_estimate(logprob_N, old_N, item.reference_logprob_N)
     computed = torch.tensor(item.row.targets, device=old_N.device)
-    return torch.stack([found.loss.detach(), clipped_N.sum(), distance_N.sum(), kl_N.sum(), computed])
+    sums = (found.loss.detach(), computed, clipped_N.sum(), distance_N.sum(), is_cut_N.sum(), kl_N.sum())
+    return torch.stack(sums)
 
 
 @torch.no_grad()
@@ -103,3 +162,16 @@ def add_reference(reference: Policy, rows: Sequence[PolicyRow], temperature: flo
     with adapters_off(reference.lm), reference.loss.computing(), reference.precision():
         for item in rows:
             item.reference_logprob_N = reference.loss(item.row, temperature=temperature).logprob_N
+
+
+@torch.no_grad()
+def add_old(policy: Policy, rows: Sequence[PolicyRow], settings: GrpoStage) -> None:
+    """The log-probabilities before the first step on the batch, and the weights of whole answers."""
+    with policy.loss.computing(), policy.precision():
+        for item in rows:
+            old_N = policy.loss(item.row, temperature=settings.temperature).logprob_N
+            item.old_logprob_N = old_N
+            if settings.importance == "sequence":
+                item.weight_N = sequence_weight(
+                    old_N, item.sampled_logprob_N, item.answer_N, *settings.importance_bounds
+                )

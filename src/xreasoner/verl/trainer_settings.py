@@ -42,6 +42,13 @@ class Machines:
 def refuse_what_verl_cannot(name: str, stage: GrpoStage) -> None:
     if stage.freeze:
         raise ValueError(f"{name}.freeze: verl trains all weights; export with {name}.freeze=[]")
+    if stage.prompts_per_step % stage.minibatches:
+        raise ValueError(
+            f"{name}.minibatches: verl needs equal parts; {stage.prompts_per_step} prompts_per_step "
+            f"are not divisible by {stage.minibatches}"
+        )
+    if stage.importance == "sequence":
+        raise ValueError(f"{name}.importance: verl corrects by token; export with {name}.importance=token")
     if [reward.function for reward in stage.rewards] != ["correct"]:
         raise ValueError(f"{name}.rewards: the export has the reward `correct` only; remove the others")
 
@@ -101,7 +108,7 @@ def actor_settings(stage: GrpoStage, sizes: Sizes) -> dict[str, Any]:
     precision = {} if stage.dtype == "auto" else {"fsdp_config": {"dtype": stage.dtype}}
     return {
         "strategy": "fsdp2",
-        "ppo_mini_batch_size": stage.prompts_per_step,
+        "ppo_mini_batch_size": stage.prompts_per_step // stage.minibatches,
         "ppo_epochs": stage.updates_per_batch,
         "use_dynamic_bsz": True,
         "ppo_max_token_len_per_gpu": max(
