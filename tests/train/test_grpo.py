@@ -61,11 +61,11 @@ def test_a_users_reward_is_learned_and_logged_by_name(
     [
         {},
         {"kl": 0.1, "updates_per_batch": 2},
-        {"refill": True, "eval_every": 2},
+        {"oversample": 1.5, "eval_every": 2},
         {"lora": {"rank": 4}},
         {"minibatches": 2, "importance": "sequence"},
     ],
-    ids=["plain", "kl", "refill", "lora", "minibatches"],
+    ids=["plain", "kl", "oversample", "lora", "minibatches"],
 )
 @pytest.mark.parametrize("kill_at", [1, 3])
 def test_a_resumed_run_ends_bit_identical(
@@ -114,16 +114,6 @@ def test_the_sampler_and_the_trainer_agree(gambler: Path, arms: list[Problem], t
     train_grpo(settings(steps=3), gambler, arms, [], tmp_path / "out", 0, NoDisplay())
     assert all(line["mismatch"] < 1e-3 for line in metrics(tmp_path / "out"))
     assert any(line["mismatch"] > 0 for line in metrics(tmp_path / "out"))
-
-
-def test_refilling_leaves_no_group_without_spread(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
-    chosen = settings(steps=2, refill=True, max_refills=30, samples_every=1)
-    train_grpo(chosen, gambler, arms, [], tmp_path / "out", 0, NoDisplay())
-    for step in (1, 2):
-        lines = (tmp_path / "out" / "samples" / f"step-{step:06}.jsonl").read_text().splitlines()
-        groups = [[json.loads(line) for line in lines[i : i + 4]] for i in range(0, len(lines), 4)]
-        assert len(groups) == chosen.prompts_per_step
-        assert all({answer["correct"] for answer in group} == {True, False} for group in groups)
 
 
 def test_the_best_checkpoint_is_the_result(

@@ -83,7 +83,7 @@ GRPO = {
     "reduced once a step": {"gradient_reduction": "step", "steps": 2},
     # The reference is the adapter switched off.
     "lora": {"lr": 1e-2, "lora": {"rank": 4}, "kl": 0.1, "updates_per_batch": 2, "steps": 2},
-    "refill": {"refill": True, "prompts_per_step": 3, "steps": 2},
+    "oversample": {"oversample": 2.0, "prompts_per_step": 3, "steps": 2},
     "minibatches": {"minibatches": 2, "updates_per_batch": 2, "importance": "sequence", "steps": 2},
     # A single row: one of the two has none.
     "few": {"prompts_per_step": 1, "samples_per_prompt": 8, "tokens_per_microbatch": 1000},

@@ -184,7 +184,7 @@ def test_minibatches_and_passes_by_plain_gradient_descent(
             losses.append(loss.item())
 
     take_step = GuardedStep(policy.loss, torch.optim.SGD(policy.lm.parameters(), lr=0.05), clip_norm=1e9)
-    found = update(policy, None, take_step, RolloutBatch(tuple(groups), 4, 4, 0), chosen, 0)
+    found = update(policy, None, take_step, RolloutBatch(tuple(groups), 4, 0), chosen, 0)
     torch.testing.assert_close(policy.lm.state_dict(), plain.state_dict(), rtol=1e-4, atol=1e-5)
     assert found.loss == pytest.approx(sum(losses) / 2, rel=1e-3, abs=1e-5)
     assert found.clip_fraction > 0
@@ -212,9 +212,9 @@ def test_a_minibatch_without_signal_takes_no_step(start: Path, groups: list[Grou
             return super().__call__(loss, step)
 
     take_step = CountedStep(policy.loss, adamw(policy.loss, 1e-3), clip_norm=1.0)
-    update(policy, None, take_step, RolloutBatch(tuple(groups), 4, 4, 2), chosen, 0)
+    update(policy, None, take_step, RolloutBatch(tuple(groups), 4, 2), chosen, 0)
     assert len(steps) == 2 * 3  # two of the four groups have signal
-    silent = RolloutBatch((groups[1], groups[3]), 2, 2, 2)
+    silent = RolloutBatch((groups[1], groups[3]), 2, 2)
     assert update(policy, None, take_step, silent, chosen, 1) == UpdateMetrics()
     assert len(steps) == 2 * 3
 

@@ -63,8 +63,8 @@ def estimate_grpo(stage: GrpoStage, shape: Shape, data_size: DataSize, gpus: Gpu
     steps = stage.steps or math.ceil((stage.epochs or 0) * data_size.problems / stage.prompts_per_step)
     answers = steps * stage.prompts_per_step * stage.samples_per_prompt
     length = LONG_TAIL * stage.think_budget + stage.answer_budget / 4
-    generated = answers * length
-    trained = generated + steps * stage.prompts_per_step * data_size.mean_tokens
+    generated = stage.oversample * answers * length
+    trained = answers * length + steps * stage.prompts_per_step * data_size.mean_tokens
     flops = stage.updates_per_batch * training_flops(stage, shape, trained, length)
     if stage.kl > 0:
         flops += forward_flops(shape, trained, length)

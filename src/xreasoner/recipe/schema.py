@@ -168,10 +168,9 @@ class GrpoStage(Optimization):
     another forward pass over all parts but the first."""
     skip_zero_spread: bool = True
     """Skip groups whose rewards are all equal: they carry no gradient."""
-    refill: bool = False
-    """Dynamic sampling: replace groups with equal rewards by new prompts."""
-    max_refills: Count = 4
-    """Extra draws per step, at most."""
+    oversample: Annotated[float, Field(ge=1, le=100)] = 1.0
+    """Dynamic sampling: draw this many times prompts_per_step problems at once, and keep the first
+    prompts_per_step whose rewards are unequal. 1: keep all that are drawn."""
     overlong: Literal["score", "drop"] = "score"
     """drop: truncated answers count in the baseline but get no gradient."""
     importance: Literal["token", "sequence"] = "token"

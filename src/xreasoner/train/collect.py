@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.data.steps import shuffled
@@ -54,8 +55,6 @@ class Group:
 @dataclass(frozen=True)
 class RolloutBatch:
     groups: tuple[Group, ...]
-    cursor: int
-    """How many problems the run has drawn so far, this batch included."""
     drawn: int
     drawn_without_signal: int
 
@@ -72,22 +71,14 @@ class Collector:
     seed: int
     world: World
 
-    def collect(self, problems: Sequence[Problem], step: int, cursor: int) -> RolloutBatch:
-        """The groups of a step. With `refill`, problems whose group has no signal are replaced by others."""
+    def collect(self, problems: Sequence[Problem], step: int) -> RolloutBatch:
+        """The groups of a step. Which problems it draws depends on nothing that was sampled."""
         wanted = self.settings.prompts_per_step
-        if not self.settings.refill:
-            groups = self._groups(problems, step, cursor, wanted)
-            return RolloutBatch(tuple(groups), cursor + wanted, wanted, _without_signal(groups))
-        kept: list[Group] = []
-        drawn = silent = 0
-        for _ in range(1 + self.settings.max_refills):
-            missing = wanted - len(kept)
-            groups = self._groups(problems, step, cursor + drawn, missing)
-            drawn, silent = drawn + missing, silent + _without_signal(groups)
-            kept += [group for group in groups if group.has_signal]
-            if len(kept) == wanted:
-                break
-        return RolloutBatch(tuple(kept), cursor + drawn, drawn, silent)
+        count = math.ceil(round(self.settings.oversample * wanted, 6))
+        groups = self._groups(problems, step, range(step * count, (step + 1) * count))
+        kept = groups if count == wanted else first_with_signal(groups, wanted)
+        silent = sum(not group.has_signal for group in groups)
+        return RolloutBatch(tuple(kept), drawn=count, drawn_without_signal=silent)
 
     def accuracy(self, held_out: Sequence[Problem]) -> float:
         """Greedy accuracy, as in an evaluation. Answers that the grader failed on are left out."""
@@ -97,9 +88,9 @@ class Collector:
         verdicts = [score.correct for ((_, score),) in graded if score.correct is not None]
         return sum(verdicts) / max(1, len(verdicts))
 
-    def _groups(self, problems: Sequence[Problem], step: int, cursor: int, count: int) -> list[Group]:
+    def _groups(self, problems: Sequence[Problem], step: int, places: range) -> list[Group]:
         """Each rank asks its share of the prompts; afterwards all ranks know all groups."""
-        drawn = [(place, draw(problems, self.seed, place)) for place in range(cursor, cursor + count)]
+        drawn = [(place, draw(problems, self.seed, place)) for place in places]
         own = own_share(drawn, self.world)
         scored = self._scored(own, sampling_of(self.settings, self.seed, step))
         judged = gather_shares(self._judged(own, scored), self.world)
@@ -203,5 +194,6 @@ def make_group(problem: Problem, judged: Sequence[Judged], rewards: RewardSum, s
     return Group(problem, tuple(answers))
 
 
-def _without_signal(groups: Sequence[Group]) -> int:
-    return sum(not group.has_signal for group in groups)
+def first_with_signal(groups: Sequence[Group], wanted: int) -> list[Group]:
+    """In the order of drawing. The first to finish would be those with short answers."""
+    return list(islice((group for group in groups if group.has_signal), wanted))

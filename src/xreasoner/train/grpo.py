@@ -8,7 +8,7 @@ It differs from the GRPO of the textbook in this:
 - The upper clip is wider than the lower one: unlikely tokens can gain (policy_loss.clipped_surrogate).
 - A group whose answers all got the same reward has no gradient and is not computed (rows.policy_rows). Its
   tokens stay in the denominator, so skipping changes the cost and not the step (rows.learned_tokens).
-  `refill` draws another problem in its place (collect.Collector).
+  `oversample` draws more problems than are wanted and keeps those with a gradient (collect.Collector).
 - A mini-batch without signal takes no optimizer step: momentum and decay must move nothing (update.update).
 - The KL term is off by default. It is k3 weighted by the policy's ratio, which has the right gradient
   (policy_loss.kl_estimate).
@@ -74,7 +74,7 @@ def train_grpo(
     microbatch = MicroBatch(settings, world, display.note)
     states = TrainingStates(out, policy.loss, optimizer, world, settings.save_in_background, display.note)
     done, extra = states.resume()
-    cursor, best = extra.get("cursor", 0), Best(**extra.get("best", {}))
+    best = Best(**extra.get("best", {}))
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
 
@@ -82,7 +82,7 @@ def train_grpo(
         prompts = ((problem, instruction) for problem in chain(problems, held_out))
         return longest_sequence(prompts, sampling_of(settings, seed, step=0), policy.tokenizer)
 
-    kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
+    kept = {"best": dataclasses.asdict(best)}
     with (
         held_back(),
         states,
@@ -96,13 +96,13 @@ def train_grpo(
         if settings.eval_every and (done == 0 or "unmeasured" in extra):
             with states.interruptible(done, kept | UNMEASURED):
                 best = evaluate_held_out(policy, collector, held_out, done, best, out, metrics)
-                kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
+                kept = {"best": dataclasses.asdict(best)}
         for step in range(done, steps):
             began = time.monotonic()
             seed_step(seed, step)
             with states.interruptible(step, kept):
-                batch = collector.collect(problems, step, cursor)
-            cursor, collected = batch.cursor, time.monotonic()
+                batch = collector.collect(problems, step)
+            collected = time.monotonic()
             set_lr(optimizer, lr_at(step))
             with sampler.training():
                 made = partial(update, policy, reference, take_step, batch, step=step)
@@ -117,11 +117,10 @@ def train_grpo(
                 display.note(f"grpo step 1: {why}")
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
-            kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
             if is_evaluated(step + 1, steps, settings.eval_every):
                 with states.interruptible(step + 1, kept | UNMEASURED):
                     best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
-                    kept = {"cursor": cursor, "best": dataclasses.asdict(best)}
+                    kept = {"best": dataclasses.asdict(best)}
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
                 states.save(step + 1, kept)
             states.end_if_interrupted(step + 1, kept)

@@ -159,7 +159,7 @@ def algorithm_settings(stage: GrpoStage) -> dict[str, Any]:
         "adv_estimator": "grpo",
         "norm_adv_by_std_in_grpo": stage.std_scaling,
         "use_kl_in_reward": False,
-        "filter_groups": {"enable": stage.refill, "metric": "acc"},
+        "filter_groups": {"enable": stage.oversample > 1, "metric": "acc"},
         "rollout_correction": {"rollout_is": "token", "rollout_is_threshold": stage.importance_cap},
     }
 
@@ -207,7 +207,7 @@ def agent_loop_settings(stage: GrpoStage) -> list[dict[str, Any]]:
 def differences(stage: GrpoStage) -> Iterator[str]:
     """How a run in verl departs from the recipe, for this stage."""
     yield from DIFFERENCES
-    if stage.refill:
-        yield "Groups without spread are replaced without a limit; max_refills has no counterpart."
+    if stage.oversample > 1:
+        yield "Groups without spread are replaced in further rounds; ours draws more problems at once."
     if stage.kl > 0 and stage.updates_per_batch > 1:
         yield "Several updates a batch: from the second on, the gradients of the divergence differ."
