@@ -68,4 +68,4 @@ def test_an_estimate_counts_what_was_prepared(recipe: Path, capsys: pytest.Captu
     estimate(recipe, [], gpus="1xH100-80")
     printed = capsys.readouterr().out.partition("problems")[2]
     rows = [line.split() for line in printed.splitlines()]
-    assert [row[:3] for row in rows[1:3]] == [["sft", "1", "~0"], ["rl", "1", "4"]]
+    assert [row[:3] for row in rows[1:3]] == [["rl", "1", "4"], ["sft", "1", "~0"]]
