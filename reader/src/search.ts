@@ -48,11 +48,7 @@ export class Search implements Hits {
 
   /** Searches the chunks that have not been searched for these words. */
   start(words: string, chunks: Iterable<number>): void {
-    if (words !== this.words) {
-      this.words = words;
-      this.found.fill(0);
-      this.searched.fill(0);
-    }
+    if (words !== this.words) this.forget(words);
     this.failed = "";
     this.queue = [...chunks].filter((chunk) => !this.searched[chunk]);
     this.wanted = this.queue.length;
@@ -62,6 +58,17 @@ export class Search implements Hits {
     }
     this.report();
     for (const helper of this.helpers) this.feed(helper);
+  }
+
+  /** Of a chunk without the old words, longer ones that contain them are known not to be there. */
+  private forget(words: string): void {
+    const longer = this.words && words.toLowerCase().includes(this.words.toLowerCase());
+    for (let chunk = 0; chunk < this.searched.length; chunk++) {
+      const without = !this.found.subarray(this.base[chunk], this.base[chunk + 1]).includes(1);
+      this.searched[chunk] = longer && this.searched[chunk] && without ? 1 : 0;
+    }
+    this.found.fill(0);
+    this.words = words;
   }
 
   private helper(): Helper {

@@ -3,9 +3,21 @@ import { bytesOf } from "./columns";
 
 export const SEPARATOR = "\0";
 
-export function inflate(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(inflated).text();
+/** Reads the stream itself: through Response it takes Chromium twice the time. */
+export async function inflate(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const { readable, writable } = new DecompressionStream("deflate");
+  const writer = writable.getWriter();
+  const written = Promise.all([writer.write(bytes), writer.close()]);
+  const reader = readable.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    text += decoder.decode(value, { stream: true });
+  }
+  await written;
+  return text + decoder.decode();
 }
 
 export interface Chunk<Facts> {

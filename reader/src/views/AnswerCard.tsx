@@ -1,8 +1,9 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { CUT, FORCED, type Columns } from "../columns";
 import { inserted, splitReply } from "../reply";
 import type { AnswerFacts } from "../texts";
 import type { ReadText } from "./ItemView";
+import { occurrences } from "../words";
 import { TextView, TokenText, type TextMode } from "./TextView";
 
 interface Props {
@@ -14,9 +15,10 @@ interface Props {
   read: ReadText<AnswerFacts> | undefined;
   mode: TextMode;
   unfolded: boolean;
+  words: string;
 }
 
-export function AnswerCard({ data, answer, numbered, read, mode, unfolded }: Props) {
+export function AnswerCard({ data, answer, numbered, read, mode, unfolded, words }: Props) {
   const { lane, sample, verdict, flags, think } = data.answers;
   const forced = Boolean(flags[answer] & FORCED);
   const judged = data.verdicts[verdict[answer]];
@@ -33,7 +35,7 @@ export function AnswerCard({ data, answer, numbered, read, mode, unfolded }: Pro
         <span class="length">{think[answer].toLocaleString("en")} tokens of thought</span>
       </header>
       {read && <Facts facts={read.facts} />}
-      {read ? <Body read={read} forced={forced} mode={mode} unfolded={unfolded} /> : <p class="loading">…</p>}
+      {read ? <Body read={read} forced={forced} mode={mode} unfolded={unfolded} words={words} /> : <p class="loading">…</p>}
     </section>
   );
 }
@@ -59,27 +61,30 @@ interface BodyProps {
   forced: boolean;
   mode: TextMode;
   unfolded: boolean;
+  words: string;
 }
 
-function Body({ read, forced, mode, unfolded }: BodyProps) {
-  const [open, setOpen] = useState(unfolded);
-  useEffect(() => setOpen(unfolded), [unfolded]);
+function Body({ read, forced, mode, unfolded, words }: BodyProps) {
+  const { thought, answer } = useMemo(() => splitReply(read.text), [read]);
+  // A thought with the words that were searched for is not folded.
+  const opens = unfolded || occurrences(thought ?? "", words).length > 1;
+  const [open, setOpen] = useState(opens);
+  useEffect(() => setOpen(opens), [opens]);
   const { tokens } = read.facts;
   if (mode === "tokens" && tokens) return <TokenText text={read.text} tokens={tokens} />;
   const shown = mode === "tokens" ? "plain" : mode;
-  const { thought, answer } = splitReply(read.text);
   const tag = inserted(read.text, forced);
   return (
     <>
       {thought !== null && (
         <details class="thought" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
           <summary>Thought</summary>
-          {open && <TextView text={thought} mode={shown} />}
+          {open && <TextView text={thought} mode={shown} words={words} />}
         </details>
       )}
       {tag === "</think>" && <p class="inserted">{tag} was inserted here: the thought had used up its budget</p>}
       {answer ? (
-        <TextView text={answer} mode={shown} inserted={tag === "<answer>" ? tag : ""} />
+        <TextView text={answer} mode={shown} inserted={tag === "<answer>" ? tag : ""} words={words} />
       ) : (
         <p class="gone">no text after the thought</p>
       )}

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Columns } from "../columns";
 import { csvOf, download } from "../csv";
 import { EMPTY, fromHash, toHash, type Place, type Query } from "../query";
@@ -14,8 +14,12 @@ import { toggleTheme } from "./theme";
 import type { TextMode } from "./TextView";
 
 const IDLE: Progress = { done: 0, wanted: 0, failed: "" };
-/** A pause in typing after which texts are searched, and the least time between two lists of what was found. */
+const STARTING: Progress = { done: 0, wanted: 1, failed: "" };
+/** Milliseconds: a pause in typing after which texts are searched. */
 const PAUSE = 150;
+/** Between two lists of what was found: soon at first, then seldom, since each list costs time. */
+const SOON = 150;
+const SELDOM = 600;
 
 export function App({ data }: { data: Columns }) {
   const [place, setPlace] = usePlace();
@@ -23,6 +27,7 @@ export function App({ data }: { data: Columns }) {
   const hits = place.query.words.trim() ? search : null;
   // `found` grows as the search finds more.
   const selected = useMemo(() => select(data, place.query, hits), [data, place.query, hits, found]);
+  const matches = useMemo(() => matchTest(data, place.query, hits), [data, place.query, hits, found]);
   const item = useMemo(() => itemNumber(data, place.item), [data, place.item]);
   const position = item < 0 ? -1 : selected.items.indexOf(item);
   const [mode, setMode] = useState<TextMode>("formulas");
@@ -49,7 +54,7 @@ export function App({ data }: { data: Columns }) {
     "?": () => setHelps(!helps),
     Escape: () => (helps ? setHelps(false) : open(-1)),
   });
-  const save = () => download("answers.csv", csvOf(data, selected, matchTest(data, place.query, hits)));
+  const save = () => download("answers.csv", csvOf(data, selected, matches));
 
   return (
     <div class={`reader ${item < 0 ? "at-list" : "at-item"}`}>
@@ -97,6 +102,7 @@ export function App({ data }: { data: Columns }) {
               mode={mode}
               setMode={setMode}
               unfolded={unfolded}
+              matches={matches}
             />
           )}
         </section>
@@ -141,17 +147,19 @@ function useSearch(data: Columns, query: Query) {
           clearTimeout(timer.current);
           show();
         } else if (!timer.current) {
-          timer.current = window.setTimeout(show, PAUSE);
+          timer.current = window.setTimeout(show, now.done < now.wanted / 10 ? SOON : SELDOM);
         }
       }),
     [data],
   );
-  useEffect(() => {
+  // Before anything is painted: an empty list must not stand there for a moment.
+  useLayoutEffect(() => {
     const words = query.words.trim();
     if (!words) {
       setProgress(IDLE);
       return;
     }
+    setProgress(STARTING);
     const wait = setTimeout(() => {
       const within = select(data, { ...query, words: "" }, null);
       search.start(words, chunksOf(data, within.items, answerTest(data, query)));

@@ -27,6 +27,10 @@ export function Help({ close }: { close: () => void }) {
           </div>
         ))}
       </dl>
+      <p class="squares">
+        <i class="square right" /> right <i class="square wrong" /> wrong <i class="square missing" /> no answer{" "}
+        <i class="square" /> not scored <i class="square wrong late" /> round: forced or cut
+      </p>
       <p>The address keeps the filter, the item and the open answers: copy it to show them to others.</p>
       <form method="dialog">
         <button type="submit">Close</button>

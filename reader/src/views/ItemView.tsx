@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { TOKENS, type Columns } from "../columns";
 import type { Place } from "../query";
-import { answerKey, answerTest, isChange, laneNumber } from "../select";
+import { answerKey, isChange, laneNumber } from "../select";
 import { loadChunk, type AnswerFacts, type QuestionFacts } from "../texts";
 import { AnswerCard } from "./AnswerCard";
 import { useKeys } from "./keys";
@@ -21,6 +21,8 @@ interface Props {
   mode: TextMode;
   setMode: (mode: TextMode) => void;
   unfolded: boolean;
+  /** Of an item, which answers are looked for. */
+  matches: (item: number) => (answer: number) => boolean;
 }
 
 const MODES: [TextMode, string][] = [
@@ -30,11 +32,12 @@ const MODES: [TextMode, string][] = [
 ];
 
 export function ItemView(props: Props) {
-  const { data, item, place, setPlace, mode, setMode } = props;
+  const { data, item, place, setPlace, mode, setMode, matches } = props;
+  const words = place.query.words;
   const all = useMemo(() => answersTo(data, item), [data, item]);
-  const open = useMemo(() => openAnswers(data, all, place), [data, all, place]);
+  const open = useMemo(() => openAnswers(data, all, place, matches(item)), [data, all, place, matches]);
   const texts = useTexts(data, item, open);
-  useEffect(() => loadAhead(data, props.next, place), [data, props.next, place]);
+  useEffect(() => loadAhead(data, props.next, place, matches), [data, props.next, place, matches]);
   const show = (answers: number[]) => setPlace({ ...place, open: answers.map((answer) => answerKey(data, answer)) });
   const toggle = (answer: number) => {
     const left = open.filter((one) => one !== answer);
@@ -72,6 +75,7 @@ export function ItemView(props: Props) {
           text={texts.question.text}
           facts={texts.question.facts}
           mode={mode}
+          words={words}
         />
       )}
       {texts.failed && <p class="failed">{texts.failed}</p>}
@@ -102,6 +106,7 @@ export function ItemView(props: Props) {
             read={texts.answers.get(answer)}
             mode={mode}
             unfolded={props.unfolded}
+            words={words}
           />
         ))}
       </div>
@@ -115,7 +120,7 @@ function answersTo(data: Columns, item: number): number[] {
 }
 
 /** Those that the address names; else both sides of a change, or what the filter asks for beside the last stage. */
-function openAnswers(data: Columns, all: number[], place: Place): number[] {
+function openAnswers(data: Columns, all: number[], place: Place, match: (answer: number) => boolean): number[] {
   const named = new Set(place.open);
   const kept = all.filter((answer) => named.has(answerKey(data, answer)));
   if (kept.length) return kept;
@@ -124,7 +129,7 @@ function openAnswers(data: Columns, all: number[], place: Place): number[] {
   const { query } = place;
   const wanted = isChange(query)
     ? [laneNumber(data, query.from), laneNumber(data, query.to)].map(firstOf)
-    : [all.find(answerTest(data, query)), query.stage ? undefined : firstOf(lanes[all[all.length - 1]])];
+    : [all.find(match), query.stage ? undefined : firstOf(lanes[all[all.length - 1]])];
   const chosen = new Set(wanted.filter((answer) => answer !== undefined));
   return chosen.size ? [...chosen].sort((a, b) => a - b) : all.slice(0, 1);
 }
@@ -170,9 +175,9 @@ function useTexts(data: Columns, item: number, open: number[]): Texts {
   return texts;
 }
 
-function loadAhead(data: Columns, item: number, place: Place): void {
+function loadAhead(data: Columns, item: number, place: Place, matches: Props["matches"]): void {
   if (item < 0) return;
-  const answers = openAnswers(data, answersTo(data, item), { ...place, open: [] });
+  const answers = openAnswers(data, answersTo(data, item), { ...place, open: [] }, matches(item));
   for (const chunk of [data.items.chunk[item], ...answers.map((answer) => data.answers.chunk[answer])]) {
     loadChunk(data.chunks[chunk]).catch(() => {}); // said where it is shown
   }

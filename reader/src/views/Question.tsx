@@ -1,15 +1,19 @@
 import type { QuestionFacts } from "../texts";
 import { TextView, type TextMode } from "./TextView";
 
+/** A picture of fewer pixels across is enlarged without blurring it. */
+const SMALL = 300;
+
 interface Props {
   benchmark: string;
   id: string;
   text: string;
   facts: QuestionFacts;
   mode: TextMode;
+  words: string;
 }
 
-export function Question({ benchmark, id, text, facts, mode }: Props) {
+export function Question({ benchmark, id, text, facts, mode, words }: Props) {
   const shown = mode === "tokens" ? "formulas" : mode;
   return (
     <section class={`question ${facts.pictures.length ? "with-pictures" : ""}`} aria-label="question">
@@ -21,7 +25,12 @@ export function Question({ benchmark, id, text, facts, mode }: Props) {
                 picture missing or unreadable
               </p>
             ) : (
-              <img key={number} src={`pictures/${encodeURIComponent(name)}`} alt="picture of this question" />
+              <img
+                key={number}
+                src={`pictures/${encodeURIComponent(name)}`}
+                alt="picture of this question"
+                onLoad={({ currentTarget: image }) => image.classList.toggle("small", image.naturalWidth < SMALL)}
+              />
             ),
           )}
         </div>
@@ -30,7 +39,7 @@ export function Question({ benchmark, id, text, facts, mode }: Props) {
         <p class="id">
           {benchmark} · {id}
         </p>
-        <TextView text={text} mode={shown} />
+        <TextView text={text} mode={shown} words={words} />
         {facts.choices.length > 0 && (
           <ol class="choices">
             {facts.choices.map((choice, number) => (

@@ -3,6 +3,7 @@ import katex from "katex";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { segments } from "../formulas";
 import { piecesOf, surprise } from "../reply";
+import { occurrences } from "../words";
 
 export type TextMode = "formulas" | "plain" | "tokens";
 
@@ -16,9 +17,11 @@ interface Props {
   inline?: boolean;
   /** Text at whose first place is said that the model did not write it. */
   inserted?: string;
+  /** Words that were searched for. */
+  words?: string;
 }
 
-export function TextView({ text, mode, inline = false, inserted = "" }: Props) {
+export function TextView({ text, mode, inline = false, inserted = "", words = "" }: Props) {
   const [whole, setWhole] = useState(false);
   const shown = whole || text.length <= SHOWN_AT_FIRST ? text : text.slice(0, SHOWN_AT_FIRST);
   const Tag = inline ? "span" : "div";
@@ -27,12 +30,12 @@ export function TextView({ text, mode, inline = false, inserted = "" }: Props) {
     <Tag class="text">
       {split >= 0 ? (
         <>
-          <Formatted text={shown.slice(0, split)} mode={mode} />
+          <Formatted text={shown.slice(0, split)} mode={mode} words={words} />
           <mark title="inserted by the forced exit, not written by the model">{inserted}</mark>
-          <Formatted text={shown.slice(split + inserted.length)} mode={mode} />
+          <Formatted text={shown.slice(split + inserted.length)} mode={mode} words={words} />
         </>
       ) : (
-        <Formatted text={shown} mode={mode} />
+        <Formatted text={shown} mode={mode} words={words} />
       )}
       {shown.length < text.length && (
         <button type="button" class="rest" onClick={() => setWhole(true)}>
@@ -43,13 +46,33 @@ export function TextView({ text, mode, inline = false, inserted = "" }: Props) {
   );
 }
 
-function Formatted({ text, mode }: { text: string; mode: "formulas" | "plain" }) {
+function Formatted({ text, mode, words }: { text: string; mode: "formulas" | "plain"; words: string }) {
   const parts = useMemo(() => (mode === "formulas" ? segments(text) : []), [text, mode]);
-  if (mode === "plain") return <>{text}</>;
+  if (mode === "plain") return <Found text={text} words={words} />;
   return (
     <>
       {parts.map((part, number) =>
-        part.kind === "text" ? part.text : <Formula key={number} tex={part.tex} display={part.display} raw={part.raw} />,
+        part.kind === "text" ? (
+          <Found key={number} text={part.text} words={words} />
+        ) : (
+          <Formula key={number} tex={part.tex} display={part.display} raw={part.raw} />
+        ),
+      )}
+    </>
+  );
+}
+
+function Found({ text, words }: { text: string; words: string }) {
+  return (
+    <>
+      {occurrences(text, words).map((part, number) =>
+        number % 2 ? (
+          <mark key={number} class="found-words">
+            {part}
+          </mark>
+        ) : (
+          part
+        ),
       )}
     </>
   );

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { deflateSync } from "node:zlib";
 import { LONGEST, MOST, segments } from "../../src/formulas";
 import { inserted, piecesOf, splitReply, surprise } from "../../src/reply";
-import { rowsWith } from "../../src/words";
+import { occurrences, rowsWith } from "../../src/words";
 import { unpackChunk } from "../../src/unpack";
 
 const tex = (text: string) => segments(text).flatMap((one) => (one.kind === "formula" ? [one.tex] : []));
@@ -72,6 +72,10 @@ describe("a chunk", () => {
     expect(rowsWith(body, "abc")).toEqual([]);
     expect(rowsWith(body, "[1]")).toEqual([2]); // not in the facts
     expect(rowsWith(body, "(")).toEqual([]);
+  });
+  it("marks the words", () => {
+    expect(occurrences("a Two two", "two")).toEqual(["a ", "Two", " ", "two", ""]);
+    expect(occurrences("a", " ")).toEqual(["a"]);
   });
   it("finds the same as looking into each text", () => {
     const texts = Array.from({ length: 300 }, (_, i) => "ab".repeat(i % 7) + (i % 3 ? "x" : "") + "c".repeat(i % 5));
