@@ -2,8 +2,8 @@
 
     python benchmarks/reader.py [--answers 100000] [--keep FOLDER]
 
-Needs `npm ci` in reader/, and Chromium. The run is generated: four stages that answer the same items, thoughts of
-about 3,000 characters with formulas.
+Needs `npm ci` in reader/, and Chromium. The run is generated: four stages answer the same items, with thoughts
+of about 3,000 characters with formulas.
 """
 
 import argparse
@@ -102,7 +102,8 @@ def in_chromium(out: Path) -> None:
     print(f"filter: {in_words(filters)}; the slowest: {slowest[0]}")
     print(f"next item: {in_words(found['items'])}")
     for one in found["searches"]:
-        print(f"search {one['words']!r}: {one['found']}; first {one['first']} ms, all {one['whole']} ms")
+        times = f"first {one['first']} ms, all {one['whole']} ms, {one['cpu']:.1f} CPU s"
+        print(f"search {one['words']!r}: {one['found']}; {times}")
     print(
         f"memory of the page: {found['atFirst']:.0f} MiB, after the searches {found['afterSearch']:.0f} MiB"
     )
@@ -119,9 +120,8 @@ def measure(folder: Path, answers: int) -> None:
     seconds, count = written(run_dir, out)
     texts = sum(path.stat().st_size for path in run_dir.glob("evals/*/*.jsonl"))
     print(f"{count:,} answers of {texts / count:,.0f} bytes")
-    print(
-        f"writing: {seconds:.1f} CPU s, {folder_size(out) / 2**20:,.0f} MiB in {len(list(out.rglob('*'))):,} files"
-    )
+    size, files = folder_size(out) / 2**20, sum(path.is_file() for path in out.rglob("*"))
+    print(f"writing: {seconds:.1f} CPU s, {size:,.0f} MiB in {files:,} files")
     print(f"writing again, nothing new: {written(run_dir, out)[0]:.1f} CPU s")
     in_chromium(out)
 

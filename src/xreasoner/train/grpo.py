@@ -116,7 +116,8 @@ def train_grpo(
             if step == 0 and (why := why_no_signal(values)):
                 display.note(f"grpo step 1: {why}")
             if world.is_first and (step + 1) % settings.samples_every == 0:
-                write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl")
+                path = out / "samples" / f"step-{step + 1:06}.jsonl"
+                write_samples(batch, path, policy.tokenizer.decode)
             if is_evaluated(step + 1, steps, settings.eval_every):
                 with states.interruptible(step + 1, kept | UNMEASURED):
                     best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)

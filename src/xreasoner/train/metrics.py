@@ -14,6 +14,7 @@ from xreasoner.storage.checked_json import json_text
 from xreasoner.storage.disk import LineFile
 from xreasoner.storage.files import drop_torn_line, write_atomically, written_atomically
 from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
+from xreasoner.train.token_pieces import Decode, TokenPieces, sampled_tokens
 
 
 class MetricsFile:
@@ -96,14 +97,15 @@ def each_reward(answers: Sequence[GradedRollout]) -> dict[str, float]:
     return {f"reward_{name}": _mean(values) for name, values in known.items()} if len(names) > 1 else {}
 
 
-def write_samples(batch: RolloutBatch, path: Path) -> None:
-    """One line an answer, for people to read."""
+def write_samples(batch: RolloutBatch, path: Path, decode: Decode) -> None:
+    """One line an answer, for people to read. `decode` turns tokens into text."""
+    pieces = TokenPieces(decode)
     with written_atomically(path) as file:
         for group in batch.groups:
-            file.writelines(f"{line}\n".encode() for line in _sample_lines(group))
+            file.writelines(f"{line}\n".encode() for line in _sample_lines(group, pieces))
 
 
-def _sample_lines(group: Group) -> list[str]:
+def _sample_lines(group: Group, pieces: TokenPieces) -> list[str]:
     question = "".join(part if isinstance(part, str) else "[picture]" for part in group.problem.question)
     return [
         json_text(
@@ -121,6 +123,7 @@ def _sample_lines(group: Group) -> list[str]:
                 "forced": answer.rollout.forced_exit,
                 "stop": answer.rollout.stop,
                 "think_tokens": answer.rollout.think_tokens,
+                "tokens": sampled_tokens(answer.rollout, pieces),
             }
         )
         for answer in group.answers

@@ -24,6 +24,10 @@ VERDICTS = ("right", "wrong", "missing", "unscored", "unasked")
 """missing: no answer was found; unscored: the grader failed; unasked: the item could not be asked."""
 
 
+DETAILS = ("rewards", "advantage", "tokens")
+"""What training stores of a rollout beside its score."""
+
+
 @dataclass(frozen=True)
 class AskedItem:
     id: str
@@ -115,7 +119,7 @@ def training_rows(file: AnswerSource) -> Iterator[AnswerRow]:
             extracted=fields["extracted"],
             why=fields["why"],
             text=fields["text"],
-            details={name: fields[name] for name in ("rewards", "advantage", "tokens") if name in fields},
+            details={name: fields[name] for name in DETAILS if fields.get(name) is not None},
         )
 
 
