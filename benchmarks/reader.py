@@ -2,8 +2,8 @@
 
     python benchmarks/reader.py [--answers 100000] [--keep FOLDER]
 
-Needs `npm ci` in reader/, and Chromium. The run is generated: four stages answer the same items, with thoughts
-of about 3,000 characters with formulas.
+Needs `npm ci` in reader/, and Chromium. The run is generated: four stages answer the same items, and
+thoughts have about 3,000 characters with formulas.
 """
 
 import argparse

@@ -62,7 +62,7 @@ def test_samples_of_training_keep_what_was_sampled_and_what_injected(tmp_path: P
         "p", 0, (1,), (5, 6, 7), (1, 0, 1), (-0.12345, 0.0, -2.0), "so</think>4", "eos", True, 1
     )
     answer = GradedRollout(rollout, Score(True, "4", "equal"), 0.5, 1.0, {"correct": 1.0})
-    batch = RolloutBatch((Group(Problem("p", ("2 + 2?",), "4", "exact"), (answer,)),), 1, 1, 0)
+    batch = RolloutBatch((Group(Problem("p", ("2 + 2?",), "4", "exact"), (answer,)),), 1, 0)
     write_samples(batch, tmp_path / "step.jsonl", lambda ids: "".join(words[one] for one in ids))
     line = json.loads((tmp_path / "step.jsonl").read_text())
     assert line["tokens"] == {"chars": [2, 8, 1], "logprobs": [-0.123, None, -2.0]}
