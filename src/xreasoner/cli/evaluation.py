@@ -17,7 +17,12 @@ def evaluate(
         typer.Argument(metavar="MODEL", help="A folder, a hub id, `miniworld`, or a model name on --server."),
     ],
     overrides: Overrides = None,
-    bench: Annotated[str | None, typer.Option(help="Benchmarks, as in gsm8k,mmmu-pro,probe.")] = None,
+    bench: Annotated[
+        str | None, typer.Option(help="Benchmarks: gsm8k,mmmu-pro,probe; your own: my_bench.py:make")
+    ] = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="Grades your own benchmarks in place of our grader: my_bench.py:score")
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Use the evaluation of this recipe.")] = None,
     path_of: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER: a local copy of a benchmark.")
@@ -49,6 +54,7 @@ def evaluate(
         budgets=read_budgets(budgets),
         without_image=without_image,
         asked=[one.strip() for one in (asked or "").split(",") if one.strip()],
+        scorer=scorer,
         server=server,
         overrides=overrides or [],
     )
@@ -104,6 +110,7 @@ def view(
 
 def regrade(run: Run) -> None:
     """Grade the answers of RUN again, without a model, and rewrite its report."""
+    from xreasoner.evals.regrade import finished, own_scorer
     from xreasoner.evals.regrade import regrade as grade_again
     from xreasoner.report.table import print_table
     from xreasoner.report.write import write_report
@@ -117,6 +124,9 @@ def regrade(run: Run) -> None:
                     f"  {before.problem_id}: {before.score.correct} -> {after.score.correct} "
                     f"({after.score.why})"
                 )
+    for path in finished(run):
+        if scorer := own_scorer(path):
+            say(f"{path.relative_to(run)}: graded by {scorer}; to grade it again, evaluate again")
     print_table(write_report(run), console)
 
 

@@ -27,6 +27,8 @@ class EvalOptions:
     without_image: bool = False
     asked: Sequence[str] = ()
     """The prompts to ask with."""
+    scorer: str | None = None
+    """Of the user's own benchmarks."""
     server: str | None = None
     overrides: Sequence[str] = ()
 
@@ -70,7 +72,11 @@ def evaluation_settings(model: str, wish: EvalOptions) -> dict[str, Any]:
 
 def entry(name: str, wish: EvalOptions) -> dict[str, Any]:
     """An entry of `evaluation.benchmarks`."""
-    found: dict[str, Any] = {"source": "probe"} if name == "probe" else {"source": "benchmark", "name": name}
+    found: dict[str, Any] = {"source": "benchmark", "name": name}
+    if name == "probe":
+        found = {"source": "probe"}
+    if ":" in name:
+        found = {"source": "python", "function": name, "name": module_name(name), "scorer": wish.scorer}
     if name in wish.paths:
         found["path"] = str(wish.paths[name])
     if wish.asked and name != "probe":
@@ -78,6 +84,12 @@ def entry(name: str, wish: EvalOptions) -> dict[str, Any]:
     if wish.count is not None:
         found["count"] = wish.count
     return found
+
+
+def module_name(function: str) -> str:
+    """`my_bench` of `my_bench.py:make` and of `my_package.my_bench:make`."""
+    place = function.rpartition(":")[0]
+    return Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
 
 
 def read_paths(written: Sequence[str]) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from typing import Any
 from xreasoner.data.probe import make_probe
 from xreasoner.evals.benchmarks.own_table import read_own_jsonl, read_own_table
 from xreasoner.evals.benchmarks.published import load_benchmark
+from xreasoner.evals.benchmarks.python_function import read_python
 from xreasoner.evals.comparisons import blind, has_words
 from xreasoner.evals.task import Benchmark, name_with_prompt
 from xreasoner.miniworld.problems import make_items, make_problems, read_problem
@@ -15,6 +16,7 @@ from xreasoner.recipe.benchmark_entries import (
     MiniworldBenchmark,
     ProbeBenchmark,
     PublishedBenchmark,
+    PythonBenchmark,
     TableBenchmark,
     prompt_names,
 )
@@ -89,6 +91,10 @@ def _published(entry: PublishedBenchmark, seed: int) -> Iterator[Benchmark]:
     yield replace(read, role=entry.role)
 
 
+def _python(entry: PythonBenchmark, seed: int) -> Iterator[Benchmark]:
+    yield read_python(entry)
+
+
 def _probe(entry: ProbeBenchmark, seed: int) -> Iterator[Benchmark]:
     problems = tuple(make_probe(entry.count, seed))
     yield Benchmark(entry.name, "image", "perception", problems, entry.role)
@@ -99,5 +105,6 @@ BENCHMARKS_OF: dict[str, Callable[[Any, int], Iterator[Benchmark]]] = {
     "jsonl": _jsonl,
     "table": _table,
     "benchmark": _published,
+    "python": _python,
     "probe": _probe,
 }

@@ -18,8 +18,8 @@ class Regraded:
 
 
 def regrade(run_dir: Path, grader: Grader) -> Iterator[Regraded]:
-    """Every finished evaluation of the run, shorter budgets included."""
-    for path in finished(run_dir):
+    """Every finished evaluation of the run that our grader graded, shorter budgets included."""
+    for path in (path for path in finished(run_dir) if not own_scorer(path)):
         before = read_answers(path)
         after = grade_again(before, grader)
         pairs = zip(before.samples, after.samples, strict=True)
@@ -28,6 +28,11 @@ def regrade(run_dir: Path, grader: Grader) -> Iterator[Regraded]:
         facts.pop("judge", None)  # the rules alone grade again, so what a judge found is undone
         write_finished(path, after.samples, {**facts, **vars(summarise(after))})
         yield Regraded(path, len(after.samples), changed)
+
+
+def own_scorer(path: Path) -> str:
+    """The name of the user's scorer; empty if our grader graded."""
+    return str(read_result(path).get("scorer", ""))
 
 
 def finished(run_dir: Path) -> list[Path]:

@@ -21,11 +21,13 @@ from xreasoner.evals.samples import (
 from xreasoner.evals.summary import Result, result_of
 from xreasoner.evals.task import ALONE, Broken, RankShard, Task, picture_name
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
+from xreasoner.rewards.functions import reply_of
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
 from xreasoner.storage.checked_json import drop_damaged_lines
 from xreasoner.storage.disk import LineFile
 from xreasoner.storage.files import write_atomically
+from xreasoner.storage.journal import Say
 
 AnswerKeys = Callable[[Sequence[Key]], Iterable[Sample]]
 """From the keys still to be answered to their samples, as they come."""
@@ -85,8 +87,11 @@ def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[
         yield problems[rollout.prompt_id], rollout
 
 
-def graded(task: Task, grader: Grader, problem: Problem, rollout: Rollout) -> Sample:
+def graded(task: Task, grader: Grader, problem: Problem, rollout: Rollout, say: Say = print) -> Sample:
     score = grader.score(problem, rollout.text) if not rollout.trouble else Score(None, None, rollout.trouble)
+    if (scorer := task.benchmark.scorer) and not rollout.trouble:
+        limit = task.sampling.think_budget + task.sampling.answer_budget
+        score = scorer.score(problem, reply_of(rollout, score, limit), say)
     return Sample(
         problem_id=problem.id,
         epoch=rollout.sample,

@@ -53,6 +53,8 @@ class Result(Summary):
     sampling: Mapping[str, int | float | bool]
     prompt: str
     """Its name, if the benchmark was asked with several; else empty."""
+    scorer: str
+    """The name of the user's own; else empty."""
 
 
 def by_item(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
@@ -120,4 +122,5 @@ def result_of(benchmark: Benchmark, sampling: Sampling, answers: Answers) -> Res
         chance=benchmark.chance,
         sampling=asdict(sampling),
         prompt=benchmark.prompt,
+        scorer=benchmark.scorer.name if benchmark.scorer else "",
     )

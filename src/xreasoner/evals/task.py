@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from xreasoner.evals.samples import Key, Sample, read_samples
+from xreasoner.evals.scorer import Scorer
 from xreasoner.records import Modality, Picture, Problem, Sampling
 from xreasoner.storage.checked_json import read_checked_json
 
@@ -41,6 +42,8 @@ class Benchmark:
     """The system prompt before every problem."""
     prompt: str = ""
     """The name of that prompt, if the benchmark is asked with several."""
+    scorer: Scorer | None = None
+    """Grades in place of our grader."""
 
     @property
     def is_repeated(self) -> bool:
@@ -103,6 +106,8 @@ class Task:
     @cached_property
     def asked(self) -> dict[str, str]:
         how = {name: value for name, value in asdict(self.sampling).items() if name != "n"}
+        if self.benchmark.scorer:
+            how["scorer"] = self.benchmark.scorer.identity
         return {
             problem.id: digest(problem, self.benchmark.instruction, how)
             for problem in self.benchmark.problems

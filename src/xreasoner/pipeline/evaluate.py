@@ -112,6 +112,8 @@ def measure(
                 conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
     wait_for_all(world)
     engine.close()
+    for scorer in [one.scorer for one in benchmarks if one.scorer]:
+        scorer.close()
     if world.is_first and world.size > 1:
         for task in tasks:
             conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))

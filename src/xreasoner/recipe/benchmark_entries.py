@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from xreasoner.recipe.settings import Count, FilePath, Settings
+from xreasoner.recipe.settings import Count, FilePath, FunctionName, Positive, Settings
 from xreasoner.recipe.training_data import DrawnCount, JsonlTable, MiniworldTask, StepRange, TableData
 from xreasoner.records import Modality
 
@@ -69,6 +69,21 @@ class PublishedBenchmark(HasImages):
     asked: Asked = "instructed"
 
 
+class PythonBenchmark(Settings):
+    """Your own benchmark from Python."""
+
+    source: Literal["python"]
+    name: BenchmarkName
+    function: FunctionName
+    """Returns the problems: `my_bench.py:make` or `package.module:make`."""
+    scorer: FunctionName | None = None
+    """Grades the replies in place of our grader. It has the form of a reward function; 1 is right."""
+    seconds: Positive = 60.0
+    """The time limit of a call of the scorer."""
+    role: BenchmarkRole = "skill"
+    asked: Asked = "instructed"
+
+
 class ProbeBenchmark(Settings):
     """Generated images to read, count and inspect: does post-training harm vision?"""
 
@@ -80,7 +95,12 @@ class ProbeBenchmark(Settings):
 
 
 BenchmarkSource = Annotated[
-    MiniworldBenchmark | JsonlBenchmark | TableBenchmark | PublishedBenchmark | ProbeBenchmark,
+    MiniworldBenchmark
+    | JsonlBenchmark
+    | TableBenchmark
+    | PublishedBenchmark
+    | PythonBenchmark
+    | ProbeBenchmark,
     Field(discriminator="source"),
 ]
 

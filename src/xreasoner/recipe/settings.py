@@ -104,6 +104,10 @@ def refuse_half_a_server(key: str, engine: EngineName, server: ServerSettings | 
         )
 
 
+FunctionName = Annotated[str, Field(pattern=r"^.+:[A-Za-z_][A-Za-z0-9_]*$")]
+"""Your own: `my_rewards.py:score`, `package.module:score`."""
+
+
 class Reward(Settings):
     """A reward function of GRPO and its weight in the sum."""
 

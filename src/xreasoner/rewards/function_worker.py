@@ -8,8 +8,6 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
-import importlib
-import importlib.util
 import inspect
 import io
 import json
@@ -18,13 +16,13 @@ import numbers
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from xreasoner.records import Problem, Reply, Score
 from xreasoner.rewards.functions import RewardFunction, is_batch
+from xreasoner.rewards.load_function import error_in_words, load_function
 
 Answer = dict[str, Any]
 
@@ -41,28 +39,6 @@ def pair_from_json(problem: dict[str, Any], reply: dict[str, Any]) -> tuple[Prob
     return Problem(**problem | texts), Reply(**reply | {"score": Score(**reply["score"])})
 
 
-def load(name: str) -> RewardFunction:
-    """`my_rewards.py:score` or `package.module:score`."""
-    place, _, attribute = name.rpartition(":")
-    if place.endswith(".py"):
-        path = Path(place).resolve()
-        if not path.is_file():
-            raise ValueError("there is no such file")
-        sys.path.insert(0, str(path.parent))  # so that it can import its neighbours
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    else:
-        module = importlib.import_module(place)
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise ValueError(f"{place} has no function {attribute!r}")
-    found: RewardFunction = function
-    return found
-
-
 def source_hash(function: RewardFunction) -> str:
     """Of the file that defines it: another one is another reward."""
     source = inspect.getsourcefile(function)
@@ -77,13 +53,6 @@ def number(value: object) -> float | None:
     return float(value)
 
 
-def in_words(error: BaseException) -> str:
-    """The error, and the line of the user's code that raised it."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
-
-
 def guarded(work: Callable[[], list[float | None]]) -> Answer:
     """What the function returned, raised and printed."""
     printed = io.StringIO()
@@ -91,7 +60,7 @@ def guarded(work: Callable[[], list[float | None]]) -> Answer:
         try:
             answer: Answer = {"values": work()}
         except Exception as error:  # a user's code may raise anything; the run stops and names the reply
-            answer = {"error": in_words(error)}
+            answer = {"error": error_in_words(error, __file__)}
     return answer | {"printed": " ".join(printed.getvalue().split())[:300]}
 
 
@@ -127,11 +96,11 @@ def main() -> None:
         print(json.dumps(answer), file=lines, flush=True)
 
     try:
-        function = load(sys.argv[1])
+        function: RewardFunction = load_function(sys.argv[1])
         at_once = is_batch(function) or inspect.iscoroutinefunction(function)
         write({"at_once": at_once, "source": source_hash(function)})
     except Exception as error:  # importing a user's module may raise anything
-        write({"error": str(error) if isinstance(error, ValueError) else in_words(error)})
+        write({"error": str(error) if isinstance(error, ValueError) else error_in_words(error, __file__)})
         return
     for line in sys.stdin:
         pairs = [pair_from_json(*pair) for pair in json.loads(line)]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xreasoner.records import Problem, Reply
+from xreasoner.records import Problem, Reply, Rollout, Score
 
 RewardFunction = Callable[..., Any]
 
@@ -60,6 +60,19 @@ SHIPPED: dict[str, RewardFunction] = {
     "overlong": overlong,
     "length": length,
 }
+
+
+def reply_of(rollout: Rollout, score: Score, limit: int) -> Reply:
+    return Reply(
+        text=rollout.text,
+        score=score,
+        sample=rollout.sample,
+        tokens=len(rollout.token_ids),
+        think_tokens=rollout.think_tokens,
+        limit=limit,
+        stop=rollout.stop,
+        forced_exit=rollout.forced_exit,
+    )
 
 
 def is_batch(function: RewardFunction) -> bool:

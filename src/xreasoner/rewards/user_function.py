@@ -1,4 +1,4 @@
-"""A user's reward function, called in processes of its own with a time limit."""
+"""A user's function on replies, a reward or a scorer, in processes of its own with a time limit."""
 
 import contextlib
 import json
@@ -31,6 +31,8 @@ def place_of(pair: Pair) -> str:
 class FunctionProcess:
     name: str
     seconds: float
+    what: str
+    """What the function is, for messages: a reward or a scorer."""
     process: subprocess.Popen[bytes] = field(init=False)
     at_once: bool = False
     """It takes all replies in one call."""
@@ -46,23 +48,24 @@ class FunctionProcess:
 
     def read(self, where: str, seconds: float) -> dict[str, Any]:
         """The next line that the process writes."""
+        place = f"{self.what} {self.name}: {where}"
         assert self.process.stdout is not None
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._received:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise ValueError(f"reward {self.name}: {where}: it took more than {seconds:g} seconds")
+                    raise ValueError(f"{place}: it took more than {seconds:g} seconds")
                 data = os.read(self.process.stdout.fileno(), 1 << 16)
                 if not data:
                     code = self.process.wait()
-                    raise ValueError(f"reward {self.name}: {where}: its process ended with exit code {code}")
+                    raise ValueError(f"{place}: its process ended with exit code {code}")
                 self._received += data
         line, _, rest = self._received.partition(b"\n")
         self._received = bytearray(rest)
         found: dict[str, Any] = json.loads(line)
         if "error" in found:
-            raise ValueError(f"reward {self.name}: {where}: {found['error']}")
+            raise ValueError(f"{place}: {found['error']}")
         return found
 
     def values(self, pairs: Sequence[Pair], say: Callable[[str], None]) -> list[float | None]:
@@ -82,7 +85,7 @@ class FunctionProcess:
     def _answer(self, where: str, say: Callable[[str], None]) -> list[float | None]:
         answer = self.read(where, self.seconds)
         if answer["printed"]:
-            say(f"reward {self.name}: {where}: it printed: {answer['printed']}")
+            say(f"{self.what} {self.name}: {where}: it printed: {answer['printed']}")
         values: list[float | None] = answer["values"]
         return values
 
@@ -93,8 +96,8 @@ class FunctionProcess:
 class UserFunction:
     """Processes start with the first call and stay until `close`."""
 
-    def __init__(self, name: str, seconds: float) -> None:
-        self.name, self.seconds = name, seconds
+    def __init__(self, name: str, seconds: float, what: str = "reward") -> None:
+        self.name, self.seconds, self.what = name, seconds, what
         self._processes: list[FunctionProcess] = []
 
     def source(self) -> str:
@@ -122,7 +125,7 @@ class UserFunction:
 
     def _started(self, count: int) -> list[FunctionProcess]:
         while len(self._processes) < count:
-            process = FunctionProcess(self.name, self.seconds)
+            process = FunctionProcess(self.name, self.seconds, self.what)
             self._processes.append(process)
             process.load()
         return self._processes[:count]

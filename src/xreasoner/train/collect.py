@@ -10,7 +10,8 @@ from xreasoner.chat.template import problem_prompt
 from xreasoner.data.steps import shuffled
 from xreasoner.parallel import World, gather_shares, own_share
 from xreasoner.recipe.schema import GrpoStage
-from xreasoner.records import Problem, Prompt, Reply, Rollout, Sampling, Score
+from xreasoner.records import Problem, Prompt, Rollout, Sampling, Score
+from xreasoner.rewards.functions import reply_of
 from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.reward_sum import RewardSum, Values
 from xreasoner.rollout.engine import Engine
@@ -169,19 +170,6 @@ def by_prompt(asked: Iterable[str], answers: Iterable[Scored], samples: int) -> 
         scored.sort(key=lambda one: one[0].sample)
         assert len(scored) == samples
     return list(found.values())
-
-
-def reply_of(rollout: Rollout, score: Score, limit: int) -> Reply:
-    return Reply(
-        text=rollout.text,
-        score=score,
-        sample=rollout.sample,
-        tokens=len(rollout.token_ids),
-        think_tokens=rollout.think_tokens,
-        limit=limit,
-        stop=rollout.stop,
-        forced_exit=rollout.forced_exit,
-    )
 
 
 def make_group(problem: Problem, judged: Sequence[Judged], rewards: RewardSum, std_scaling: bool) -> Group:
