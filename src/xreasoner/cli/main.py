@@ -115,8 +115,20 @@ def schema() -> None:
     sys.stdout.write(recipe_schema())
 
 
-def build_base(out: NewFolder, seed: int = 0) -> None:
+def build_base(
+    out: NewFolder,
+    seed: int = 0,
+    level: Annotated[
+        int | None,
+        typer.Option(help="A looser world, 0 to 6 (docs/miniworld.md); by default the quickstart's."),
+    ] = None,
+) -> None:
     """Train the base checkpoint of the mini-world and write it to OUT; takes minutes."""
+    if level is not None:
+        from xreasoner.miniworld.eyes.course import build_world_base
+
+        build_world_base(level, seed, out, say)
+        return
     from xreasoner.miniworld.base import BaseSettings, build_base
 
     build_base(BaseSettings(seed=seed), out, say)

@@ -27,6 +27,10 @@ class Size:
     mlp: int = 384
     vision_hidden: int = 64
     vision_layers: int = 2
+    vision_heads: int = 2
+    sees_whole_picture: bool = False
+    """Attention over the whole picture in every layer. False: one cell per window, whose features do not
+    depend on its neighbours."""
     rope_sections: tuple[int, int, int] = (0, 1, 15)
     """Time, height, width. Width gets nearly all frequencies, so an image row has positions like text."""
     rope_theta: float = 100.0
@@ -65,11 +69,10 @@ def build_config(size: Size) -> Qwen2_5_VLConfig:
             "depth": size.vision_layers,
             "hidden_size": size.vision_hidden,
             "intermediate_size": 2 * size.vision_hidden,
-            "num_heads": 2,
+            "num_heads": size.vision_heads,
             "out_hidden_size": size.hidden,
-            # One cell per window: the features of a cell do not depend on its neighbours.
             "window_size": CELL,
-            "fullatt_block_indexes": [],
+            "fullatt_block_indexes": list(range(size.vision_layers)) if size.sees_whole_picture else [],
         },
         image_token_id=mark(IMAGE_PAD),
         video_token_id=mark(VIDEO_PAD),

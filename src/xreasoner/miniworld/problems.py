@@ -16,7 +16,7 @@ from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.thoughts import write_thought
 from xreasoner.records import Modality, Part, Problem
 
-Split = Literal["train", "test"]
+Split = Literal["train", "dev", "test"]
 
 FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
     "sums": make_sum,
@@ -28,7 +28,7 @@ GENERAL = ("sums", "bars", "shapes")
 CLINICAL = ("labs",)
 CHOICE_SHARE = 0.2
 TEST_SHARE = 10
-"""One item in this many belongs to the test split, whatever the seed."""
+"""One item in this many belongs to the test split, whatever the seed, and as many to the dev split."""
 
 MOST_DRAWS = 20_000
 """Without a new item: then there are hardly more."""
@@ -36,7 +36,8 @@ MOST_DRAWS = 20_000
 
 def split_of(item: Item) -> Split:
     digest = hashlib.sha256(item.key.encode()).digest()
-    return "test" if digest[0] % TEST_SHARE == 0 else "train"
+    splits: dict[int, Split] = {0: "test", 1: "dev"}
+    return splits.get(digest[0] % TEST_SHARE, "train")
 
 
 def make_items(family: str, steps: tuple[int, int], count: int, split: Split, seed: int) -> list[Item]:

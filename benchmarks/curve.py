@@ -1,0 +1,113 @@
+"""How loose may the tie between pictures and words be before text-only SFT stops helping on images?
+
+    OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 0 3 6 --seeds 0 [--split dev]
+
+For each level (src/xreasoner/miniworld/eyes/worlds.py) and seed: a base made in that world, text-only SFT
+with the quickstart's SFT stage, and the accuracy of both. Results are added to OUT/curve.json.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+
+from xreasoner.miniworld.eyes.course import Course, build_world_base
+from xreasoner.miniworld.eyes.measure import accuracies, nearness
+from xreasoner.miniworld.eyes.worlds import LEVELS
+from xreasoner.miniworld.problems import GENERAL
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.recipe.file import read_recipe
+
+QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
+
+
+def finetune(base: Path, out: Path, seed: int, overrides: list[str]) -> Path:
+    """The quickstart's SFT stage alone, from another base."""
+    recipe = yaml.safe_load(QUICKSTART.read_text())
+    recipe["stages"] = {"sft": recipe["stages"]["sft"]}
+    recipe |= {"model": str(base.resolve()), "seed": seed, "out": str(out)}
+    recipe["evaluation"]["benchmarks"] = [ONE_QUESTION]
+    written = out.with_suffix(".yaml")
+    written.write_text(yaml.safe_dump(recipe))
+    run_recipe(read_recipe(written, overrides), Console(quiet=True), [])
+    (checkpoint,) = (out / "stages").glob("*-sft/checkpoint")
+    return checkpoint
+
+
+def general(found: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {name: sum(by_family.values()) / len(by_family) for name, by_family in found.items()}
+
+
+def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
+    world, started = LEVELS[level], time.process_time()
+    folder = wanted.out / f"level{level}-seed{seed}{wanted.tag}"
+    base = folder / "base"
+    if not (base / "config.json").exists():
+        course = replace(
+            Course(),
+            text_steps=wanted.text_steps,
+            tower_steps=wanted.tower_steps,
+            eyes_steps=wanted.eyes_steps,
+            steps=wanted.steps,
+        )
+        build_world_base(level, seed, base, print_now, course, wanted.out / f"start-seed{seed}.safetensors")
+    made = time.process_time() - started
+    row: dict[str, Any] = {
+        "level": level,
+        "world": world.name,
+        "seed": seed,
+        "tag": wanted.tag,
+        "steps": [wanted.text_steps, wanted.tower_steps, wanted.eyes_steps, wanted.steps],
+        "split": wanted.split,
+        "count": wanted.count,
+        "cosine": nearness(base, world),
+        "base": accuracies(base, world, wanted.split, wanted.count, GENERAL),
+    }
+    print_now(f"level {level} seed {seed} base {general(row['base'])} cosine {row['cosine']}")
+    if not wanted.no_sft:
+        trained = finetune(base, folder / f"sft{wanted.sft_tag}", seed, wanted.set)
+        row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL)
+        print_now(f"level {level} seed {seed} sft  {general(row['sft'])}")
+    return row | {"cpu_seconds": [round(made), round(time.process_time() - started)], "set": wanted.set}
+
+
+def print_now(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--levels", type=int, nargs="+", default=list(range(len(LEVELS))))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--split", choices=["dev", "test"], default="dev")
+    parser.add_argument("--count", type=int, default=60, help="problems per family and probe")
+    parser.add_argument("--text-steps", type=int, default=Course.text_steps)
+    parser.add_argument("--tower-steps", type=int, default=Course.tower_steps)
+    parser.add_argument("--eyes-steps", type=int, default=Course.eyes_steps)
+    parser.add_argument("--steps", type=int, default=Course.steps)
+    parser.add_argument("--no-sft", action="store_true")
+    parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe, such as sft.lr=1e-3")
+    parser.add_argument("--tag", default="", help="ends the name of the base's folder")
+    parser.add_argument("--sft-tag", default="")
+    wanted = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    results = wanted.out / "curve.json"
+    for seed in wanted.seeds:
+        for level in wanted.levels:
+            rows = json.loads(results.read_text()) if results.exists() else []
+            results.write_text(json.dumps([*rows, measure(level, seed, wanted)], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

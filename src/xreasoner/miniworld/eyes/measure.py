@@ -1,0 +1,116 @@
+"""What a checkpoint can do in a world: read, take one step and many, on seen and on new looks."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from xreasoner.chat.template import problem_prompt
+from xreasoner.miniworld.draw import encode_picture
+from xreasoner.miniworld.eyes.drawing import Pixels, draw_picture
+from xreasoner.miniworld.eyes.sheets import Desk, see
+from xreasoner.miniworld.eyes.worlds import VisualWorld
+from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson, jumble
+from xreasoner.miniworld.problems import Split, make_items, phrase, read_problem
+from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.models.load import load
+from xreasoner.records import Problem, Sampling
+from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+
+SAMPLING = Sampling(think_budget=128, answer_budget=64)
+ONE_STEP_SUMS = 60
+"""Few different ones exist."""
+
+
+def moved(pixels: Pixels, by: int) -> Pixels:
+    """Moved right and down; the edge is repeated where the picture came from."""
+    high, wide = pixels.shape[:2]
+    return np.pad(pixels, ((by, 0), (by, 0), (0, 0)), mode="edge")[:high, :wide]
+
+
+def pictured(problem: Problem, item: Item, world: VisualWorld, looks: Split, by: int = 0) -> Problem:
+    """The problem with its scene drawn in the world, in an appearance of the split `looks`."""
+    rng = random.Random(f"picture {looks} {item.key}")
+    pixels = moved(draw_picture(item.scene, world, rng, looks), by)
+    return replace(problem, question=(encode_picture(Image.fromarray(pixels)), *problem.question[1:]))
+
+
+Make = Callable[[str], list[Problem]]
+
+
+def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make, str | None]]:
+    """Problems of a family and their instruction, by name; `split` is that of the items."""
+
+    def solve(steps: tuple[int, int], looks: Split | None, most: int = count, by: int = 0) -> Make:
+        def make(family: str) -> list[Problem]:
+            few = min(most, ONE_STEP_SUMS) if family == "sums" and steps == (1, 1) else most
+            items = make_items(family, steps, few, split, 0)
+            written = [phrase(item, "text", 0, choice_share=0.0) for item in items]
+            if looks is None:
+                return written
+            drawn = [phrase(item, "image", 0, choice_share=0.0) for item in items]
+            return [pictured(p, item, world, looks, by) for p, item in zip(drawn, items, strict=True)]
+
+        return make
+
+    def read(looks: Split, by: int = 0) -> Make:
+        def make(family: str) -> list[Problem]:
+            items = make_items(family, (2, 4), count, split, 0)
+            return [pictured(read_problem(item, "image", 0), item, world, looks, by) for item in items]
+
+        return make
+
+    return {
+        "read, seen looks": (read("train"), None),
+        "read, new looks": (read(split), None),
+        "read, new looks, moved 2": (read(split, by=2), None),
+        "one step, text": (solve((1, 1), None), None),
+        "one step, images": (solve((1, 1), split), None),
+        "many steps, text": (solve((3, 6), None), THINK_INSTRUCTION),
+        "many steps, images, seen looks": (solve((3, 6), "train"), THINK_INSTRUCTION),
+        "many steps, images": (solve((3, 6), split), THINK_INSTRUCTION),
+        "many steps, images, moved 2": (solve((3, 6), split, by=2), THINK_INSTRUCTION),
+    }
+
+
+def accuracies(
+    checkpoint: Path,
+    world: VisualWorld,
+    split: Split,
+    count: int,
+    families: tuple[str, ...],
+) -> dict[str, dict[str, float]]:
+    """By probe and family."""
+    engine, found = TorchEngine(load(checkpoint)), dict[str, dict[str, float]]()
+    with Grader() as grader:
+        for name, (make, instruction) in probes(world, split, count).items():
+            found[name] = {}
+            for family in families:
+                problems = make(family)
+                by_id = {problem.id: problem for problem in problems}
+                answers = engine.generate([problem_prompt(p, instruction) for p in problems], SAMPLING)
+                right = [grader.score(by_id[one.prompt_id], one.text).correct is True for one in answers]
+                found[name][family] = round(sum(right) / len(right), 4)
+    return found
+
+
+def nearness(checkpoint: Path, world: VisualWorld, count: int = 100) -> float | None:
+    """Mean cosine between a visual token and the embedding of its word, where tokens show one word each."""
+    if not world.grid:
+        return None
+    model = load(checkpoint).model
+    assert isinstance(model, Qwen2_5_VLForConditionalGeneration)
+    rng = random.Random("nearness")
+    lessons = [Lesson("", (jumble(rng, 4), "read"), "x") for _ in range(count)]
+    (sheet,) = Desk(build_tokenizer(), world).sheets(lessons, rng, parts=1)
+    with torch.inference_mode():
+        meanings = model.get_input_embeddings()(sheet.meant_S)
+        return F.cosine_similarity(see(model, sheet), meanings).mean().item()

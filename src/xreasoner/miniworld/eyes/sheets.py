@@ -1,0 +1,171 @@
+"""Lessons with their pictures as tensors, and the loss of the real model on them.
+
+Suffixes: B lessons, T tokens, P patches, V values of a patch, I pictures, S visual tokens, E hidden size,
+N targets.
+"""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from xreasoner.miniworld.draw import CELL
+from xreasoner.miniworld.eyes.drawing import Pixels, draw_picture
+from xreasoner.miniworld.eyes.worlds import VisualWorld
+from xreasoner.miniworld.lessons import Lesson
+
+IGNORED = -100
+PATCH = CELL // 2
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+SPREAD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+"""Of the colours, as in Qwen's image processor."""
+
+
+def patches_of(pixels: Pixels) -> NDArray[np.float32]:
+    """What Qwen's image processor makes of a picture of whole visual tokens: (P, V)."""
+    rows, columns = pixels.shape[0] // CELL, pixels.shape[1] // CELL
+    scaled = (pixels.astype(np.float32) / 255 - MEAN) / SPREAD
+    # The four patches of a token follow each other; a patch is colour, time (two equal), height, width.
+    split = scaled.reshape(rows, 2, PATCH, columns, 2, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)
+    patches = split.reshape(rows * columns * 4, 3, 1, PATCH, PATCH)
+    return np.repeat(patches, 2, axis=2).reshape(len(patches), -1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    ids_BT: Tensor
+    pixels_PV: Tensor | None
+    grids_I3: Tensor | None
+    meant_S: Tensor
+    """The word of each visual token, IGNORED where none is defined."""
+    targets_BT: Tensor
+    """The next token where it is a target, else IGNORED."""
+    weights_BT: Tensor
+    """Each lesson has the same weight."""
+
+    @property
+    def lessons(self) -> int:
+        return len(self.ids_BT)
+
+
+@dataclass
+class _Row:
+    ids: list[int] = field(default_factory=list)
+    learned: list[bool] = field(default_factory=list)
+    pictures: list[Pixels] = field(default_factory=list)
+    meant: list[int] = field(default_factory=list)
+
+    def write(self, ids: list[int], learned: bool = False) -> None:
+        self.ids += ids
+        self.learned += [learned] * len(ids)
+
+
+class Desk:
+    """Writes lessons of one world on sheets."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, world: VisualWorld) -> None:
+        self.tokenizer, self.world = tokenizer, world
+        self.known: dict[str, list[int]] = {}
+
+    def ids(self, text: str) -> list[int]:
+        if text not in self.known:
+            self.known[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.known[text]
+
+    def words(self, text: str) -> list[int]:
+        return [i for word in text.split() for i in self.ids(word)]
+
+    def row(self, lesson: Lesson, rng: random.Random) -> _Row:
+        row = _Row()
+        if lesson.system:
+            row.write(self.words(f"<|im_start|> system {lesson.system} <|im_end|>"))
+        row.write(self.words("<|im_start|> user"))
+        for part in lesson.prompt:
+            if isinstance(part, str):
+                row.write(self.words(part))
+                continue
+            pixels = draw_picture(part, self.world, rng, "train")
+            tokens = pixels.shape[0] * pixels.shape[1] // CELL**2
+            row.write(
+                [
+                    *self.ids("<|vision_start|>"),
+                    *self.ids("<|image_pad|>") * tokens,
+                    *self.ids("<|vision_end|>"),
+                ]
+            )
+            row.pictures.append(pixels)
+            row.meant += self.words(" ".join(part.words())) if self.world.grid else [IGNORED] * tokens
+        row.write(self.words("<|im_end|> <|im_start|> assistant"))
+        start = len(row.ids)
+        row.write([*self.words(lesson.reply), *self.ids("<|im_end|>")], learned=True)
+        if lesson.results_only:
+            equals = self.ids("=")[0]
+            row.learned[start:] = [row.ids[i - 1] == equals for i in range(start, len(row.ids))]
+        return row
+
+    def sheets(self, lessons: list[Lesson], rng: random.Random, parts: int) -> list[Sheet]:
+        """Of lessons of similar length, to reduce padding."""
+        rows = sorted((self.row(lesson, rng) for lesson in lessons), key=lambda row: len(row.ids))
+        size = -(-len(rows) // parts)
+        return [self._sheet(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+    def _sheet(self, rows: list[_Row]) -> Sheet:
+        length = max(len(row.ids) for row in rows)
+        pad = self.tokenizer.pad_token_id
+        targets = [
+            [
+                row.ids[i + 1] if i + 1 < len(row.ids) and row.learned[i + 1] else IGNORED
+                for i in range(length)
+            ]
+            for row in rows
+        ]
+        pictures = [picture for row in rows for picture in row.pictures]
+        grids = [[1, picture.shape[0] // PATCH, picture.shape[1] // PATCH] for picture in pictures]
+        return Sheet(
+            torch.tensor([row.ids + [pad] * (length - len(row.ids)) for row in rows]),
+            torch.from_numpy(np.concatenate([patches_of(p) for p in pictures])) if pictures else None,
+            torch.tensor(grids) if pictures else None,
+            torch.tensor([word for row in rows for word in row.meant]),
+            torch.tensor(targets),
+            torch.tensor([[1 / sum(row.learned)] * length for row in rows]),
+        )
+
+
+def see(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet) -> Tensor:
+    """The visual tokens of all pictures in order: (S, E)."""
+    features: Any = model.get_image_features(sheet.pixels_PV, sheet.grids_I3)
+    return torch.cat(features.pooler_output)
+
+
+def pull_of(seen_SE: Tensor, meant_S: Tensor, embeddings: Tensor) -> Tensor:
+    """Mean squared distance of visual tokens to their words, in units of the variance of embeddings."""
+    return (seen_SE - embeddings[meant_S]).square().mean() / embeddings.var()
+
+
+def sheet_loss(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet, pull: float) -> Tensor:
+    """The sum over lessons of the language loss, and of the pull if there is one."""
+    embeds_BTE = model.get_input_embeddings()(sheet.ids_BT)
+    is_seen_BT = sheet.ids_BT == model.config.image_token_id
+    pulled = torch.zeros(())
+    if sheet.pixels_PV is not None:
+        seen_SE = see(model, sheet)
+        embeds_BTE = embeds_BTE.masked_scatter(is_seen_BT[..., None], seen_SE.to(embeds_BTE.dtype))
+        if pull:
+            pulled = pull * pull_of(seen_SE, sheet.meant_S, model.lm_head.weight.detach())
+    positions_3BT, _ = model.model.get_rope_index(
+        sheet.ids_BT, mm_token_type_ids=is_seen_BT.int(), image_grid_thw=sheet.grids_I3
+    )
+    hidden_BTE = model.model.language_model(
+        inputs_embeds=embeds_BTE, position_ids=positions_3BT, use_cache=False
+    ).last_hidden_state
+    learned_BT = sheet.targets_BT != IGNORED
+    loss_N = F.cross_entropy(
+        model.lm_head(hidden_BTE[learned_BT]), sheet.targets_BT[learned_BT], reduction="none"
+    )
+    return loss_N @ sheet.weights_BT[learned_BT] + sheet.lessons * pulled

@@ -1,0 +1,39 @@
+"""Worlds from tied to free: each loosens one more tie between what is drawn and what is written."""
+
+from dataclasses import dataclass, replace
+
+RowSections = tuple[int, int, int]
+ROW: RowSections = (0, 1, 15)
+"""Rope frequencies of time, height and width: a drawn row has the positions of a written one."""
+QWENS: RowSections = (4, 6, 6)
+"""In the proportions of Qwen2.5-VL: 16, 24, 24 of 64."""
+
+
+@dataclass(frozen=True)
+class VisualWorld:
+    name: str
+    offset: int = 1
+    """Most pixels by which a symbol is moved from the middle of its cell, if it is on the grid."""
+    varied: bool = False
+    """Fonts, sizes, colours, noise and JPEG; otherwise all pictures look alike."""
+    pull: float = 1.0
+    """Weight of the distance between a visual token and the embedding of its word. 0: language loss alone."""
+    grid: bool = True
+    """One symbol is one visual token. False: symbols are anywhere, across the borders of tokens."""
+    sections: RowSections = ROW
+    plane: bool = False
+    """Several rows, and bar charts with an axis, instead of one row."""
+
+
+def _levels() -> tuple[VisualWorld, ...]:
+    tied = VisualWorld("tied")
+    moved = replace(tied, name="moved", offset=4)
+    varied = replace(moved, name="varied", varied=True)
+    unpulled = replace(varied, name="language loss", pull=0.0)
+    across = replace(unpulled, name="across tokens", grid=False)
+    own = replace(across, name="own positions", sections=QWENS)
+    free = replace(own, name="two dimensions", plane=True)
+    return tied, moved, varied, unpulled, across, own, free
+
+
+LEVELS = _levels()

@@ -1,0 +1,174 @@
+"""The loss of a sheet is the model's own, and each phase trains what it says."""
+
+import io
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from xreasoner.chat.template import encode_prompt, problem_prompt
+from xreasoner.chat.think import write_answer
+from xreasoner.miniworld.eyes.course import (
+    SIZE,
+    Course,
+    count_lesson,
+    learn_symbols,
+    learn_to_see,
+    reading,
+    starting_model,
+)
+from xreasoner.miniworld.eyes.measure import pictured
+from xreasoner.miniworld.eyes.sheets import IGNORED, Desk, pull_of, see, sheet_loss
+from xreasoner.miniworld.eyes.worlds import LEVELS
+from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson
+from xreasoner.miniworld.model import build_image_processor, new_model
+from xreasoner.miniworld.problems import make_items, phrase
+from xreasoner.miniworld.scene import Cell, Scene
+from xreasoner.miniworld.tokenizer import build_tokenizer
+
+TINY = Course(text_steps=1, tower_steps=1, rows=4)
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def test_a_lesson_has_the_ids_of_the_chat_template() -> None:
+    item = make_items("bars", (2, 2), 1, "test", 0)[0]
+    tokenizer = build_tokenizer()
+    problem = pictured(phrase(item, "image", 0, choice_share=0.0), item, LEVELS[0], "train")
+    encoded = encode_prompt(problem_prompt(problem, THINK_INSTRUCTION), tokenizer, build_image_processor())
+    lesson = Lesson(THINK_INSTRUCTION, (item.scene, item.question), "")
+    row = Desk(tokenizer, LEVELS[0]).row(lesson, random.Random(0))
+    assert row.ids[:-1] == list(encoded.ids)
+
+
+@pytest.mark.parametrize("level", [0, len(LEVELS) - 1])
+def test_the_loss_of_a_sheet_is_the_models_own(level: int) -> None:
+    model = new_model(SIZE, 0).eval()
+    desk = Desk(build_tokenizer(), LEVELS[level])
+    item = make_items("labs", (3, 3), 1, "train", 0)[0]
+    lesson = Lesson("", (item.scene, item.question), f"<answer> {item.answer} </answer>")
+    (sheet,) = desk.sheets([lesson], random.Random(0), parts=1)
+    labels = torch.full_like(sheet.ids_BT, IGNORED)
+    labels[:, 1:] = sheet.targets_BT[:, :-1]
+    with torch.no_grad():
+        own = model(
+            input_ids=sheet.ids_BT,
+            pixel_values=sheet.pixels_PV,
+            image_grid_thw=sheet.grids_I3,
+            mm_token_type_ids=(sheet.ids_BT == model.config.image_token_id).int(),
+            labels=labels,
+        ).loss
+        assert sheet_loss(model, sheet, 0.0).item() == pytest.approx(own.item(), abs=1e-5)
+
+
+def test_padding_does_not_change_a_loss() -> None:
+    model, desk = new_model(SIZE, 0).eval(), Desk(build_tokenizer(), LEVELS[-1])
+    scenes = (Scene((Cell(("7",)),)), Scene(tuple(Cell((str(n),)) for n in range(9))))
+    lessons = [Lesson("", (scene, "read"), " ".join(scene.words())) for scene in scenes]
+    with torch.no_grad():
+        apart = sum(sheet_loss(model, one, 0.0).item() for one in desk.sheets(lessons, random.Random(0), 2))
+        (both,) = desk.sheets(lessons, random.Random(0), 1)
+        assert sheet_loss(model, both, 0.0).item() == pytest.approx(apart, abs=1e-4)
+
+
+def test_the_pull_is_the_distance_to_the_word_of_each_token() -> None:
+    words = torch.tensor([[0.0, 0.0], [2.0, 2.0]])
+    seen = torch.tensor([[2.0, 1.0], [0.0, 0.0]])
+    # squares 0, 1, 0, 0; the variance of 0, 0, 2, 2 with n - 1 is 4/3
+    assert pull_of(seen, torch.tensor([1, 0]), words).item() == pytest.approx(0.25 / (4 / 3))
+
+
+def test_each_visual_token_on_the_grid_means_its_word_and_off_it_none() -> None:
+    scene = Scene((Cell(("red", "star"), "shape"), Cell(("a", "3"), "bar")))
+    tokenizer, lesson = build_tokenizer(), Lesson("", (scene, "read"), "x")
+    (tied,) = Desk(tokenizer, LEVELS[0]).sheets([lesson], random.Random(0), 1)
+    assert tokenizer.convert_ids_to_tokens(tied.meant_S.tolist()) == ["redstar", "a3"]
+    (free,) = Desk(tokenizer, LEVELS[-1]).sheets([lesson], random.Random(0), 1)
+    assert set(free.meant_S.tolist()) == {IGNORED}
+    assert len(free.meant_S) == (free.ids_BT == new_model(SIZE, 0).config.image_token_id).sum()
+
+
+def test_a_token_depends_on_its_neighbours() -> None:
+    """The tower sees the whole picture, as that of a real model does."""
+    model = new_model(SIZE, 0).eval()
+    desk = Desk(build_tokenizer(), LEVELS[0])
+    first = Cell(("7",))
+    with torch.no_grad():
+        seen = [
+            see(model, desk.sheets([Lesson("", (Scene((first, other)),), "x")], random.Random(0), 1)[0])[0]
+            for other in (Cell(("1",)), Cell(("red", "star"), "shape"))
+        ]
+    assert not torch.allclose(*seen, atol=1e-6)
+
+
+def changed(before: dict[str, torch.Tensor], model) -> set[str]:
+    return {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
+
+
+def state(model) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_the_tower_learns_apart_and_its_projector_ends_with_a_new_layer() -> None:
+    model = new_model(SIZE, 0)
+    before = state(model)
+    learn_symbols(model, TINY, 0, quiet)
+    names = changed(before, model)
+    assert all("visual" in name for name in names) and any("blocks.0" in name for name in names)
+    last = model.model.visual.merger.mlp[-1]
+    bound = last.in_features**-0.5  # of torch's uniform start
+    weight = last.weight.detach()
+    assert weight.abs().max() <= bound and weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
+def test_the_language_model_is_frozen_while_the_eyes_are_aligned_and_the_embeddings_always() -> None:
+    start = new_model(SIZE, 0)
+    before = state(start)
+    aligned = learn_to_see(start, LEVELS[3], replace(TINY, eyes_steps=2, steps=0), 0, quiet)
+    names = changed(before, aligned)
+    assert names and all("visual" in name for name in names)
+    joint = learn_to_see(start, LEVELS[3], replace(TINY, eyes_steps=0, steps=2, rows=8), 0, quiet)
+    names = changed(before, joint)
+    assert any("language_model.layers" in name for name in names)
+    assert any("visual" in name for name in names)
+    assert not any("embed_tokens" in name or "lm_head" in name for name in names)
+
+
+def test_all_worlds_start_from_the_same_parts(tmp_path: Path) -> None:
+    made = starting_model(TINY, 0, tmp_path / "start.safetensors", quiet)
+    read = starting_model(TINY, 1, tmp_path / "start.safetensors", quiet)
+    assert not changed(state(made), read)
+
+
+def test_reading_starts_with_two_symbols_and_ends_with_twelve() -> None:
+    def largest(progress: float) -> int:
+        rng = random.Random(0)
+        return max(len(reading(rng, progress).prompt[0].cells) for _ in range(200))
+
+    assert [largest(p) for p in (0.0, 0.3, 0.5, 0.7, 0.99)] == [2, 4, 8, 8, 12]
+
+
+def test_counting_is_right() -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        lesson = count_lesson(rng, drawn=1.0)
+        cells = [cell for part in lesson.prompt if isinstance(part, Scene) for cell in part.cells]
+        if isinstance(lesson.prompt[0], str):
+            continue
+        wanted = lesson.prompt[-1].split()[-1]
+        assert lesson.reply == write_answer(str(sum(wanted in cell.parts for cell in cells)))
+
+
+def test_a_problem_is_drawn_in_its_world_and_keeps_its_question() -> None:
+    item = make_items("sums", (3, 3), 1, "test", 0)[0]
+    plain = phrase(item, "image", 0, choice_share=0.0)
+    problem = pictured(plain, item, LEVELS[-1], "test")
+    assert (problem.id, problem.answer, problem.question[1:]) == (plain.id, plain.answer, plain.question[1:])
+    size = Image.open(io.BytesIO(problem.pictures[0].encoded)).size
+    assert size[0] % 28 == size[1] % 28 == 0
+    assert problem.question[0] != pictured(plain, item, LEVELS[-1], "train").question[0]
