@@ -54,9 +54,7 @@ def measure(machine: Machine) -> Iterator[Line]:
                 graded(problems[p.id], [r for r in rollouts if r.prompt_id == p.id]) for p in prompts
             )
             with sampler.training():
-                updated.append(
-                    update(policy, None, take_step, RolloutBatch(groups, count, count, 0), stage, 0)
-                )
+                updated.append(update(policy, None, take_step, RolloutBatch(groups, count, 0), stage, 0))
 
         sampling, grading, updating = (machine.seconds(work) for work in (sample, grade, learn))
     tokens = sum(len(rollout.token_ids) for rollout in rollouts)

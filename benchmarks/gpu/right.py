@@ -105,7 +105,7 @@ def grpo_step(lm: PreTrainedModel, precision: Precision, world: World) -> tuple[
     reference = new_policy(lm, stage, world)
     groups = made_up_groups(4, 4, lm.config.vocab_size)
     take_step = GuardedStep(policy.loss, adamw(policy.loss, 1e-4), stage.clip_norm)
-    done = update(policy, reference, take_step, RolloutBatch(groups, 4, 4, 0), stage, 0)
+    done = update(policy, reference, take_step, RolloutBatch(groups, 4, 0), stage, 0)
     after = torch.cat([p.detach().flatten().cpu() for p in policy.lm.parameters()])
     return done, after - before
 
@@ -236,7 +236,7 @@ def sampler_against_trainer(precision: Precision, machine: Machine) -> Iterator[
         for group, found in zip(groups, by_prompt.values(), strict=True)
     )
     take_step = GuardedStep(policy.loss, adamw(policy.loss, 1e-4), stage.clip_norm)
-    done = update(policy, None, take_step, RolloutBatch(sampled, 4, 4, 0), stage, 0)
+    done = update(policy, None, take_step, RolloutBatch(sampled, 4, 0), stage, 0)
     yield at_most("log-probabilities, mean distance", done.mismatch, 1e-3 if precision == "float32" else 2e-3)
 
 

@@ -110,6 +110,7 @@ MISTAKES = {
     "rl.from=dpo": "{file}: stages.rl.from: 'dpo' is not an earlier stage; use base, sft",
     "sft.dtype=float23": "stages.sft.dtype: should be 'auto', 'float32' or 'bfloat16', not 'float23'",
     "rl.max_length=64": "stages.rl: max_length: 64 leaves no room for a prompt; think_budget and answer_",
+    "rl.max_lag=1": "stages.rl: max_lag: needs rollout: server; an engine in this process cannot",
     "rl.minibatches=500": "stages.rl: minibatches: 500 parts of ",
     "rl.importance=answer": "stages.rl.importance: should be 'token' or 'sequence', not 'answer'",
     "rl.importance_bounds=[1.1, 2]": "stages.rl: importance_bounds: 1 must lie between 1.1 and 2",

@@ -151,6 +151,9 @@ class GrpoStage(Optimization):
     """The engine that generates samples: torch, vllm, server or auto."""
     server: ServerSettings | None = None
     """The server of `rollout: server`; it must accept weight updates."""
+    max_lag: Annotated[int, Field(ge=0, le=16)] = 0
+    """With `rollout: server`: sample the answers of so many steps ahead while the policy is updated, with the
+    weights from before these steps. 0: sampling and updates wait for each other."""
     rollout_memory: Fraction = 0.4
     """The fraction of GPU memory that vLLM may use; the trainer's memory stays allocated meanwhile."""
     rows: Count = 256
@@ -198,6 +201,11 @@ class GrpoStage(Optimization):
             )
         if self.eval_every and not self.held_out:
             raise ValueError("eval_every: needs held_out, the number of problems to evaluate on")
+        if self.max_lag and self.rollout != "server":
+            raise ValueError(
+                "max_lag: needs rollout: server; an engine in this process cannot sample while the policy is "
+                "updated"
+            )
         if self.minibatches > self.prompts_per_step:
             raise ValueError(
                 f"minibatches: {self.minibatches} parts of {self.prompts_per_step} prompts_per_step would be "

@@ -58,6 +58,10 @@ class RolloutBatch:
     groups: tuple[Group, ...]
     drawn: int
     drawn_without_signal: int
+    lag: int = 0
+    """How many steps the policy has taken since the weights that all these answers were sampled with."""
+    seconds: float = 0.0
+    """Spent on sampling and grading beside the updates."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """GRPO: reinforcement learning on answers that can be checked.
 
 One step: collect answers (collect.py), pack them into rows (rows.py), update the policy (update.py).
+With `max_lag`, the answers of later steps are sampled meanwhile (ahead.py).
 It differs from the GRPO of the textbook in this:
 
 - The loss is a mean over all learned tokens of the batch, so every token weighs the same (update.backward).
@@ -27,23 +28,24 @@ from pathlib import Path
 
 from xreasoner.data.prompt_length import longest_sequence
 from xreasoner.launch.interrupts import held_back
-from xreasoner.parallel import join_world, seed_step
+from xreasoner.parallel import World, join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.reward_sum import RewardSum
+from xreasoner.rollout.engine import Engine
+from xreasoner.train.ahead import RolloutSource, open_rollouts
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
-from xreasoner.train.collect import Collector, sampling_of
+from xreasoner.train.collect import Collector, RolloutBatch, sampling_of
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
 from xreasoner.train.microbatch import MicroBatch
 from xreasoner.train.no_signal import why_no_signal
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.samplers import open_sampler
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.training_states import UNMEASURED, TrainingStates
-from xreasoner.train.update import update
+from xreasoner.train.update import UpdateMetrics, update
 
 SHOWN = ("reward", "think_tokens", "forced", "skipped", "entropy")
 
@@ -82,35 +84,35 @@ def train_grpo(
         prompts = ((problem, instruction) for problem in chain(problems, held_out))
         return longest_sequence(prompts, sampling_of(settings, seed, step=0), policy.tokenizer)
 
+    def collector(engine: Engine, world: World) -> Collector:
+        return Collector(engine, grader, rewards, instruction, settings, seed, world)
+
     kept = {"best": dataclasses.asdict(best)}
     with (
         held_back(),
         states,
-        open_sampler(settings, start, policy, longest) as sampler,
         Grader() as grader,
         RewardSum(settings.rewards, display.note) as rewards,
+        open_rollouts(settings, start, policy, problems, range(done, steps), collector, longest) as rollouts,
         metrics_of(world, out / "metrics.jsonl", done) as metrics,
         displaying(display, "grpo", steps, done),
     ):
-        collector = Collector(sampler, grader, rewards, instruction, settings, seed, world)
         if settings.eval_every and (done == 0 or "unmeasured" in extra):
             with states.interruptible(done, kept | UNMEASURED):
-                best = evaluate_held_out(policy, collector, held_out, done, best, out, metrics)
+                best = evaluate_held_out(policy, rollouts, held_out, done, best, out, metrics)
                 kept = {"best": dataclasses.asdict(best)}
         for step in range(done, steps):
             began = time.monotonic()
             seed_step(seed, step)
             with states.interruptible(step, kept):
-                batch = collector.collect(problems, step)
+                batch = rollouts.take(step)
             collected = time.monotonic()
             set_lr(optimizer, lr_at(step))
-            with sampler.training():
+            with rollouts.training():
                 made = partial(update, policy, reference, take_step, batch, step=step)
                 has_one_step = settings.updates_per_batch == settings.minibatches == 1
                 updated = microbatch.fit(made, optimizer.zero_grad, has_one_step)
-            values = rollout_metrics(batch) | dataclasses.asdict(updated) | {"lr": lr_at(step)}
-            values["rollout_seconds"] = collected - began
-            values["update_seconds"] = time.monotonic() - collected
+            values = step_metrics(batch, updated, lr_at(step), began, collected)
             metrics.write(step + 1, values)
             display.step(step + 1, {name: values[name] for name in SHOWN})
             if step == 0 and (why := why_no_signal(values)):
@@ -120,7 +122,7 @@ def train_grpo(
                 write_samples(batch, path, policy.tokenizer.decode)
             if is_evaluated(step + 1, steps, settings.eval_every):
                 with states.interruptible(step + 1, kept | UNMEASURED):
-                    best = evaluate_held_out(policy, collector, held_out, step + 1, best, out, metrics)
+                    best = evaluate_held_out(policy, rollouts, held_out, step + 1, best, out, metrics)
                     kept = {"best": dataclasses.asdict(best)}
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
                 states.save(step + 1, kept)
@@ -128,6 +130,16 @@ def train_grpo(
         states.finish()
         with states.interruptible(steps, kept):
             write_result(policy, best, out)
+
+
+def step_metrics(
+    batch: RolloutBatch, updated: UpdateMetrics, lr: float, began: float, collected: float
+) -> dict[str, float]:
+    """`rollout_seconds`: how long the update waited for its rollouts."""
+    seconds = {"rollout_seconds": collected - began, "update_seconds": time.monotonic() - collected}
+    if batch.seconds:
+        seconds["sampling_seconds"] = batch.seconds
+    return rollout_metrics(batch) | dataclasses.asdict(updated) | {"lr": lr} | seconds
 
 
 def open_reference(policy: Policy, start: Path, settings: GrpoStage, seed: int) -> Policy | None:
@@ -145,7 +157,7 @@ def open_reference(policy: Policy, start: Path, settings: GrpoStage, seed: int) 
 
 def evaluate_held_out(
     policy: Policy,
-    collector: Collector,
+    rollouts: RolloutSource,
     held_out: Sequence[Problem],
     step: int,
     best: Best,
@@ -153,6 +165,6 @@ def evaluate_held_out(
     metrics: MetricsFile | NoMetrics,
 ) -> Best:
     """Measure accuracy on the held-out problems, and keep the checkpoint if it is the best so far."""
-    accuracy = collector.accuracy(held_out)
+    accuracy = rollouts.accuracy(held_out)
     metrics.write(step, {"held_out": accuracy})
     return keep_best(policy, accuracy, step, best, out)

@@ -87,6 +87,7 @@ def rollout_metrics(batch: RolloutBatch) -> dict[str, float]:
         "drawn": batch.drawn,
         "entropy": _mean(surprises),
         "tokens": sum(len(rollout.token_ids) for rollout in rollouts),
+        "lag": batch.lag,
     }
 
 
@@ -102,10 +103,10 @@ def write_samples(batch: RolloutBatch, path: Path, decode: Decode) -> None:
     pieces = TokenPieces(decode)
     with written_atomically(path) as file:
         for group in batch.groups:
-            file.writelines(f"{line}\n".encode() for line in _sample_lines(group, pieces))
+            file.writelines(f"{line}\n".encode() for line in _sample_lines(group, batch.lag, pieces))
 
 
-def _sample_lines(group: Group, pieces: TokenPieces) -> list[str]:
+def _sample_lines(group: Group, lag: int, pieces: TokenPieces) -> list[str]:
     question = "".join(part if isinstance(part, str) else "[picture]" for part in group.problem.question)
     return [
         json_text(
@@ -123,6 +124,7 @@ def _sample_lines(group: Group, pieces: TokenPieces) -> list[str]:
                 "forced": answer.rollout.forced_exit,
                 "stop": answer.rollout.stop,
                 "think_tokens": answer.rollout.think_tokens,
+                "lag": lag,
                 "tokens": sampled_tokens(answer.rollout, pieces),
             }
         )

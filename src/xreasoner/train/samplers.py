@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xreasoner.models.load import Loaded, load
-from xreasoner.parallel import full_weight, rejoining
+from xreasoner.parallel import World, full_weight, rejoining
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.choose import Longest, choose_engine
@@ -76,11 +76,15 @@ def open_sampler(
             with rejoining(world):
                 engine.close()
         case "server":
-            from xreasoner.rollout.vllm_engine.remote_engine import RemoteVllmEngine
-
-            assert settings.server is not None
-            server = RemoteVllmEngine(settings.server, start, world)
+            server = open_server(settings, start, world)
             yield Sampler(server, policy, server)
+
+
+def open_server(settings: GrpoStage, start: Path, world: World) -> FollowingEngine:
+    from xreasoner.rollout.vllm_engine.remote_engine import RemoteVllmEngine
+
+    assert settings.server is not None
+    return RemoteVllmEngine(settings.server, start, world)
 
 
 class CopiedEngine(TorchEngine):
