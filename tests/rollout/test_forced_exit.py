@@ -29,7 +29,7 @@ def write(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Prompt]) -> Write:
         def scripted(logits: torch.Tensor, *_: object) -> Draw:
             return Draw(torch.full(logits.shape[:1], next(tokens)), torch.full(logits.shape[:1], -1.0))
 
-        monkeypatch.setattr("xreasoner.rollout.torch_engine.scheduler.draw", scripted)
+        monkeypatch.setattr("xreasoner.rollout.torch_engine.decode_step.draw", scripted)
         (rollout,) = TorchEngine(loaded).generate([ask("p", "w1")], sampling)
         return rollout
 

@@ -40,7 +40,7 @@ def token_by_token(
     def scripted(logits: torch.Tensor, *_: object) -> Draw:
         return Draw(torch.full(logits.shape[:1], next(script)), torch.full(logits.shape[:1], LOGPROB))
 
-    patch.setattr("xreasoner.rollout.torch_engine.scheduler.draw", scripted)
+    patch.setattr("xreasoner.rollout.torch_engine.decode_step.draw", scripted)
     (rollout,) = engine.generate([prompt], sampling)
     return rollout
 

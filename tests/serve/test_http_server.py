@@ -231,7 +231,7 @@ def test_an_engine_failure_costs_one_answer(server: HttpServer, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("xreasoner.rollout.torch_engine.scheduler.draw", broken)
+    monkeypatch.setattr("xreasoner.rollout.torch_engine.decode_step.draw", broken)
     assert "out of memory" in refused(post(server, body()), 500)
     monkeypatch.undo()
 

@@ -67,7 +67,7 @@ def in_process(
         def scripted(logits: torch.Tensor, *_: object) -> Draw:
             return Draw(torch.full(logits.shape[:1], next(tokens)), torch.full(logits.shape[:1], -1.0))
 
-        monkeypatch.setattr("xreasoner.rollout.torch_engine.scheduler.draw", scripted)
+        monkeypatch.setattr("xreasoner.rollout.torch_engine.decode_step.draw", scripted)
         (rollout,) = TorchEngine(text_loaded).generate([ask("p", "w1")], sampling)
         return rollout.text.split(), rollout.stop, rollout.forced_exit, rollout.think_tokens
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from xreasoner.rollout.torch_engine.attention import row_blocks
 from xreasoner.rollout.torch_engine.cache import Decode, Prefill, RowCache
+from xreasoner.rollout.torch_engine.decode_attention import row_blocks
 
 
 def numbered(rows: int, columns: int) -> torch.Tensor:

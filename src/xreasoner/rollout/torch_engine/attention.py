@@ -1,81 +1,25 @@
-"""The engine's attention: causal for prefill; for decoding, one query a row over rows of unequal length.
+"""The engine's attention, as transformers calls it: causal for prefill, see decode_attention.py for the rest.
 
-Suffixes: A active rows, B rows of a block, H query heads, K key heads, G query heads per key head, T queries,
-S cache columns, D head size.
+Suffixes: A rows of a decoding step, B prompts, H query heads, K key heads, G query heads per key head,
+T queries, S keys, D head size.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
+from xreasoner.rollout.torch_engine.decode_attention import AttentionSoftmax, DecodeRows, decode_attention
+
 _NAME = "xreasoner_rollout"
 _UNSUPPORTED = ("position_bias",)
-_BLOCK_ROWS = 64
 _QUERY_CHUNK = 256
 """Queries per matrix product where prefill needs its scores explicitly."""
 _LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
-
-
-class RowBlock(NamedTuple):
-    """Adjacent rows and the length of the longest."""
-
-    rows: slice
-    span: int
-
-
-def row_blocks(lengths: Sequence[int]) -> list[RowBlock]:
-    """In blocks, a row costs as much as the longest of its block, not of the whole batch."""
-    starts = range(0, len(lengths), _BLOCK_ROWS)
-    return [RowBlock(slice(s, s + _BLOCK_ROWS), max(lengths[s : s + _BLOCK_ROWS])) for s in starts]
-
-
-@dataclass
-class DecodeRows:
-    """The rows of one decoding step: where each one's query is, and the masks that follow from it."""
-
-    column_A: Tensor
-    blocks: Sequence[RowBlock]
-    span: int
-    _masks: dict[int | None, Tensor] = field(default_factory=dict)
-
-    def mask(self, window: int | None = None) -> Tensor:
-        """[A, 1, 1, S], built once per step and window; `window` counts the query's own column."""
-        if window not in self._masks:
-            column_S = torch.arange(self.span, device=self.column_A.device)
-            unseen_AS = column_S > self.column_A[:, None]
-            if window is not None:
-                unseen_AS |= column_S <= self.column_A[:, None] - window
-            mask_AS = torch.where(unseen_AS, float("-inf"), 0.0)
-            self._masks[window] = mask_AS[:, None, None]
-        return self._masks[window]
-
-
-class AttentionSoftmax(NamedTuple):
-    """The softmax of a layer, with what some models add to it."""
-
-    softcap: float | None
-    sink_KG: Tensor | None
-    """The logit of an attention sink per query head: part of the softmax, but without a value."""
-
-    @property
-    def is_plain(self) -> bool:
-        return self.softcap is None and self.sink_KG is None
-
-    def weights(self, score: Tensor, mask: Tensor) -> Tensor:
-        """`score` is [B, K, G, ...queries, S] in float32; it is overwritten."""
-        if self.softcap is not None:
-            score = torch.tanh(score / self.softcap) * self.softcap
-        score = score.add_(mask)
-        if self.sink_KG is None:
-            return score.softmax(-1)
-        sink = self.sink_KG.float().reshape(*self.sink_KG.shape, *[1] * (score.ndim - 3))
-        return torch.cat([score, sink.expand(*score.shape[:-1], 1)], -1).softmax(-1)[..., :-1]
 
 
 def rollout_attention(
@@ -103,7 +47,7 @@ def rollout_attention(
         # Query heads that share a key head form the query dimension, so that keys are never repeated.
         rows, heads, _, size = query.shape
         query_AKGD = query.reshape(rows, key_heads, -1, size)
-        out_AKGD = _decode(query_AKGD, key, value, decode_rows, window, scale, softmax)
+        out_AKGD = decode_attention(query_AKGD, key, value, decode_rows, window, scale, softmax)
         return out_AKGD.reshape(rows, 1, heads, -1), None
     if window is None and softmax.is_plain:
         out_BHTD = scaled_dot_product_attention(
@@ -112,28 +56,6 @@ def rollout_attention(
     else:
         out_BHTD = _prefill_in_chunks(query * scale, key, value, window, softmax)
     return out_BHTD.transpose(1, 2), None
-
-
-def _decode(
-    query_AKGD: Tensor,
-    key_AKSD: Tensor,
-    value_AKSD: Tensor,
-    decode_rows: DecodeRows,
-    window: int | None,
-    scale: float,
-    softmax: AttentionSoftmax,
-) -> Tensor:
-    mask_A11S = decode_rows.mask(window)
-    if query_AKGD.is_cuda and softmax.is_plain:
-        mask = mask_A11S.to(query_AKGD.dtype)
-        return scaled_dot_product_attention(query_AKGD, key_AKSD, value_AKSD, attn_mask=mask, scale=scale)
-    # On a CPU two plain matrix products beat the fused kernel, which is made for long queries.
-    query_AKGD, outs = query_AKGD * scale, []
-    for rows, span in decode_rows.blocks:
-        score_BKGS = torch.matmul(query_AKGD[rows], key_AKSD[rows, :, :span].transpose(2, 3)).float()
-        weight_BKGS = softmax.weights(score_BKGS, mask_A11S[rows, ..., :span]).to(value_AKSD.dtype)
-        outs.append(torch.matmul(weight_BKGS, value_AKSD[rows, :, :span]))
-    return torch.cat(outs)
 
 
 def _prefill_in_chunks(

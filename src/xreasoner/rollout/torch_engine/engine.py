@@ -13,6 +13,7 @@ from xreasoner.rollout.rollout_record import failed_rollout
 from xreasoner.rollout.segments import SegmentedRollout
 from xreasoner.rollout.special_tokens import TokenDecoder, read_special_tokens
 from xreasoner.rollout.torch_engine.attention import check_supported
+from xreasoner.rollout.torch_engine.decode_graphs import CudaRecorder, Recorder
 from xreasoner.rollout.torch_engine.scheduler import Scheduler
 from xreasoner.rollout.torch_engine.slots import Request
 
@@ -30,6 +31,7 @@ class TorchEngine:
         self.loaded = loaded
         self.max_rows = max_rows
         self.check_every = check_every or CHECK_EVERY.get(loaded.model.device.type, 1)
+        self.recorder: Recorder | None = CudaRecorder() if loaded.model.device.type == "cuda" else None
         self.special_tokens = read_special_tokens(loaded.model, loaded.tokenizer)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
@@ -63,7 +65,9 @@ class TorchEngine:
         model, was_training = self.loaded.model, self.loaded.model.training
         rows = min(self.max_rows, max(1, sum(len(request.samples) for request in requests)))
         longest = max_tokens(sampling, self.special_tokens.exits.longest)
-        scheduler = Scheduler(self.loaded, self.special_tokens, rows, longest, self.check_every)
+        scheduler = Scheduler(
+            self.loaded, self.special_tokens, rows, longest, self.check_every, self.recorder
+        )
         scheduler.add(requests)
         model.eval()
         try:

@@ -36,20 +36,24 @@ def draw(logits_AV: Tensor, temperature: float | Tensor, uniform_A: Tensor) -> D
         logprob_AV = logits_AV.log_softmax(-1)
         return _look_up(logprob_AV, logits_AV.argmax(-1))
     logprob_AV = (logits_AV / temperature).log_softmax(-1)
+    return _look_up(logprob_AV, _by_inverse_transform(logprob_AV, uniform_A))
+
+
+def _draw_each(logits_AV: Tensor, temperature_A: Tensor, uniform_A: Tensor) -> Draw:
+    """One temperature per row, which may be 0; the same work whatever they are."""
+    is_greedy_A = temperature_A == 0
+    scaled_AV = logits_AV / temperature_A.masked_fill(is_greedy_A, 1.0)[:, None]
+    logprob_AV = scaled_AV.log_softmax(-1)
+    sampled_A = _by_inverse_transform(logprob_AV, uniform_A)
+    return _look_up(logprob_AV, torch.where(is_greedy_A, logits_AV.argmax(-1), sampled_A))
+
+
+def _by_inverse_transform(logprob_AV: Tensor, uniform_A: Tensor) -> Tensor:
     cumulative_AV = logprob_AV.exp().cumsum(-1)
     total_A = cumulative_AV[:, -1]
     # Strictly below the total, so that the drawn token has a probability above zero.
     target_A = torch.minimum(uniform_A * total_A, total_A.nextafter(torch.zeros_like(total_A)))
-    token_A1 = torch.searchsorted(cumulative_AV, target_A[:, None], right=True)
-    return _look_up(logprob_AV, token_A1[:, 0])
-
-
-def _draw_each(logits_AV: Tensor, temperature_A: Tensor, uniform_A: Tensor) -> Draw:
-    """One temperature per row."""
-    is_greedy_A = temperature_A == 0
-    greedy = draw(logits_AV, 0.0, uniform_A)
-    sampled = draw(logits_AV / temperature_A.masked_fill(is_greedy_A, 1.0)[:, None], 1.0, uniform_A)
-    return Draw(*(torch.where(is_greedy_A, *both) for both in zip(greedy, sampled, strict=True)))
+    return torch.searchsorted(cumulative_AV, target_A[:, None], right=True)[:, 0]
 
 
 def _look_up(logprob_AV: Tensor, token_A: Tensor) -> Draw:

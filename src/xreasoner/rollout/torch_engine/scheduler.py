@@ -1,7 +1,6 @@
 """Continuous batching: requests wait, get slots, take decoding steps together, and leave one by one.
 
-Suffixes: A active rows, R all rows, V vocabulary, S cache columns, E tokens of both exits, M rows that
-move, X banned tokens.
+Suffixes: R all rows, V vocabulary, S generated tokens, M rows that move.
 """
 
 from collections import deque
@@ -23,15 +22,12 @@ from xreasoner.rollout.forced_exit import TAIL_TOKENS, BudgetTracker, Decision
 from xreasoner.rollout.rollout_record import failed_rollout, to_rollout
 from xreasoner.rollout.seeds import stream_key
 from xreasoner.rollout.special_tokens import SpecialTokens, TokenDecoder
-from xreasoner.rollout.torch_engine.attention import (
-    DecodeRows,
-    attention_configs,
-    row_blocks,
-    use_rollout_attention,
-)
-from xreasoner.rollout.torch_engine.cache import Decode, RowCache
+from xreasoner.rollout.torch_engine.attention import attention_configs, use_rollout_attention
+from xreasoner.rollout.torch_engine.cache import RowCache
+from xreasoner.rollout.torch_engine.decode_attention import row_blocks
+from xreasoner.rollout.torch_engine.decode_graphs import DecodeGraphs, Recorder
+from xreasoner.rollout.torch_engine.decode_step import DecodeStep
 from xreasoner.rollout.torch_engine.prefill import PrefillEntry, length_batches, prefill
-from xreasoner.rollout.torch_engine.sampler import draw, uniforms
 from xreasoner.rollout.torch_engine.slot_tensors import SlotTensors
 from xreasoner.rollout.torch_engine.slots import Request, Slot, split_request
 
@@ -66,11 +62,14 @@ class Scheduler:
         max_rows: int,
         max_tokens: int,
         check_every: int = 1,
+        recorder: Recorder | None = None,
     ) -> None:
         """`max_tokens`: no rollout is longer, so the `max_tokens` of every request's sampling must fit.
 
         `check_every`: decode this many tokens before the host looks at them. Tokens beyond an end or a budget
         are taken back, so the rollouts are the same; on a GPU the host then never waits for single tokens.
+
+        `recorder`: records decoding steps and repeats them; without one, each step is computed anew.
         """
         self._loaded, self._model, self._special_tokens = loaded, loaded.model, special_tokens
         self._decoder = TokenDecoder(loaded.tokenizer, special_tokens)
@@ -85,8 +84,9 @@ class Scheduler:
         self._max_tokens = max_tokens + check_every
         self._tensors = SlotTensors(self._max_rows, self._max_tokens, device)
         self._cache = RowCache(config.num_hidden_layers, self._max_rows, columns=0)
-        self._exit_ids_E = torch.tensor(list(chain(*special_tokens.exits)), device=device)
-        self._banned_X = torch.tensor(sorted(special_tokens.banned), dtype=torch.int64, device=device)
+        exit_ids, banned = list(chain(*special_tokens.exits)), sorted(special_tokens.banned)
+        self._decode_step = DecodeStep(self._model, self._cache, self._tensors, exit_ids, banned)
+        self._graphs = DecodeGraphs(self._decode_step, recorder) if recorder else None
         self._notable_V = torch.zeros(config.vocab_size, dtype=torch.bool, device=device)
         self._notable_V[sorted(special_tokens.stops | special_tokens.may_end_tag)] = True
 
@@ -183,37 +183,19 @@ class Scheduler:
         self._tensors.fill(entry.rows, ids, rope_delta, keys, temperature, prefix)
 
     def _decode(self) -> None:
-        active, tensors = len(self._slots), self._tensors
-        logits_AV = self._forward(active).float()
-        logits_AV.index_fill_(-1, self._banned_X, float("-inf"))
-        uniform_A = uniforms(tensors.key[:active], tensors.step[:active])
-        tensors.append(active, draw(logits_AV, self._temperature(), uniform_A), self._exit_ids_E)
+        lengths = [slot.column(self._clock) + 1 for slot in self._slots]
+        most = max(len(slot.prompt_ids) for slot in self._slots) + self._max_tokens
+        self._cache.reserve(max(lengths), most)
+        if self._graphs:
+            self._graphs(len(lengths))
+        else:
+            self._decode_step(len(lengths), row_blocks(lengths), self._temperature())
         self._clock += 1
 
     def _temperature(self) -> float | Tensor:
         """A number if all slots have the same one, which is cheaper."""
         (first, *others) = {slot.request.sampling.temperature for slot in self._slots}
         return self._tensors.temperature[: len(self._slots)] if others else first
-
-    def _forward(self, active: int) -> Tensor:
-        tensors = self._tensors
-        lengths = [slot.column(self._clock) + 1 for slot in self._slots]
-        span = max(lengths)
-        self._cache.reserve(span, max(len(slot.prompt_ids) for slot in self._slots) + self._max_tokens)
-        column_A = tensors.length[:active]
-        self._cache.begin(Decode(column_A, tensors.index[:active], span))
-        decode_rows = DecodeRows(column_A, row_blocks(lengths), span)
-        with use_rollout_attention(self._attention_configs):
-            output = self._model(
-                input_ids=tensors.next_token[:active, None],
-                position_ids=(column_A + tensors.rope_delta[:active])[:, None],
-                attention_mask=decode_rows.mask(),  # keeps transformers from building its own
-                past_key_values=self._cache,
-                use_cache=True,
-                decode_rows=decode_rows,
-            )
-        logits_AV: Tensor = output.logits[:, -1]
-        return logits_AV
 
     def _check(self) -> dict[int, Outcome]:
         """Look at the tokens since the last check: at notable ones, and where a budget's deadline was."""
@@ -293,6 +275,7 @@ class Scheduler:
             source_M, target_M = torch.tensor(movers, device=device), torch.tensor(free, device=device)
             self._tensors.move(source_M, target_M)
             self._cache.move(source_M, target_M, max(self._slots[row].column(self._clock) for row in free))
+        self._tensors.release(slice(staying, staying + len(rows)))
 
     def _decode_tail(self, ids: Sequence[int], count: int) -> str:
         return self._decoder.decode(ids[-count:])

@@ -20,6 +20,8 @@ class SlotTensors:
         self.index = torch.arange(rows, device=device)
         self.next_token, self.length, self.rope_delta = column(), column(), column()
         self.key, self.step = column(), column()
+        self.used = column()
+        """1 for a row in use. Others may take part in a step, but stay where they are."""
         self.exit_step, self.exit_end = column(), column()
         self.temperature = torch.zeros(rows, device=device)
         self.token_RS = torch.zeros(rows, max_tokens, dtype=torch.int64, device=device)
@@ -37,7 +39,7 @@ class SlotTensors:
         """Set up new slots. The last `prefix` ids are not prompt but the rollout's first tokens."""
         here = slice(rows.start, rows.stop)
         self.next_token[here], self.length[here] = ids[-1], len(ids) - 1
-        self.rope_delta[here], self.temperature[here] = rope_delta, temperature
+        self.rope_delta[here], self.temperature[here], self.used[here] = rope_delta, temperature, 1
         self.key[here] = torch.tensor(keys, device=self.key.device)
         self.step[here], self.exit_step[here], self.exit_end[here] = prefix, 0, 0
         self.token_RS[here, :prefix] = torch.tensor(ids[len(ids) - prefix :], device=self.key.device)
@@ -57,18 +59,23 @@ class SlotTensors:
         for tensor in (*state, self.token_RS, self.logprob_RS):
             tensor[target] = tensor[source]
 
-    def append(self, active: int, drawn: Draw, exit_ids_E: Tensor) -> None:
-        """Append to every active row its drawn token, or the next one of its forced exit."""
-        row_A, step_A, exit_step_A = self.index[:active], self.step[:active], self.exit_step[:active]
-        injected_A = exit_step_A < self.exit_end[:active]
+    def release(self, rows: slice) -> None:
+        """Nobody uses these rows any more. In a step they cost as little as the shortest row."""
+        for tensor in (self.length, self.step, self.exit_step, self.exit_end, self.used):
+            tensor[rows] = 0
+
+    def append(self, rows: int, drawn: Draw, exit_ids_E: Tensor) -> None:
+        """Append to every used one of the first rows its drawn token, or the next one of its forced exit."""
+        row_A, step_A, exit_step_A = self.index[:rows], self.step[:rows], self.exit_step[:rows]
+        used_A, injected_A = self.used[:rows], exit_step_A < self.exit_end[:rows]
         exit_id_A = exit_ids_E[exit_step_A.clamp(max=len(exit_ids_E) - 1)]
         token_A = torch.where(injected_A, exit_id_A, drawn.token_A)
         self.token_RS[row_A, step_A] = token_A
         self.logprob_RS[row_A, step_A] = drawn.logprob_A.masked_fill(injected_A, 0.0)
-        self.next_token[:active] = token_A
+        self.next_token[:rows] = token_A
         exit_step_A += injected_A
-        step_A += 1
-        self.length[:active] += 1
+        step_A += used_A
+        self.length[:rows] += used_A
 
     def force_exit(self, row: int, first: int, count: int, take_back: int) -> None:
         """Inject these tokens of the exit next, in place of the last `take_back` tokens."""
