@@ -29,7 +29,7 @@ from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train.loss import LanguageModelLoss
-from xreasoner.train.policy_loss import clipped_surrogate, group_advantages
+from xreasoner.train.policy_loss import LossInputs, group_advantages, scaled, token_ratio
 from xreasoner.train.rows import PackedReply, PolicyRow, SharedPrompt, policy_row
 
 STEPS = 25
@@ -69,7 +69,7 @@ def row_of(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[float
     """One packed row of all groups in which some answer was better than another; prompts appear once."""
     prompts: list[SharedPrompt] = []
     for group, rewarded in zip(groups, rewards, strict=True):
-        advantages = group_advantages(rewarded, std_scaling=True)
+        advantages = group_advantages(rewarded, scaled)
         if any(advantages):
             replies = tuple(
                 # Tokens that the forced exit injected are not the policy's, and do not learn.
@@ -79,13 +79,14 @@ def row_of(groups: Sequence[Sequence[Rollout]], rewards: Sequence[Sequence[float
                 for rollout, advantage in zip(group, advantages, strict=True)
             )
             prompts.append(SharedPrompt(group[0].prompt_ids, replies))
-    return policy_row(prompts, torch.device("cpu")) if prompts else None
+    return policy_row(prompts, by_answer=False, device=torch.device("cpu")) if prompts else None
 
 
 def token_loss(row: PolicyRow, logprob_N: Tensor, at: slice) -> Tensor:
     """The loss of the row's tokens `at` these places: a long row is computed in parts."""
-    # One update a batch: the policy that sampled is the old policy, so the ratio is 1 here.
-    return clipped_surrogate(logprob_N, row.sampled_logprob_N[at], row.advantage_N[at], 0.2, 0.28)
+    # One update a batch: the policy that sampled is the old policy, so every ratio is 1 here.
+    old_N, one_N = row.sampled_logprob_N[at], torch.ones_like(logprob_N)
+    return token_ratio(LossInputs(logprob_N, old_N, row.advantage_N[at], one_N, 0.2, 0.28)).loss_N
 
 
 def main() -> list[float]:

@@ -1,10 +1,15 @@
 """The examples run as written and reach the stated results."""
 
+import json
 import runpy
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+from rich.console import Console
+
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.recipe.file import read_recipe
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -26,3 +31,32 @@ def test_minimal_grpo_raises_the_reward() -> None:
     rewards = runpy.run_path(str(EXAMPLES / "minimal_grpo.py"))["main"]()
     assert fmean(rewards[:3]) < 0.9
     assert fmean(rewards[-5:]) > 0.95
+
+
+RECIPE = """
+name: own
+model: miniworld
+stages:
+  rl:
+    kind: grpo
+    data: [{source: miniworld, families: [sums], steps: [2, 2], count: 40, choices: false}]
+    loss: "LOSSES:soft_clip"
+    advantage: "LOSSES:winners_only"
+    steps: 2
+    minibatches: 2
+    prompts_per_step: 8
+    samples_per_prompt: 4
+    think_budget: 24
+    answer_budget: 8
+"""
+
+
+@pytest.mark.slow
+def test_a_stage_trains_with_losses_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(RECIPE.replace("LOSSES", str(EXAMPLES / "my_losses.py")))
+    run_recipe(read_recipe(tmp_path / "own.yaml", [f"out={tmp_path / 'run'}"]), Console(quiet=True))
+    lines = (tmp_path / "run" / "stages" / "1-rl" / "metrics.jsonl").read_text().splitlines()
+    metrics = [json.loads(line) for line in lines]
+    assert [line["step"] for line in metrics] == [1, 2]
+    assert any(line["grad_norm"] > 0 for line in metrics)
+    assert all(line["loss"] <= 0 for line in metrics), "no advantage is negative"

@@ -12,7 +12,7 @@ from xreasoner.recipe.schema import GrpoStage, Optimization, SftStage
 from xreasoner.records import Problem, Rollout, Score
 from xreasoner.train.collect import GradedRollout, Group
 from xreasoner.train.policy import Policy, make_policy
-from xreasoner.train.policy_loss import group_advantages
+from xreasoner.train.policy_loss import group_advantages, scaled
 
 _KEYS = {"data": [{"source": "jsonl", "path": "unused.jsonl"}], "steps": 1}
 
@@ -53,7 +53,7 @@ def made_up_groups(prompts: int, samples: int, vocabulary: int, longest: int = 6
 
 def graded(problem: Problem, rollouts: list[Rollout]) -> Group:
     rewards = [float(sample % 2) for sample in range(len(rollouts))]
-    advantages = group_advantages(rewards, std_scaling=True)
+    advantages = group_advantages(rewards, scaled)
     return Group(
         problem,
         tuple(

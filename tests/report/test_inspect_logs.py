@@ -10,8 +10,6 @@ from xreasoner.evals.samples import read_samples
 from xreasoner.records import Sampling
 from xreasoner.report.inspect_logs import write_logs
 
-pytestmark = pytest.mark.peer
-
 
 def test_inspect_reads_back_what_was_answered(tmp_path: Path) -> None:
     log_module = pytest.importorskip("inspect_ai.log")

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem, Rollout, Score
 from xreasoner.train.collect import GradedRollout, Group
-from xreasoner.train.policy_loss import group_advantages
+from xreasoner.train.policy_loss import group_advantages, scaled
 
 
 def settings(**changes: Any) -> GrpoStage:
@@ -52,7 +52,7 @@ def made_up_group(seed: int, rewards: Sequence[float | None], prompt: int = 7) -
             f"{seed}", sample, prompt_ids, tokens(length), by_policy, logprobs, "", "eos", sample % 2 == 1, 3
         )
 
-    advantages = group_advantages(rewards, std_scaling=True)
+    advantages = group_advantages(rewards, scaled)
     answers = (
         GradedRollout(rollout(sample), Score(None if r is None else bool(r), "", "made up"), advantage, r)
         for sample, (r, advantage) in enumerate(zip(rewards, advantages, strict=True))

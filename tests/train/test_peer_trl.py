@@ -17,11 +17,10 @@ from xreasoner.models.checkpoint import save_model
 from xreasoner.parallel import join_world
 from xreasoner.train.collect import Group
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.rows import learned_tokens, pack, policy_rows
+from xreasoner.train.rows import denominator, pack, policy_rows
 from xreasoner.train.update import add_reference, backward
 
-trl = pytest.importorskip("trl", reason="the benchmark environment has TRL")
-pytestmark = pytest.mark.peer
+trl = pytest.importorskip("trl", reason="not in the environments of vLLM and verl")
 
 
 def as_trl_batch(groups: Sequence[Group]) -> dict[str, Tensor]:
@@ -49,8 +48,23 @@ def padded_logprobs(lm: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     return pad_sequence(answers, batch_first=True)
 
 
+AS_TRL: dict[tuple[str, str], dict[str, Any]] = {
+    ("token", "tokens"): {"loss_type": "dapo"},
+    ("token", "answers"): {"loss_type": "grpo"},
+    ("token", "limit"): {"loss_type": "dr_grpo", "max_completion_length": 20},
+    ("sequence", "answers"): {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+    ("cispo", "tokens"): {"loss_type": "cispo", "epsilon_high": 1.28},
+}
+"""TRL's settings for our `loss` and `loss_mean`. Its CISPO states the bound itself, not its distance to 1."""
+
+
 def trl_loss(
-    lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: dict[str, Tensor], kl: float, out: Path
+    lm: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    batch: dict[str, Tensor],
+    kl: float,
+    out: Path,
+    **loss: Any,
 ) -> Tensor:
     from datasets import Dataset
 
@@ -59,9 +73,7 @@ def trl_loss(
         per_device_train_batch_size=4,
         num_generations=4,
         gradient_accumulation_steps=1,
-        loss_type="dapo",
-        epsilon=0.2,
-        epsilon_high=0.28,
+        **{"epsilon": 0.2, "epsilon_high": 0.28, **loss},
         beta=kl,
         temperature=1.0,
         use_cpu=True,
@@ -85,7 +97,10 @@ REAL_VOCABULARY = 151_936
 """Qwen2.5's."""
 
 
-@pytest.fixture(params=[None, REAL_VOCABULARY], ids=["small vocabulary", "real vocabulary"])
+@pytest.fixture(
+    params=[None, pytest.param(REAL_VOCABULARY, marks=pytest.mark.slow)],
+    ids=["small vocabulary", "real vocabulary"],
+)
 def start(
     request: pytest.FixtureRequest,
     new_lm: Callable[..., PreTrainedModel],
@@ -142,15 +157,45 @@ def test_sft_loss_and_gradients_equal_trls(
 def test_grpo_loss_and_gradients_equal_trls(
     start: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, kl: float, updates: int
 ) -> None:
+    compare_with_trl(start, tokenizer, tmp_path, kl, updates, "token", "tokens")
+
+
+@pytest.mark.parametrize("start", [None], indirect=True, ids=[""])
+@pytest.mark.parametrize("updates", [1, 2])
+@pytest.mark.parametrize("kl", [0.0, 0.2])
+@pytest.mark.parametrize(("loss", "mean"), [other for other in AS_TRL if other != ("token", "tokens")])
+def test_other_losses_and_their_gradients_equal_trls(
+    start: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Path,
+    kl: float,
+    updates: int,
+    loss: str,
+    mean: str,
+) -> None:
+    if loss == "sequence" and kl:
+        pytest.skip("TRL weights the KL by the ratio of the answer there, we by that of the token")
+    compare_with_trl(start, tokenizer, tmp_path, kl, updates, loss, mean)
+
+
+def compare_with_trl(
+    start: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    kl: float,
+    updates: int,
+    loss: str,
+    mean: str,
+) -> None:
     rewards = ([1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0])
     # Prompts of unequal lengths; a sampler so unlikely that every importance weight is cut to exactly 1.
     groups = [with_capped_weights(made_up_group(seed, r, prompt=5 + seed)) for seed, r in enumerate(rewards)]
-    chosen = settings(kl=kl, importance_cap=1.0)
+    chosen = settings(kl=kl, importance_cap=1.0, loss=loss, loss_mean=mean)
     policy = open_policy(start, chosen, 0, join_world())
     peer = AutoModelForCausalLM.from_pretrained(start)
     reference = _moved(AutoModelForCausalLM.from_pretrained(start), seed=2)
 
-    rows, tokens = policy_rows(groups, chosen, policy.world), learned_tokens(groups, "score")
+    rows, tokens = policy_rows(groups, chosen, policy.world), denominator(groups, chosen)
     batch: dict[str, Any] = as_trl_batch(groups)
     if kl:
         reference_policy = open_policy(start, chosen, 0, join_world())
@@ -164,11 +209,11 @@ def test_grpo_loss_and_gradients_equal_trls(
         _moved(policy.lm, seed=1)
         policy.lm.zero_grad()
         gradient = backward(policy, rows, tokens, chosen)
-        assert gradient.clip_fraction > 0
+        assert (gradient.clip_fraction > 0) == (loss != "cispo")
 
-    loss = trl_loss(peer, tokenizer, batch, kl, tmp_path)
-    loss.backward()
-    assert gradient.loss == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
+    expected = trl_loss(peer, tokenizer, batch, kl, folder, **AS_TRL[loss, mean])
+    expected.backward()
+    assert gradient.loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
     torch.testing.assert_close(_gradients(policy), _gradients(peer), rtol=1e-4, atol=1e-5)
 
 

@@ -26,7 +26,7 @@ from xreasoner.records import Rollout
 from xreasoner.train.collect import Group, RolloutBatch
 from xreasoner.train.optim import GuardedStep, adamw
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.rows import learned_tokens, policy_rows
+from xreasoner.train.rows import denominator, policy_rows
 from xreasoner.train.update import (
     UpdateMetrics,
     add_old,
@@ -52,7 +52,7 @@ def ours(
     rows = policy_rows(groups, chosen, policy.world)
     if reference:
         add_reference(reference, rows, chosen.temperature)
-    gradient = backward(policy, rows, learned_tokens(groups, chosen.overlong), chosen)
+    gradient = backward(policy, rows, denominator(groups, chosen), chosen)
     return gradient, taken(policy.lm)
 
 
@@ -98,7 +98,7 @@ def test_a_second_update_is_clipped_against_the_first_policy(start: Path, groups
     plain = AutoModelForCausalLM.from_pretrained(start)
     old = [token_logprobs(plain, rollout, 1.0).detach() for rollout in rollouts_of(groups)]
 
-    rows, tokens = policy_rows(groups, chosen, policy.world), learned_tokens(groups, "score")
+    rows, tokens = policy_rows(groups, chosen, policy.world), denominator(groups, chosen)
     backward(policy, rows, tokens, chosen)
     taken(policy.lm)
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_answers_are_weighted_as_a_whole_by_hand(start: Path, groups: list[Group
     expected = taken(policy.lm)
     rows = policy_rows([with_logprobs(group, sampled) for group in groups], chosen, policy.world)
     add_old(policy, rows, chosen)
-    gradient = backward(policy, rows, learned_tokens(groups, "score"), chosen)
+    gradient = backward(policy, rows, denominator(groups, chosen), chosen)
     torch.testing.assert_close(taken(policy.lm), expected, rtol=1e-4, atol=1e-6)
     with_signal = [answer for group in (groups[0], groups[2]) for answer in group.answers]
     tokens = [(answer.rollout.sample, sum(answer.rollout.by_policy)) for answer in with_signal]
@@ -225,8 +225,8 @@ def test_groups_without_spread_are_not_computed_and_still_counted(start: Path, g
     def size(**changes: Any) -> int:
         return sum(row.row.targets for row in policy_rows(groups, settings(**changes), policy.world))
 
-    with_spread = learned_tokens([groups[0], groups[2]], "score")
-    everything = learned_tokens(groups, "score")
+    with_spread = denominator([groups[0], groups[2]], settings())
+    everything = denominator(groups, settings())
     assert size() == with_spread < everything
     assert size(skip_zero_spread=False) == size(kl=0.1) == everything
 
@@ -237,8 +237,8 @@ def test_injected_overlong_and_unscored_tokens_get_no_gradient() -> None:
     cut = dataclasses.replace(first, rollout=dataclasses.replace(first.rollout, stop="length"))
     group = dataclasses.replace(group, answers=(cut, *group.answers[1:]))
     chosen = [sum(rollout.by_policy) for rollout in rollouts_of([group])]
-    assert learned_tokens([group], "score") == chosen[0] + chosen[1] + chosen[3]
-    assert learned_tokens([group], "drop") == chosen[1] + chosen[3]
+    assert denominator([group], settings()) == chosen[0] + chosen[1] + chosen[3]
+    assert denominator([group], settings(overlong="drop")) == chosen[1] + chosen[3]
     assert chosen[1] == len(group.answers[1].rollout.token_ids) - 1
 
 

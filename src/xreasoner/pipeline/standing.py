@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from xreasoner.data.problem_store import problems_fingerprint
 from xreasoner.recipe.schema import BASE, EXECUTION, SCHEDULE, GrpoStage, Recipe, Stage
 from xreasoner.records import Problem
+from xreasoner.rewards.load_function import source_of
 from xreasoner.rewards.reward_sum import user_sources
 from xreasoner.storage.run_folder import (
     Manifest,
@@ -26,7 +27,7 @@ from xreasoner.storage.state_folders import complete_states, saved_step
 Standing = Literal["new", "done", "resumed", "changed", "redo"]
 """changed: what is on disk was made from something else, so a run refuses it. redo: trained again."""
 
-REWARD_SOURCES = "source of rewards"
+REWARD_SOURCES, FORMULA_SOURCES = "source of rewards", "source of loss and advantage"
 """In the schedule beside the settings: the hashes of the files of users' reward functions."""
 ELSEWHERE = {"start", "data", "filters"}
 """Settings that the manifest records by their outcome: the checkpoint and the problems."""
@@ -86,10 +87,19 @@ def wanted_manifest(
         "settings": kinds["identity"],
         "data": problems_fingerprint(problems),
     }
-    if isinstance(settings, GrpoStage) and (sources := user_sources(settings.rewards)):
+    if isinstance(settings, GrpoStage):
         # A user mends his function in the middle of a run and resumes.
-        kinds["schedule"][REWARD_SOURCES] = sources
+        if sources := user_sources(settings.rewards):
+            kinds["schedule"][REWARD_SOURCES] = sources
+        if sources := formula_sources(settings):
+            kinds["schedule"][FORMULA_SOURCES] = sources
     return Manifest(made_from, schedule=kinds["schedule"], execution=kinds["execution"])
+
+
+def formula_sources(settings: GrpoStage) -> dict[str, str]:
+    """The hashes of the files of a user's own loss and advantage."""
+    named = {"loss": settings.loss, "advantage": settings.advantage}
+    return {what: source_of(what, name) for what, name in named.items() if ":" in name}
 
 
 def in_todays_terms(found: Manifest, wanted: Manifest, settings: Stage) -> Manifest:

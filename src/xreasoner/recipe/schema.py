@@ -162,8 +162,15 @@ class GrpoStage(Optimization):
     clip_high: NonNegative = 0.28
     kl: NonNegative = 0.0
     """Weight of the KL penalty towards the checkpoint the stage starts from; 0 costs nothing."""
-    std_scaling: bool = True
-    """Divide the advantages of a group by the standard deviation of its rewards."""
+    loss: Annotated[str, Field(pattern=r"^(token|sequence|cispo|.+:[A-Za-z_][A-Za-z0-9_]*)$")] = "token"
+    """token: the ratio of each token, clipped (GRPO, DAPO). sequence: one ratio per answer (GSPO). cispo. Or
+    your own: `my_losses.py:loss`."""
+    loss_mean: Literal["tokens", "answers", "limit"] = "tokens"
+    """tokens: over all learned tokens of a step, so every token weighs the same (DAPO). answers: over each
+    answer, then over answers (GRPO as published). limit: over answers times the token limit (Dr. GRPO)."""
+    advantage: Annotated[str, Field(pattern=r"^(scaled|centered|.+:[A-Za-z_][A-Za-z0-9_]*)$")] = "scaled"
+    """Of a reward within its group. scaled: less the mean, over the standard deviation (GRPO). centered: less
+    the mean only (Dr. GRPO). Or your own: `my_losses.py:advantage`."""
     updates_per_batch: Count = 1
     """Passes over the answers of a step."""
     minibatches: Count = 1

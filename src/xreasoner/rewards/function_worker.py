@@ -7,7 +7,6 @@ of values: one per reply, or a single one if the function takes all replies at o
 import asyncio
 import contextlib
 import dataclasses
-import hashlib
 import inspect
 import io
 import json
@@ -17,12 +16,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from xreasoner.records import Problem, Reply, Score
 from xreasoner.rewards.functions import RewardFunction, is_batch
-from xreasoner.rewards.load_function import error_in_words, load_function
+from xreasoner.rewards.load_function import error_in_words, load_function, source_hash
 
 Answer = dict[str, Any]
 
@@ -37,12 +35,6 @@ def problem_as_json(problem: Problem) -> dict[str, Any]:
 def pair_from_json(problem: dict[str, Any], reply: dict[str, Any]) -> tuple[Problem, Reply]:
     texts = {name: tuple(problem[name]) for name in ("question", "choices")}
     return Problem(**problem | texts), Reply(**reply | {"score": Score(**reply["score"])})
-
-
-def source_hash(function: RewardFunction) -> str:
-    """Of the file that defines it: another one is another reward."""
-    source = inspect.getsourcefile(function)
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12] if source else ""
 
 
 def number(value: object) -> float | None:

@@ -1,7 +1,9 @@
 """A user's function by its name, and what it raises in words."""
 
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -31,9 +33,24 @@ def load_function(name: str) -> Callable[..., Any]:
     return found
 
 
+def source_hash(function: Callable[..., Any]) -> str:
+    """Of the file that defines it: another one is another function."""
+    source = inspect.getsourcefile(function)
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12] if source else ""
+
+
 def error_in_words(error: BaseException, ours: str) -> str:
     """The error, and the line of the user's code that raised it; `ours` is the file that called it."""
     files = (ours, __file__)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in files]
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+
+
+def source_of(what: str, name: str) -> str:
+    """The hash of the file of a user's function; one that cannot be loaded raises a ValueError of one line."""
+    try:
+        return source_hash(load_function(name))
+    except Exception as error:  # importing a user's module may raise anything
+        said = str(error) if type(error) is ValueError else error_in_words(error, __file__)
+        raise ValueError(f"{what} {name}: {said}") from None

@@ -15,7 +15,7 @@ from xreasoner.rewards.functions import reply_of
 from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.reward_sum import RewardSum, Values
 from xreasoner.rollout.engine import Engine
-from xreasoner.train.policy_loss import group_advantages
+from xreasoner.train.policy_loss import AdvantageFunction, advantage_function, group_advantages
 
 Scored = tuple[Rollout, Score]
 
@@ -100,7 +100,7 @@ class Collector:
         scored = self._scored(own, sampling_of(self.settings, self.seed, step))
         judged = gather_shares(self._judged(own, scored), self.world)
         return [
-            make_group(problem, answers, self.rewards, self.settings.std_scaling)
+            make_group(problem, answers, self.rewards, advantage_function(self.settings.advantage))
             for (_, problem), answers in zip(drawn, judged, strict=True)
         ]
 
@@ -176,9 +176,11 @@ def by_prompt(asked: Iterable[str], answers: Iterable[Scored], samples: int) -> 
     return list(found.values())
 
 
-def make_group(problem: Problem, judged: Sequence[Judged], rewards: RewardSum, std_scaling: bool) -> Group:
+def make_group(
+    problem: Problem, judged: Sequence[Judged], rewards: RewardSum, function: AdvantageFunction
+) -> Group:
     sums = rewards.sums([one.values for one in judged])
-    advantages = group_advantages(sums, std_scaling)
+    advantages = group_advantages(sums, function)
     answers = (
         GradedRollout(one.rollout, one.score, advantage, reward, one.values)
         for one, advantage, reward in zip(judged, advantages, sums, strict=True)

@@ -6,9 +6,9 @@ It differs from the GRPO of the textbook in this:
 
 - The loss is a mean over all learned tokens of the batch, so every token weighs the same (update.backward).
   A mean over each answer first would punish the tokens of a long wrong answer less.
-- The upper clip is wider than the lower one: unlikely tokens can gain (policy_loss.clipped_surrogate).
+- The upper clip is wider than the lower one: unlikely tokens can gain (policy_loss.token_ratio).
 - A group whose answers all got the same reward has no gradient and is not computed (rows.policy_rows). Its
-  tokens stay in the denominator, so skipping changes the cost and not the step (rows.learned_tokens).
+  tokens stay in the denominator, so skipping changes the cost and not the step (rows.denominator).
   `oversample` draws more problems than are wanted and keeps those with a gradient (collect.Collector).
 - A mini-batch without signal takes no optimizer step: momentum and decay must move nothing (update.update).
 - The KL term is off by default. It is k3 weighted by the policy's ratio, which has the right gradient

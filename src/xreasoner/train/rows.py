@@ -130,11 +130,15 @@ class PolicyRow:
     sampled_logprob_N: Tensor
     answer_N: Tensor
     """Which answer of the row each token belongs to."""
+    share_N: Tensor
+    """What each token counts in the sum that is divided by `denominator`."""
     reference_logprob_N: Tensor | None = None
     old_logprob_N: Tensor | None = None
     """The trainer's own, from before the first update on this batch; known once that was computed."""
     weight_N: Tensor | None = None
     """The importance weights, where they depend on whole answers."""
+    answer_ratio_N: Tensor | None = None
+    """Of the policy now to the old one, for losses that need it; before the first step it is 1."""
     counts: bool = True
     """False: computed only to keep step with the other ranks, with a loss of zero."""
 
@@ -146,9 +150,17 @@ def learns(answer: GradedRollout, overlong: str) -> tuple[bool, ...]:
     return tuple(bool(chosen) and not left_out for chosen in rollout.by_policy)
 
 
-def learned_tokens(groups: Sequence[Group], overlong: str) -> int:
-    """The denominator of the loss. Skipped groups count, or the weight of the others would change."""
-    return sum(sum(learns(answer, overlong)) for group in groups for answer in group.answers)
+def denominator(groups: Sequence[Group], settings: GrpoStage) -> int:
+    """Of the mean loss. Skipped groups count, or the weight of the others would change."""
+    tokens = [sum(learns(answer, settings.overlong)) for group in groups for answer in group.answers]
+    match settings.loss_mean:
+        case "tokens":
+            return sum(tokens)
+        case "answers":
+            return sum(count > 0 for count in tokens)
+        case "limit":
+            limit = settings.think_budget + settings.answer_budget
+            return limit * sum(count > 0 for count in tokens)
 
 
 def policy_rows(
@@ -168,7 +180,8 @@ def policy_rows(
         return []
     lengths = [shared.tokens for shared in prompts]
     cut = cut_rows(lengths, tokens_per_row, world.size) if packs else one_per_row(lengths)
-    return [policy_row([prompts[i] for i in row], world.device) for row in rank_rows(cut, world)]
+    rows = ([prompts[i] for i in row] for row in rank_rows(cut, world))
+    return [policy_row(row, settings.loss_mean == "answers", world.device) for row in rows]
 
 
 def shared_prompts(group: Group, overlong: str, tokens_per_row: int) -> Iterator[SharedPrompt]:
@@ -190,19 +203,23 @@ def shared_prompts(group: Group, overlong: str, tokens_per_row: int) -> Iterator
     yield SharedPrompt(prompt, tuple(part))
 
 
-def policy_row(prompts: Sequence[SharedPrompt], device: torch.device) -> PolicyRow:
+def policy_row(prompts: Sequence[SharedPrompt], by_answer: bool, device: torch.device) -> PolicyRow:
+    """`by_answer`: the tokens of an answer count as one together."""
     if not prompts:
         zero_N = torch.zeros(1, device=device)
-        return PolicyRow(pack([], device), zero_N, zero_N, zero_N.long(), counts=False)
+        return PolicyRow(pack([], device), zero_N, zero_N, zero_N.long(), zero_N, counts=False)
     replies = [reply for shared in prompts for reply in shared.replies]
     advantages = [reply.advantage for reply in replies for _ in range(sum(reply.is_target))]
-    numbers = [number for number, reply in enumerate(replies) for _ in range(sum(reply.is_target))]
+    lengths = [sum(reply.is_target) for reply in replies]
+    numbers = [number for number, length in enumerate(lengths) for _ in range(length)]
+    shares = [1 / length if by_answer else 1.0 for length in lengths for _ in range(length)]
     logprobs = [p for reply in replies for p in itertools.compress(reply.logprobs, reply.is_target)]
     return PolicyRow(
         row=pack_shared(prompts, device),
         advantage_N=torch.tensor(advantages, device=device),
         sampled_logprob_N=torch.tensor(logprobs, device=device),
         answer_N=torch.tensor(numbers, device=device),
+        share_N=torch.tensor(shares, device=device),
     )
 
 

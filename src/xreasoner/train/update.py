@@ -22,13 +22,15 @@ from xreasoner.train.loss import TargetLoss
 from xreasoner.train.optim import GuardedStep
 from xreasoner.train.policy import Policy
 from xreasoner.train.policy_loss import (
-    clipped_surrogate,
+    BY_TOKEN,
+    LossInputs,
     importance_weight,
-    is_clipped,
     kl_estimate,
+    mean_ratio,
+    policy_loss,
     sequence_weight,
 )
-from xreasoner.train.rows import PolicyRow, learned_tokens, policy_rows
+from xreasoner.train.rows import PolicyRow, denominator, policy_rows
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ class MiniBatch:
     """What one optimizer step learns from."""
 
     rows: Sequence[PolicyRow]
-    tokens: int
-    """All that count in the mean loss, skipped ones included."""
+    denominator: int
 
 
 def update(
@@ -93,13 +94,13 @@ def split_groups(groups: Sequence[Group], count: int) -> list[Sequence[Group]]:
 def minibatch(policy: Policy, groups: Sequence[Group], settings: GrpoStage) -> MiniBatch:
     has_signal = settings.kl > 0 or any(group.has_signal for group in groups)
     rows = policy_rows(groups, settings, policy.world, policy.loss.packs) if has_signal else []
-    return MiniBatch(rows, learned_tokens(groups, settings.overlong))
+    return MiniBatch(rows, denominator(groups, settings))
 
 
 def learn(
     policy: Policy, one: MiniBatch, take_step: GuardedStep, settings: GrpoStage, step: int
 ) -> UpdateMetrics:
-    metrics = backward(policy, one.rows, one.tokens, settings)
+    metrics = backward(policy, one.rows, one.denominator, settings)
     return dataclasses.replace(metrics, grad_norm=take_step(metrics.loss, step))
 
 
@@ -108,9 +109,11 @@ def mean_of(metrics: Sequence[UpdateMetrics]) -> UpdateMetrics:
     return UpdateMetrics(**{name: fmean(getattr(one, name) for one in metrics) for name in names})
 
 
-def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: GrpoStage) -> UpdateMetrics:
-    """Leave the gradient of the batch's loss in `.grad`. `tokens`: all that count, skipped ones included."""
+def backward(policy: Policy, rows: Sequence[PolicyRow], count: int, settings: GrpoStage) -> UpdateMetrics:
+    """Leave the gradient of the mean loss in `.grad`. `count`: what the sum is divided by."""
     world = policy.world
+    if settings.loss not in BY_TOKEN:
+        add_answer_ratio(policy, rows, settings.temperature)
     sums = torch.zeros(6, device=world.device)
     with policy.loss.computing(), policy.precision():
         for number, item in enumerate(rows):
@@ -119,33 +122,40 @@ def backward(policy: Policy, rows: Sequence[PolicyRow], tokens: int, settings: G
             if item.old_logprob_N is None:
                 item.old_logprob_N = found.logprob_N
             # FSDP averages gradients over the ranks: times the world's size, that is a sum.
-            (found.loss * (world.size / tokens)).backward()
+            (found.loss * (world.size / count)).backward()
             sums += measured(item, settings, found) if item.counts else 0
     loss_sum, computed, *others = sum_over_ranks(sums, world).tolist()
-    return UpdateMetrics(loss_sum / tokens, *(total / computed for total in others))
+    return UpdateMetrics(loss_sum / count, *(total / computed for total in others))
 
 
 def token_loss(item: PolicyRow, settings: GrpoStage, logprob_N: Tensor, at: slice) -> Tensor:
     """The loss of some of a row's targets: those `at` these places."""
     if not item.counts:
         return 0 * logprob_N
-    # The first update on a batch is made by the policy that is the old one for the next.
-    old_N = logprob_N.detach() if item.old_logprob_N is None else item.old_logprob_N[at]
-    clip = (settings.clip_low, settings.clip_high)
+    inputs = loss_inputs(item, settings, logprob_N, at)
+    old_N = inputs.old_logprob_N
     weight_N = importance_weight(old_N, item.sampled_logprob_N[at], settings.importance_cap)
     if item.weight_N is not None:
         weight_N = item.weight_N[at]
-    loss_N = weight_N * clipped_surrogate(logprob_N, old_N, item.advantage_N[at], *clip)
-    if item.reference_logprob_N is None:
-        return loss_N
-    return loss_N + settings.kl * kl_estimate(logprob_N, old_N, item.reference_logprob_N[at])
+    loss_N = weight_N * policy_loss(settings.loss)(inputs).loss_N
+    if item.reference_logprob_N is not None:
+        loss_N = loss_N + settings.kl * kl_estimate(logprob_N, old_N, item.reference_logprob_N[at])
+    return item.share_N[at] * loss_N
+
+
+def loss_inputs(item: PolicyRow, settings: GrpoStage, logprob_N: Tensor, at: slice) -> LossInputs:
+    # The first update on a batch is made by the policy that is the old one for the next.
+    old_N = logprob_N.detach() if item.old_logprob_N is None else item.old_logprob_N[at]
+    ratio_N = torch.ones_like(old_N) if item.answer_ratio_N is None else item.answer_ratio_N[at]
+    clip = (settings.clip_low, settings.clip_high)
+    return LossInputs(logprob_N, old_N, item.advantage_N[at], ratio_N, *clip)
 
 
 def measured(item: PolicyRow, settings: GrpoStage, found: TargetLoss) -> Tensor:
     """Sums over a row's targets: loss, tokens, clipped ones, mismatch, cut importance weights, KL."""
     logprob_N, old_N = found.logprob_N, item.old_logprob_N
     assert old_N is not None
-    clipped_N = is_clipped(logprob_N, old_N, item.advantage_N, settings.clip_low, settings.clip_high)
+    clipped_N = policy_loss(settings.loss)(loss_inputs(item, settings, logprob_N, slice(None))).clipped_N
     distance_N = (old_N - item.sampled_logprob_N).abs()
     log_cap = math.log(settings.importance_cap)
     is_cut_N = item.weight_N == 0 if item.weight_N is not None else old_N - item.sampled_logprob_N > log_cap
@@ -175,3 +185,13 @@ def add_old(policy: Policy, rows: Sequence[PolicyRow], settings: GrpoStage) -> N
                 item.weight_N = sequence_weight(
                     old_N, item.sampled_logprob_N, item.answer_N, *settings.importance_bounds
                 )
+
+
+@torch.no_grad()
+def add_answer_ratio(policy: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
+    """How far each answer has moved from the old policy. Before the first step that is nowhere."""
+    with policy.loss.computing(), policy.precision():
+        for item in rows:
+            if item.old_logprob_N is not None:
+                now_N = policy.loss(item.row, temperature=temperature).logprob_N
+                item.answer_ratio_N = mean_ratio(now_N, item.old_logprob_N, item.answer_N)

@@ -39,6 +39,10 @@ class Machines:
     """Per node."""
 
 
+KNOWN = {"loss": ("token",), "loss_mean": ("tokens",), "advantage": ("scaled", "centered")}
+"""The values of these settings that the export translates."""
+
+
 def refuse_what_verl_cannot(name: str, stage: GrpoStage) -> None:
     if stage.freeze:
         raise ValueError(f"{name}.freeze: verl trains all weights; export with {name}.freeze=[]")
@@ -47,6 +51,9 @@ def refuse_what_verl_cannot(name: str, stage: GrpoStage) -> None:
             f"{name}.minibatches: verl needs equal parts; {stage.prompts_per_step} prompts_per_step "
             f"are not divisible by {stage.minibatches}"
         )
+    for key, known in KNOWN.items():
+        if getattr(stage, key) not in known:
+            raise ValueError(f"{name}.{key}: the export knows {' and '.join(known)} only")
     if stage.importance == "sequence":
         raise ValueError(f"{name}.importance: verl corrects by token; export with {name}.importance=token")
     if [reward.function for reward in stage.rewards] != ["correct"]:
@@ -157,7 +164,7 @@ def rollout_settings(stage: GrpoStage) -> dict[str, Any]:
 def algorithm_settings(stage: GrpoStage) -> dict[str, Any]:
     return {
         "adv_estimator": "grpo",
-        "norm_adv_by_std_in_grpo": stage.std_scaling,
+        "norm_adv_by_std_in_grpo": stage.advantage == "scaled",
         "use_kl_in_reward": False,
         "filter_groups": {"enable": stage.oversample > 1, "metric": "acc"},
         "rollout_correction": {"rollout_is": "token", "rollout_is_threshold": stage.importance_cap},
