@@ -48,7 +48,7 @@ def error_in_words(error: BaseException, ours: str) -> str:
 
 
 def source_of(what: str, name: str) -> str:
-    """The hash of the file of a user's function; one that cannot be loaded raises a ValueError of one line."""
+    """The hash of a user's file; a function that cannot be loaded raises a ValueError of one line."""
     try:
         return source_hash(load_function(name))
     except Exception as error:  # importing a user's module may raise anything
