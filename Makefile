@@ -13,7 +13,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # The tests in which another torch or transformers can show.
 VERSION_TESTS := tests/chat tests/models tests/rollout tests/train
 
-.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers check resolve constraints clean
+.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers test-reader check resolve constraints clean
 
 setup: $(VENV)/.installed
 
@@ -77,6 +77,17 @@ $(TRACKERS_VENV)/.installed: pyproject.toml constraints-trackers.txt
 	$(TRACKERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
 		-r constraints-trackers.txt -e .
 	touch $@
+
+# The page of `xreasoner view`: its TypeScript, then the built page in Chromium. npm installs from the lock file.
+READER_RUN := $(or $(TMPDIR),/tmp)/xreasoner-reader-test
+test-reader: setup
+	@command -v npm > /dev/null || { echo 'test-reader: install Node.js 20 or newer (npm is not there)'; exit 1; }
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && apt-get -q update && apt-get -qy install chromium; } \
+		|| { echo 'test-reader: install Chromium, for example with: apt-get install chromium'; exit 1; }
+	cd reader && npm ci --silent --no-audit --no-fund && npm run --silent check && npm test --silent
+	rm -rf $(READER_RUN)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.report.make_reader $(READER_RUN)
+	cd reader && CHROMIUM=$$(command -v chromium) READER_FOLDER=$(READER_RUN)/reader npm run --silent test:browser
 
 check: setup
 	$(BIN)/ruff check .

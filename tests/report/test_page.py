@@ -19,7 +19,7 @@ from xreasoner.records import Score
 from xreasoner.report.cards import Card, choose, embedded
 from xreasoner.report.curves import read_metrics, smoothed
 from xreasoner.report.findings import Finding, find, interval, percent, sentence, signed, verdict
-from xreasoner.report.html_samples import answer_html, browser, card_html
+from xreasoner.report.html_samples import answer_html, card_html, examples
 from xreasoner.report.results import Evaluated, Results, collect
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
@@ -73,7 +73,9 @@ def test_the_page_is_whole_in_itself_and_well_formed(page: str) -> None:
     checker = Checker()
     checker.feed(page)
     assert checker.open == []
-    assert all(address.startswith(("#", "data:image/")) for address in checker.loads)
+    assert {address for address in checker.loads if not address.startswith(("#", "data:image/"))} == {
+        "reader/index.html"
+    }
     assert "@import" not in page and "url(http" not in page
     assert page.count("<svg") == page.count("</svg>") >= 5
 
@@ -88,16 +90,24 @@ def test_what_models_write_stays_text(page: str) -> None:
     asked = kept("p001", question=question, answer="<s>", choices=("<q>",), tags={"<a>": "<a>"})
     card = card_html(Card('"x', "skill", "<em>", asked, {"<h1>": hostile}), {})
     assert not re.search(r"<(img|b>x|u>|s>|q>|a>|em>|h1>)", card)
-    assert 'data-benchmark="&quot;x"' in card
+    assert '<p class="tags">&quot;x<br>' in card
 
 
 def test_the_picture_stands_beside_question_key_thought_and_verdict(page: str) -> None:
     cards = page.split('<article class="card"')[1:]
-    shown = [card for card in cards if card.startswith(' data-benchmark="sums-image"')]
+    shown = [card for card in cards if '<p class="tags">sums-image<br>' in card]
     assert shown and all("data:image/png;base64," in card for card in shown)
-    assert all(text in shown[0] for text in ("work out", 'class="gold"', 'class="thought"', 'data-verdict="'))
-    texts = [card for card in cards if card.startswith(' data-benchmark="sums-text"')]
+    assert all(
+        text in shown[0] for text in ("work out", 'class="gold"', 'class="thought"', '<span class="chip ')
+    )
+    texts = [card for card in cards if '<p class="tags">sums-text<br>' in card]
     assert texts and not any("data:image" in card for card in texts)
+
+
+def test_the_page_leads_to_every_answer(run_dir: Path, page: str) -> None:
+    count = sum(len(path.read_bytes().splitlines()) for path in run_dir.glob("evals/*/*.jsonl"))
+    assert f'<a href="reader/index.html">Read all {count} answers</a>' in page
+    assert (run_dir / "reader" / "index.html").is_file()
 
 
 def test_colours_are_the_pages_in_every_plot(page: str) -> None:
@@ -181,7 +191,7 @@ def test_cards_show_the_first_items_and_then_what_tells_something() -> None:
 def test_a_missing_picture_is_said_to_be_missing_and_a_large_one_made_small(tmp_path: Path) -> None:
     assert embedded(tmp_path, "gone.png") is None
     card = Card("sums", "skill", "", kept("p001", ("gone.png",)), {"base": sample(1, True)})
-    assert "picture missing" in browser([card], ["base"], tmp_path)
+    assert "picture missing" in examples([card], 1, tmp_path)
     noise = Image.effect_noise((1500, 900), 90)
     noise.save(tmp_path / "large.png")
     uri = embedded(tmp_path, "large.png")
@@ -198,7 +208,7 @@ def test_a_broken_a_huge_and_a_foreign_picture_cost_only_themselves(tmp_path: Pa
         (folder / name).write_bytes(encoded)
     names = (*bad, "bomb.png", "../outside.png", "a\0b.png", "x" * 5000, "good.png")
     card = Card("sums", "skill", "", kept("p001", names), {"base": sample(1, True)})
-    shown = browser([card], ["base"], folder)
+    shown = examples([card], 1, folder)
     assert shown.count("picture missing or unreadable") == len(names) - 1
     assert shown.count("<img ") == 1
     assert "API_KEY" not in shown and b64encode(b"API_KEY").decode() not in shown

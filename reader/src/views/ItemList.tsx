@@ -42,7 +42,7 @@ export function ItemList({ data, selected, position, open, progress }: Props) {
   for (let place = first; place < last; place++) {
     const item = items[place];
     rows.push(
-      <a
+      <div
         key={item}
         role="option"
         id={`row-${place}`}
@@ -61,13 +61,13 @@ export function ItemList({ data, selected, position, open, progress }: Props) {
           </span>
           <Strip data={data} item={item} />
         </span>
-      </a>,
+      </div>,
     );
   }
   return (
     <section class="list" aria-label="items">
       <p class="found" role="status">
-        {items.length.toLocaleString("en")} items, {selected.answers.toLocaleString("en")} answers
+        {counted(items.length, "item")}, {counted(selected.answers, "answer")}
         {progress.done < progress.wanted && (
           <span>
             {" "}
@@ -101,3 +101,5 @@ export function ItemList({ data, selected, position, open, progress }: Props) {
     </section>
   );
 }
+
+const counted = (count: number, what: string) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;

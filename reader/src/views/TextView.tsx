@@ -27,7 +27,7 @@ export function TextView({ text, mode, inline = false, inserted = "", words = ""
   const Tag = inline ? "span" : "div";
   const split = inserted ? shown.indexOf(inserted) : -1;
   return (
-    <Tag class="text">
+    <Tag class="written">
       {split >= 0 ? (
         <>
           <Formatted text={shown.slice(0, split)} mode={mode} words={words} />
@@ -84,7 +84,7 @@ function Formula({ tex, display, raw }: { tex: string; display: boolean; raw: st
     const target = span.current as HTMLSpanElement;
     try {
       // render builds nodes; without trust no link, image or HTML comes of a formula.
-      katex.render(tex, target, { displayMode: display, trust: false, strict: "ignore", maxExpand: 100, maxSize: 20 });
+      katex.render(tex, target, { displayMode: display, trust: false, strict: "ignore", maxExpand: 100, maxSize: 8 });
     } catch {
       target.textContent = raw; // not TeX that KaTeX reads, or nested too deeply
     }
@@ -102,7 +102,7 @@ export function TokenText({ text, tokens }: TokenProps) {
   const pieces = useMemo(() => piecesOf(text, tokens.chars, tokens.logprobs), [text, tokens]);
   const shown = whole ? pieces : pieces.slice(0, TOKENS_AT_FIRST);
   return (
-    <div class="text tokens">
+    <div class="written tokens">
       {shown.map(({ text: piece, logprob }, number) =>
         logprob === null ? (
           <mark key={number} title="inserted, not sampled">

@@ -10,7 +10,7 @@ from xreasoner.report.budget_curves import budget_plot
 from xreasoner.report.cards import Card, choose
 from xreasoner.report.curves import training_curves
 from xreasoner.report.findings import MARGIN, Finding, accuracy, find, interval, signed, verdict
-from xreasoner.report.html_samples import browser
+from xreasoner.report.html_samples import examples
 from xreasoner.report.html_tables import (
     answer_forms,
     budgets,
@@ -27,7 +27,8 @@ from xreasoner.report.results import PICTURES, Results
 from xreasoner.report.table import SECTIONS
 
 
-def page(results: Results, run_dir: Path) -> str:
+def page(results: Results, run_dir: Path, answers: int) -> str:
+    """`answers` is how many the reader beside it shows."""
     findings = find(results)
     sections = [
         ("Findings", headline(findings)),
@@ -38,7 +39,7 @@ def page(results: Results, run_dir: Path) -> str:
         ("Thinking budgets", figure(budget_plot(results.budgets, results.stages)) + budgets(results)),
         ("Comparisons", comparisons(results)),
         ("Training", curves(run_dir)),
-        ("Samples", browser(cards_of(results), results.stages, run_dir / "evals" / PICTURES)),
+        ("Examples", examples(cards_of(results), answers, run_dir / "evals" / PICTURES)),
         ("Notes", f'<div class="notes">{asset("notes.html").replace("MARGIN", f"{100 * MARGIN:.0f}")}</div>'),
     ]
     shown = [(title, content) for title, content in sections if content]

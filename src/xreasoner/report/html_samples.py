@@ -1,4 +1,4 @@
-"""The page's sample browser: cards with pictures and answers, and filters."""
+"""The page's example cards: a question, its pictures, every stage's answer. The reader has all of them."""
 
 from collections.abc import Sequence
 from html import escape
@@ -9,34 +9,22 @@ from xreasoner.evals.samples import IMAGE_MARK, Sample
 from xreasoner.records import OPTION_LETTERS
 from xreasoner.report.cards import Card, embedded
 
-MOST_PICTURES = 400
 LONGEST_SHOWN = 20_000
-"""Characters; the samples' file has the full text."""
-VERDICTS = ("right", "wrong", "missing", "unscored")
+"""Characters; the reader has the full text."""
+READER = "reader/index.html"
 
 
-def browser(cards: Sequence[Card], stages: Sequence[str], pictures: Path) -> str:
+def examples(cards: Sequence[Card], answers: int, pictures: Path) -> str:
+    """`answers` is how many the reader shows."""
     if not cards:
         return ""
     names = dict.fromkeys(picture for card in cards for picture in card.asked.pictures)
-    shown = {name: uri for name in list(names)[:MOST_PICTURES] if (uri := embedded(pictures, name))}
-    benchmarks = list(dict.fromkeys(card.benchmark for card in cards))
+    shown = {name: uri for name in names if (uri := embedded(pictures, name))}
     return (
-        '<div class="filters" role="search">'
-        f"{select('stage', stages)}{select('benchmark', benchmarks)}{select('verdict', VERDICTS)}"
-        f"{select('why', sorted({card.why for card in cards}))}"
-        '<label><input type="checkbox" data-filter="forced"> forced exits only</label>'
-        '<input type="search" data-filter="words" placeholder="search" aria-label="words">'
-        f'<output id="count">{len(cards)} items</output></div>'
-        f'<div id="cards">{"".join(card_html(card, shown) for card in cards)}</div>'
+        f'<p class="all"><a href="{READER}">Read all {answers:,} answers</a>: filter, search, '
+        f"compare stages, read training rollouts. It opens from <code>{READER}</code> beside this page.</p>"
+        f"{''.join(card_html(card, shown) for card in cards)}"
     )
-
-
-def select(name: str, values: Sequence[str]) -> str:
-    options = "".join(f'<option value="{escape(value)}">{escape(value)}</option>' for value in values)
-    first = {"why": "any reason shown"}.get(name, f"any {name}")
-    options = f'<option value="">{first}</option>{options}'
-    return f'<select data-filter="{name}" aria-label="{name}">{options}</select>'
 
 
 def card_html(card: Card, pictures: dict[str, str]) -> str:
@@ -55,7 +43,7 @@ def card_html(card: Card, pictures: dict[str, str]) -> str:
     answers = "".join(answer_html(stage, answer) for stage, answer in card.answers.items())
     question = escape(card.asked.question.replace(IMAGE_MARK, "").strip())
     return (
-        f'<article class="card" data-benchmark="{escape(card.benchmark)}" data-why="{escape(card.why)}">'
+        '<article class="card">'
         f'<div class="asked">{images}<p class="question">{question}</p>'
         f'{f"<ul>{options}</ul>" if options else ""}<p class="gold">key <b>{escape(problem.answer)}</b></p>'
         f'<p class="tags">{escape(card.benchmark)}<br>{tags}<br>{escape(card.why)}</p></div>'
@@ -72,8 +60,7 @@ def answer_html(stage: str, sample: Sample) -> str:
     thought, reply = split_thought(sample.text)
     thinking = f'<pre class="thought">{escape(shortened(thought, LONGEST_SHOWN))}</pre>' if thought else ""
     return (
-        f'<details class="answer" data-stage="{escape(stage)}" data-verdict="{verdict}" '
-        f'data-forced="{int(sample.forced)}"><summary><span class="stage">{escape(stage)}</span>'
+        f'<details class="answer"><summary><span class="stage">{escape(stage)}</span>'
         f'<span class="said">{said}</span>{forced}<span class="tokens">{sample.think_tokens:,} tok</span>'
         f'<span class="chip {verdict}">{verdict}</span></summary>{thinking}'
         f'<pre class="reply">{escape(shortened(reply, LONGEST_SHOWN))}</pre>'

@@ -1,9 +1,10 @@
-"""Writes `results.json` and `report.html` into a run directory."""
+"""Writes `results.json`, `report.html` and the reader into a run directory."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from xreasoner.report.html import page
+from xreasoner.report.reader.write_reader import default_folder, write_reader
 from xreasoner.report.results import Results, collect, write_results
 from xreasoner.storage.files import write_atomically
 
@@ -12,5 +13,6 @@ def write_report(run_dir: Path, references: Sequence[str] = ()) -> Results:
     """Runs no model. `references` are those of `collect`."""
     results = collect(run_dir, references)
     write_results(results, run_dir / "results.json")
-    write_atomically(run_dir / "report.html", page(results, run_dir).encode(errors="replace"))
+    reader = write_reader([run_dir], default_folder([run_dir]))
+    write_atomically(run_dir / "report.html", page(results, run_dir, reader.answers).encode(errors="replace"))
     return results

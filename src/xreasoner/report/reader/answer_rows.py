@@ -12,7 +12,6 @@ from xreasoner.evals.samples import (
     AGAIN,
     IMAGE_MARK,
     KeptProblem,
-    Sample,
     problem_from_json,
     sample_from_json,
 )
@@ -26,6 +25,9 @@ VERDICTS = ("right", "wrong", "missing", "unscored", "unasked")
 
 DETAILS = ("rewards", "advantage", "tokens")
 """What training stores of a rollout beside its score."""
+
+
+NEEDED = {"id", "sample", "question", "gold", "text", "extracted", "correct", "why", "forced", "stop"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def evaluation_rows(file: AnswerSource) -> Iterator[AnswerRow]:
         yield AnswerRow(
             item=items[sample.problem_id],
             sample=sample.epoch,
-            verdict=verdict_of(sample),
+            verdict="unasked" if sample.broken else sample.verdict,
             forced=sample.forced,
             cut=sample.cut,
             think_tokens=sample.think_tokens,
@@ -94,28 +96,16 @@ def item_of(kept: KeptProblem) -> AskedItem:
     return AskedItem(problem.id, question, problem.answer, choices, kept.pictures, tags)
 
 
-def verdict_of(sample: Sample) -> str:
-    if sample.broken:
-        return "unasked"
-    return verdict(sample.score.correct, sample.score.extracted)
-
-
-def verdict(correct: bool | None, extracted: str | None) -> str:
-    if correct is None:
-        return "unscored"
-    return "right" if correct else "wrong" if extracted is not None else "missing"
-
-
 def training_rows(file: AnswerSource) -> Iterator[AnswerRow]:
     tags = {"step": f"{file.step:,}"}
     for fields in sample_lines(file.path):
         yield AnswerRow(
             item=AskedItem(f"step {file.step} {fields['id']}", fields["question"], fields["gold"], tags=tags),
             sample=fields["sample"],
-            verdict=verdict(fields["correct"], fields["extracted"]),
+            verdict=verdict_of(fields["correct"], fields["extracted"]),
             forced=fields["forced"],
             cut=fields["stop"] == "length",
-            think_tokens=fields["think_tokens"],
+            think_tokens=fields.get("think_tokens", 0),
             extracted=fields["extracted"],
             why=fields["why"],
             text=fields["text"],
@@ -123,10 +113,21 @@ def training_rows(file: AnswerSource) -> Iterator[AnswerRow]:
         )
 
 
+def verdict_of(correct: bool | None, extracted: str | None) -> str:
+    if correct is None:
+        return "unscored"
+    return "missing" if extracted is None else "right" if correct else "wrong"
+
+
 def sample_lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number} is damaged ({error}); delete the file") from None
+                fields = json.loads(line)
+            except ValueError:
+                fields = None
+            if not isinstance(fields, dict) or not fields.keys() >= NEEDED:
+                raise ValueError(
+                    f"{path}, line {number} is damaged, or from an earlier version; delete the file"
+                )
+            yield fields
