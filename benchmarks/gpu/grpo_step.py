@@ -68,4 +68,4 @@ def measure(machine: Machine) -> Iterator[Line]:
         yield measured("peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB")
 
 
-PART = Part("grpo", 100, [Check(f"{SIZE}, one step", measure, seconds=60)])
+PART = Part("grpo", 90, [Check(f"{SIZE}, one step", measure, seconds=60)])

@@ -5,36 +5,32 @@ Suffixes: 1 the batch of one row, T tokens of the row, N its target tokens, V vo
 
 import copy
 import random
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from benchmarks.gpu.models import end_after, random_examples, random_lm, random_prompts, tokenizer_of
+from benchmarks.gpu.resume import kill_and_resume_grpo, kill_and_resume_sft
 from benchmarks.gpu.stages import grpo_stage, made_up_groups, new_policy, sft_stage
-from benchmarks.gpu.suite import Check, Line, Machine, Part, at_least, at_most
+from benchmarks.gpu.suite import Check, Line, Machine, Part, Precision, at_least, at_most
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from xreasoner.models.checkpoint import save_model
 from xreasoner.models.load import Loaded
 from xreasoner.parallel import World
-from xreasoner.records import Problem, Rollout, Sampling
+from xreasoner.records import Rollout, Sampling
+from xreasoner.rollout.torch_engine.decode_graphs import CudaRecorder, Work
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.train.collect import RolloutBatch
 from xreasoner.train.optim import GuardedStep, adamw
 from xreasoner.train.policy import Policy
 from xreasoner.train.rows import PackedRow, pack, pack_shared, shared_prompts
 from xreasoner.train.samplers import open_sampler
-from xreasoner.train.sft import train_sft
-from xreasoner.train.step_display import NoDisplay
 from xreasoner.train.update import UpdateMetrics, update
 
-Precision = Literal["float32", "bfloat16"]
 CPU = World(0, 1, torch.device("cpu"))
 
 
@@ -184,37 +180,28 @@ def lora_and_checkpointing(precision: Precision, machine: Machine) -> Iterator[L
     yield at_most("checkpointing, gradient", relative(recomputed[1], plain[1]), 1e-3)
 
 
-class KilledError(Exception):
-    pass
+def graphs_against_single_steps(precision: Precision, machine: Machine) -> Iterator[Line]:
+    """Decoding steps recorded and repeated, in twelve of sixteen rows at most, against steps one by one."""
+    engine, lm = new_engine(precision, machine)
+    prompts = random_prompts(4, lm.config.vocab_size, (4, 40))
+    found: list[dict[tuple[str, int], Rollout]] = []
+    for recorder in (CudaRecorder() if machine.device.type == "cuda" else RerunRecorder(), None):
+        engine.recorder = recorder
+        answers = engine.generate(prompts, Sampling(3, 1.0, 0, 64, forced_exit=False))
+        found.append({(one.prompt_id, one.sample): one for one in answers})
+    recorded, single = found
+    equal = sum(recorded[key].token_ids == single[key].token_ids for key in single)
+    yield at_least("answers with equal tokens, of 12", equal, 12 if precision == "float32" else 9)
 
 
-class KillingDisplay(NoDisplay):
-    def step(self, step: int, values: object) -> None:
-        if step == 3:
-            raise KilledError
+class RerunRecorder:
+    """For a machine without graphs: the work is done again by its own code."""
 
+    def warm_up(self, work: Work) -> None:
+        work()
 
-def kill_and_resume(precision: Precision, machine: Machine) -> Iterator[Line]:
-    """SFT killed after its third step of six, states saved every second, ends as the unbroken run does."""
-    stage = sft_stage(
-        dtype=precision, steps=6, tokens_per_step=400, tokens_per_microbatch=256, checkpoint_every=2, lr=1e-3
-    )
-    problems = [
-        Problem(f"p{i}", (f"w{i} w{2 * i}",), f"{i}", "exact", reasoning="w7 " * (5 + i)) for i in range(40)
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        start = Path(folder) / "start"
-        lm = random_lm("small", machine, torch.float32)
-        save_model(lm, tokenizer_of(lm.config.vocab_size), start)
-        train_sft(stage, start, problems, Path(folder) / "whole", 3, NoDisplay())
-        try:
-            train_sft(stage, start, problems, Path(folder) / "broken", 3, KillingDisplay())
-        except KilledError:
-            train_sft(stage, start, problems, Path(folder) / "broken", 3, NoDisplay())
-        whole, broken = (
-            (Path(folder) / run / "model" / "model.safetensors").read_bytes() for run in ("whole", "broken")
-        )
-    yield at_least("weights equal to the last bit", float(whole == broken), 1)
+    def record(self, work: Work) -> Work:
+        return work
 
 
 def sampler_against_trainer(precision: Precision, machine: Machine) -> Iterator[Line]:
@@ -257,15 +244,17 @@ CHECKS = (
     grpo_step_against_the_cpu,
     greedy_against_generate,
     sampled_against_a_forward_pass,
+    graphs_against_single_steps,
     forced_exit,
     lora_and_checkpointing,
-    kill_and_resume,
+    kill_and_resume_sft,
+    kill_and_resume_grpo,
     sampler_against_trainer,
 )
 PRECISIONS: Sequence[Precision] = ("float32", "bfloat16")
 PART = Part(
     "right",
-    90,
+    80,
     [
         Check(f"{check.__name__.replace('_', ' ')}, {precision}", partial(check, precision), seconds=4)
         for check in CHECKS

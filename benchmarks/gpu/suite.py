@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from xreasoner.estimate.gpus import BANDWIDTHS, PEAKS
 from xreasoner.parallel import World
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
