@@ -1,5 +1,5 @@
 // One classic script and one style sheet: a browser loads no module, worker or font file from disk.
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 import { sourcesHash } from "./sourcesHash.ts";
@@ -21,6 +21,10 @@ const finish: Plugin = {
   name: "finish",
   writeBundle() {
     copyFileSync(join(here, "index.html"), join(built, "index.html"));
+    const licences = ["preact", "katex"].map((name) => {
+      return `${name}\n\n${readFileSync(join(here, "node_modules", name, "LICENSE"), "utf8").trim()}\n`;
+    });
+    writeFileSync(join(built, "licences.txt"), `reader.js and reader.css contain these packages.\n\n${licences.join("\n\n")}`);
     writeFileSync(join(built, "sources.sha256"), `${sourcesHash(here)}\n`);
   },
 };

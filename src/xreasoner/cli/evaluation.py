@@ -81,7 +81,8 @@ def report(
     results = write_report(run, named)
     print_table(results, console)
     print_groups(results, [one.strip() for one in (by or "").split(",") if one.strip()], console)
-    say(f"{run / 'report.html'}")
+    for page in ("report.html", "reader/index.html"):
+        say(f"{run / page}")
 
 
 def view(

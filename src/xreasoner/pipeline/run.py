@@ -282,4 +282,5 @@ def model_fingerprint(checkpoint: Path | None, recipe: Recipe) -> str:
 def show_report(run_dir: Path, console: Console) -> None:
     results = write_report(run_dir)
     print_table(results, console)
-    console.print(f"{run_dir / 'report.html'}", highlight=False, soft_wrap=True)
+    for page in ("report.html", "reader/index.html"):
+        console.print(f"{run_dir / page}", highlight=False, soft_wrap=True)

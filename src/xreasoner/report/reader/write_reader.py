@@ -10,6 +10,7 @@ from xreasoner.report.reader.answer_files import answer_files
 from xreasoner.report.reader.answer_index import Filed, index_of
 from xreasoner.report.reader.file_table import table_of
 from xreasoner.storage.files import sweep, write_atomically
+from xreasoner.storage.run_folder import waiting_lock
 
 FOLDER = "reader"
 PAGE = "index.html"
@@ -24,6 +25,11 @@ class WrittenReader:
 
 def write_reader(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
     """Reads only the answer files that are new or have changed since `out` was written."""
+    with waiting_lock(out):  # a run that ends and a `view` of it may meet
+        return write_files(run_dirs, out)
+
+
+def write_files(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
     found = [file for run_dir in run_dirs for file in answer_files(run_dir)]
     keys, filed = list[str](), list[Filed]()
     for file in found:
@@ -35,7 +41,7 @@ def write_reader(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
     remove_others(out / "text", (f"{name}.js" for name in index["chunks"]))
     content = json.dumps(json.dumps(index, ensure_ascii=False, separators=(",", ":")), ensure_ascii=False)
     write_atomically(out / "answers.js", f"xreasonerReader.index({content})\n".encode(errors="replace"))
-    for name in ("reader.js", "reader.css", PAGE):
+    for name in ("licences.txt", "reader.js", "reader.css", PAGE):
         write_atomically(out / name, files("xreasoner.report.reader").joinpath("built", name).read_bytes())
     return WrittenReader(out / PAGE, len(index["items"]["ids"]), sum(len(table.item) for _, table in filed))
 
