@@ -20,6 +20,7 @@ from xreasoner.evals.samples import read_answers
 from xreasoner.evals.task import Benchmark
 from xreasoner.report.reader.export_answers import export_answers
 from xreasoner.report.reader.file_table import in_a_line
+from xreasoner.report.reader.own_files import read_signed
 from xreasoner.report.reader.pictures import place_picture
 from xreasoner.report.reader.text_chunks import MOST_CHARACTERS, MOST_TEXTS, ChunkWriter
 from xreasoner.report.reader.write_reader import default_folder, run_names, write_reader
@@ -152,6 +153,39 @@ def test_chunks_stay_small_and_a_long_text_has_its_own(tmp_path: Path) -> None:
     assert writer.counts == [1, 1, MOST_TEXTS, 1]
 
 
+def test_a_script_that_somebody_else_put_there_is_written_anew(tmp_path: Path) -> None:
+    """A run directory comes with its reader, whose chunks are scripts of the right names."""
+    run_dir, out = tmp_path / "demo", tmp_path / "demo" / "reader"
+    write_rollouts(run_dir, 1, {})
+    write_reader([run_dir], out)
+    for path in out.glob("text/*.js"):
+        path.write_text("alert(1)")
+    (out / "text" / f"{7:032x}.js").write_text("alert(1)")
+    write_reader([run_dir], out)  # the signed table names other digests
+    assert len(read_answers_of(out)) == 1
+    (table,) = out.glob("cache/*.json")
+    for path in out.glob("text/*.js"):
+        path.write_text("alert(1)")
+    digests = {path.stem: hashlib.sha256(b"alert(1)").hexdigest() for path in out.glob("text/*.js")}
+    forged = json.loads(table.read_bytes()[64:]) | {"digests": digests}
+    table.write_text("0" * 64 + json.dumps(forged))
+    write_reader([run_dir], out)  # and a table of another key is not read
+    assert len(read_answers_of(out)) == 1
+    assert not any("alert" in path.read_text() for path in out.rglob("*.js") if path.name != "reader.js")
+
+
+def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path) -> None:
+    run_dir, outside = tmp_path / "demo", tmp_path / "outside"
+    write_rollouts(run_dir, 1, {})
+    outside.mkdir()
+    (outside / f"{7:032x}.js").write_text("mine")
+    (run_dir / "reader").mkdir()
+    (run_dir / "reader" / "text").symlink_to(outside)
+    with pytest.raises(ValueError, match="text is a symbolic link; remove it"):
+        write_reader([run_dir], run_dir / "reader")
+    assert [path.read_text() for path in outside.iterdir()] == ["mine"]
+
+
 def test_only_images_of_the_run_are_shown(tmp_path: Path) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "out"
     pictures.mkdir()
@@ -247,4 +281,5 @@ def test_the_page_allows_only_its_own_files() -> None:
 
 def test_what_is_kept_of_a_table_can_be_read_again(out: Path) -> None:
     for path in out.glob("cache/*.json"):
-        assert json.loads(path.read_text())["ids"]
+        content = read_signed(path)
+        assert content is not None and json.loads(content)["ids"]

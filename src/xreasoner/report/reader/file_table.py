@@ -9,10 +9,11 @@ import xxhash
 
 from xreasoner.report.reader.answer_files import AnswerSource
 from xreasoner.report.reader.answer_rows import VERDICTS, AskedItem, read_rows
+from xreasoner.report.reader.own_files import digest_of_file, read_signed, signed
 from xreasoner.report.reader.pictures import place_picture
 from xreasoner.report.reader.text_chunks import ChunkWriter, write_once
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever tables or chunks change, so that older ones are not used."""
 LONGEST_TITLE, LONGEST_SAID = 90, 60
 """Characters in lists; the chunk has the whole text."""
@@ -38,18 +39,20 @@ class FileTable:
     said: list[str | None] = field(default_factory=list)
     chunks: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the files of all chunks."""
 
 
 def table_of(file: AnswerSource, out: Path) -> tuple[str, FileTable]:
     """The table and its key in the cache; builds the table if the file has changed."""
     key = key_of(file)
     kept = out / "cache" / f"{key}.json"
-    if kept.is_file():
-        table = FileTable(**json.loads(kept.read_bytes()))
-        if all((out / "text" / f"{name}.js").is_file() for name in table.question_chunks + table.chunks):
+    if (content := read_signed(kept)) is not None:
+        table = FileTable(**json.loads(content))
+        if all(digest_of_file(out / "text" / f"{name}.js") == found for name, found in table.digests.items()):
             return key, table
     table = build_table(file, out)
-    write_once(kept, json.dumps(asdict(table), separators=(",", ":")))
+    write_once(kept, signed(json.dumps(asdict(table), separators=(",", ":"))))
     return key, table
 
 
@@ -81,6 +84,7 @@ def build_table(file: AnswerSource, out: Path) -> FileTable:
     texts.flush()
     table.question_chunks, table.question_counts = questions.names, questions.counts
     table.chunks, table.counts = texts.names, texts.counts
+    table.digests = questions.digests | texts.digests
     return table
 
 

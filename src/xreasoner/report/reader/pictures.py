@@ -26,18 +26,19 @@ def place_picture(pictures: Path, name: str, out: Path) -> str | None:
     target = out / (f"{path.stem}.small.jpg" if made else name)
     if not target.exists():
         out.mkdir(parents=True, exist_ok=True)
+        beside = unfinished(target)
+        beside.unlink(missing_ok=True)
         if made:
-            target.write_bytes(made)
+            beside.write_bytes(made)
         else:
-            link(path, target)
+            link(path, beside)
+        beside.replace(target)
     return target.name
 
 
 def link(path: Path, target: Path) -> None:
     """A hard link takes no room; other disks get a copy."""
-    beside = unfinished(target)
     try:
-        os.link(path, beside)
+        os.link(path, target)
     except OSError:
-        shutil.copyfile(path, beside)
-    beside.replace(target)
+        shutil.copyfile(path, target)

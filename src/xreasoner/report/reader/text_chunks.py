@@ -6,6 +6,7 @@ and a second build writes only what is new.
 """
 
 import base64
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import xxhash
 
+from xreasoner.report.reader.own_files import digest_of_file
 from xreasoner.storage.disk import errors_named
 from xreasoner.storage.files import unfinished
 
@@ -30,6 +32,7 @@ class ChunkWriter:
         self.folder = folder
         self.names: list[str] = []
         self.counts: list[int] = []
+        self.digests: dict[str, str] = {}
         self._facts: list[Mapping[str, Any]] = []
         self._texts: list[str] = []
         self._characters = 0
@@ -45,20 +48,23 @@ class ChunkWriter:
 
     def flush(self) -> None:
         if self._texts:
-            self.names.append(write_chunk(self.folder, self._facts, self._texts))
+            name, digest = write_chunk(self.folder, self._facts, self._texts)
+            self.names.append(name)
+            self.digests[name] = digest
             self.counts.append(len(self._texts))
         self._facts, self._texts, self._characters = [], [], 0
 
 
-def write_chunk(folder: Path, facts: list[Mapping[str, Any]], texts: list[str]) -> str:
-    """Returns the name of the chunk."""
+def write_chunk(folder: Path, facts: list[Mapping[str, Any]], texts: list[str]) -> tuple[str, str]:
+    """Returns the name of the chunk and the SHA-256 of its file."""
     body = SEPARATOR.join([json.dumps(facts, separators=(",", ":")), *texts]).encode(errors="replace")
     name = xxhash.xxh3_128_hexdigest(body)
-    path = folder / f"{name}.js"
-    if not path.exists():
-        packed = base64.b64encode(zlib.compress(body, LEVEL)).decode()
-        write_once(path, f'xreasonerReader.chunk("{name}","{packed}")\n')
-    return name
+    packed = base64.b64encode(zlib.compress(body, LEVEL)).decode()
+    content = f'xreasonerReader.chunk("{name}","{packed}")\n'
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    if digest_of_file(folder / f"{name}.js") != digest:
+        write_once(folder / f"{name}.js", content)
+    return name, digest
 
 
 def write_once(path: Path, content: str) -> None:

@@ -1,6 +1,7 @@
 """Writes the reader: a folder with a page, the index of all answers, their texts, and the pictures."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +15,7 @@ from xreasoner.storage.run_folder import waiting_lock
 
 FOLDER = "reader"
 PAGE = "index.html"
+OURS = re.compile(r"[0-9a-f]{32}\.(?:js|json)")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ def write_reader(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
 
 
 def write_files(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
+    refuse_links(out)
     found = [file for run_dir in run_dirs for file in answer_files(run_dir)]
     keys, filed = list[str](), list[Filed]()
     for file in found:
@@ -56,10 +59,18 @@ def run_names(run_dirs: Sequence[Path]) -> list[str]:
     raise ValueError(f"{run_dirs[0]}: the same run is named twice")
 
 
+def refuse_links(out: Path) -> None:
+    """Files are written and removed in these folders, and a run directory may come from somebody else."""
+    for folder in (out / "cache", out / "text", out / "pictures"):
+        if folder.is_symlink():
+            raise ValueError(f"{folder} is a symbolic link; remove it, or choose another folder with --out")
+
+
 def remove_others(folder: Path, wanted: Iterable[str]) -> None:
+    """Earlier files of ours."""
     kept = set(wanted)
     for path in folder.glob("*"):
-        if path.name not in kept:
+        if path.name not in kept and OURS.fullmatch(path.name):
             path.unlink(missing_ok=True)
     sweep(folder)
 
