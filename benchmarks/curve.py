@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 0 3 6 --seeds 0 [--split dev]
 
 For each level (src/xreasoner/miniworld/eyes/worlds.py) and seed: a base made in that world, text-only SFT
-with the quickstart's SFT stage, and the accuracy of both. Results are added to OUT/curve.json.
+with the quickstart's SFT stage, and the accuracy of both on general problems. Results are added to
+OUT/curve.json; every call prints the table of all that is in it and draws docs/curve.svg.
 """
 
 import argparse
@@ -11,10 +12,12 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
 import yaml
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from xreasoner.miniworld.eyes.course import Course, build_world_base
@@ -25,6 +28,7 @@ from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
 
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+FIGURE = Path(__file__).parent.parent / "docs" / "curve.svg"
 ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
 
 
@@ -78,6 +82,62 @@ def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]
     return row | {"cpu_seconds": [round(made), round(time.process_time() - started)], "set": wanted.set}
 
 
+COLUMNS = {
+    "read, seen looks": ("base", "read, seen looks"),
+    "read, new looks": ("base", "read, new looks"),
+    "moved 2 px": ("base", "read, new looks, moved 2"),
+    "one step, images": ("base", "one step, images"),
+    "many steps, text, base": ("base", "many steps, text"),
+    "text, SFT": ("sft", "many steps, text"),
+    "many steps, images, base": ("base", "many steps, images"),
+    "images, SFT": ("sft", "many steps, images"),
+    "read after SFT": ("sft", "read, new looks"),
+}
+
+
+def percent(row: dict[str, Any], stage: str, probe: str) -> float | None:
+    """The mean over the families."""
+    return 100 * general(row[stage])[probe] if stage in row else None
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [f"| level | seed | cosine | {' | '.join(COLUMNS)} |", "|---" * (3 + len(COLUMNS)) + "|"]
+    for row in sorted(rows, key=lambda row: (row["level"], row["seed"])):
+        found = [percent(row, *column) for column in COLUMNS.values()]
+        cells = ["" if one is None else f"{one:.0f}" for one in found]
+        cosine = "" if row["cosine"] is None else f"{row['cosine']:.2f}"
+        lines.append(
+            f"| {row['level']} {row['world']}{row['tag']} | {row['seed']} | {cosine} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(rows: list[dict[str, Any]], out: Path) -> None:
+    """Reading and the gain of SFT by level; each seed is a point."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    panel = figure.subplots()
+    lines = {
+        "reads new looks (base)": ("#3b6fd4", "base", "read, new looks"),
+        "many steps on text (SFT)": ("#7a7f87", "sft", "many steps, text"),
+        "many steps on images (SFT)": ("#d9822b", "sft", "many steps, images"),
+        "many steps on images (base)": ("#b0468f", "base", "many steps, images"),
+    }
+    levels = sorted({row["level"] for row in rows})
+    for name, (colour, stage, probe) in lines.items():
+        at = [(row["level"], percent(row, stage, probe)) for row in rows]
+        points = [(level, height) for level, height in at if height is not None]
+        panel.scatter([one for one, _ in points], [height for _, height in points], color=colour, s=22)
+        drawn = [level for level in levels if any(level == one for one, _ in points)]
+        means = [mean(height for one, height in points if one == level) for level in drawn]
+        panel.plot(drawn, means, color=colour, label=name)
+    panel.set_xticks(levels, [f"{level}\n{LEVELS[level].name.replace(' ', chr(10))}" for level in levels])
+    panel.set_ylim(0, 100)
+    panel.set_ylabel("accuracy, %")
+    panel.legend(frameon=False, fontsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out)
+
+
 def print_now(line: str) -> None:
     print(line, flush=True)
 
@@ -107,6 +167,10 @@ def main() -> None:
         for level in wanted.levels:
             rows = json.loads(results.read_text()) if results.exists() else []
             results.write_text(json.dumps([*rows, measure(level, seed, wanted)], indent=1) + "\n")
+    rows = json.loads(results.read_text())
+    print_now(table(rows))
+    if any("sft" in row for row in rows):
+        draw([row for row in rows if not row["tag"]], FIGURE)
 
 
 if __name__ == "__main__":

@@ -8,26 +8,31 @@ from xreasoner.miniworld.problems import Split
 
 Colour = tuple[int, int, int]
 
+PLAIN, BOLD = (
+    tuple(
+        Font(f"{name} {slant}", strokes=False, thickness=thickness, slant=slant) for slant in (0.0, 0.1, 0.2)
+    )
+    for name, thickness in (("plain", 0.12), ("plain bold", 0.2))
+)
+STROKED = tuple(
+    Font(f"{name} {slant} {thickness} {width}", True, rounding, slant, width, thickness)
+    for name, rounding in (("square", 0), ("round", 2))
+    for slant, thickness, width in (
+        *((0.0, 0.08, 1.0), (0.0, 0.12, 0.85), (0.0, 0.18, 1.0), (-0.1, 0.12, 1.0), (0.1, 0.18, 0.85)),
+        *((0.1, 0.12, 1.1), (0.2, 0.08, 1.0), (0.2, 0.14, 0.9)),
+    )
+)
 FONTS: dict[Split, tuple[Font, ...]] = {
-    "train": (
-        Font("plain", strokes=False),
-        Font("plain bold", strokes=False, thickness=0.2),
-        Font("square"),
-        Font("square thin", thickness=0.08, width=0.9),
-        Font("square italic", slant=0.2),
-        Font("round", rounding=2),
-        Font("round thick", rounding=2, thickness=0.18),
-        Font("round italic", rounding=2, slant=0.15, thickness=0.14),
-    ),
+    "train": (*PLAIN, *BOLD, *STROKED),
     "dev": (
-        Font("plain italic", strokes=False, slant=0.15),
+        Font("plain narrow", strokes=False, slant=0.05, width=0.9),
         Font("cut", rounding=1, thickness=0.15, width=1.1),
     ),
     "test": (
-        Font("plain wide italic", strokes=False, slant=0.1, width=1.1),
-        Font("square thick", thickness=0.17),
-        Font("round thin narrow", rounding=2, thickness=0.09, width=0.85),
-        Font("cut italic", rounding=1, slant=0.18),
+        Font("plain wide italic", strokes=False, slant=0.15, width=1.1),
+        Font("square thick", thickness=0.16),
+        Font("round thin narrow", rounding=2, thickness=0.1, width=0.9),
+        Font("cut italic", rounding=1, slant=0.15),
     ),
 }
 SIZES: dict[Split, tuple[int, ...]] = {"train": (20, 22, 24, 26), "dev": (21,), "test": (23, 25)}

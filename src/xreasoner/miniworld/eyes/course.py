@@ -48,12 +48,12 @@ class Course:
 
     text_steps: int = 0
     """0: the language model of the shipped base, which has also learned pictures of a tied world."""
-    tower_steps: int = 500
-    eyes_steps: int = 600
-    steps: int = 800
+    tower_steps: int = 1000
+    eyes_steps: int = 500
+    steps: int = 400
     """On text and pictures together."""
     rows: int = 32
-    lr: float = 2e-3
+    lr: float = 3e-3
     tower_lr: float = 3e-3
     joint_lr: float = 1e-3
     drawn: float = 0.65
