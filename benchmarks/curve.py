@@ -4,7 +4,7 @@
 
 For each level (src/xreasoner/miniworld/eyes/worlds.py) and seed: a base made in that world, text-only SFT
 with the quickstart's SFT stage, and the accuracy of both on general problems. Results are added to
-OUT/curve.json; every call prints the table of all that is in it and draws docs/curve.svg.
+OUT/curve.json; every call prints the table of all that is in it and draws OUT/curve.svg.
 """
 
 import argparse
@@ -21,14 +21,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from xreasoner.miniworld.eyes.course import Course, build_world_base
-from xreasoner.miniworld.eyes.measure import accuracies, nearness
+from xreasoner.miniworld.eyes.measure import accuracies, nearness, solved_if_read
 from xreasoner.miniworld.eyes.worlds import LEVELS
 from xreasoner.miniworld.problems import GENERAL
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
 
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
-FIGURE = Path(__file__).parent.parent / "docs" / "curve.svg"
 ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
 
 
@@ -61,7 +60,9 @@ def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]
             eyes_steps=wanted.eyes_steps,
             steps=wanted.steps,
         )
-        build_world_base(level, seed, base, print_now, course, wanted.out / f"start-seed{seed}.safetensors")
+        kept = wanted.out / f"start-seed{seed}.safetensors"
+        after = None if wanted.after is None else wanted.out / f"level{wanted.after}-seed{seed}" / "base"
+        build_world_base(level, seed, base, print_now, course, kept, after)
     made = time.process_time() - started
     row: dict[str, Any] = {
         "level": level,
@@ -78,8 +79,15 @@ def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]
     if not wanted.no_sft:
         trained = finetune(base, folder / f"sft{wanted.sft_tag}", seed, wanted.set)
         row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL)
+        row["read, then right, right unread"] = solved_if_read(
+            trained, world, wanted.split, wanted.count, GENERAL
+        )
         print_now(f"level {level} seed {seed} sft  {general(row['sft'])}")
     return row | {"cpu_seconds": [round(made), round(time.process_time() - started)], "set": wanted.set}
+
+
+def same_run(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["level"], row["seed"], row["tag"], row["split"]
 
 
 COLUMNS = {
@@ -157,6 +165,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Course.steps)
     parser.add_argument("--no-sft", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe, such as sft.lr=1e-3")
+    parser.add_argument("--after", type=int, help="start from the base of this level; by default from none")
     parser.add_argument("--tag", default="", help="ends the name of the base's folder")
     parser.add_argument("--sft-tag", default="")
     wanted = parser.parse_args()
@@ -165,12 +174,14 @@ def main() -> None:
     results = wanted.out / "curve.json"
     for seed in wanted.seeds:
         for level in wanted.levels:
+            row = measure(level, seed, wanted)
             rows = json.loads(results.read_text()) if results.exists() else []
-            results.write_text(json.dumps([*rows, measure(level, seed, wanted)], indent=1) + "\n")
+            others = [one for one in rows if same_run(one) != same_run(row)]
+            results.write_text(json.dumps([*others, row], indent=1) + "\n")
     rows = json.loads(results.read_text())
     print_now(table(rows))
     if any("sft" in row for row in rows):
-        draw([row for row in rows if not row["tag"]], FIGURE)
+        draw([row for row in rows if not row["tag"]], wanted.out / "curve.svg")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from xreasoner.miniworld.eyes.course import (
     reading,
     starting_model,
 )
-from xreasoner.miniworld.eyes.measure import pictured
+from xreasoner.miniworld.eyes.measure import pictured, restatement
 from xreasoner.miniworld.eyes.sheets import IGNORED, Desk, pull_of, see, sheet_loss
 from xreasoner.miniworld.eyes.worlds import LEVELS
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson
@@ -172,3 +172,8 @@ def test_a_problem_is_drawn_in_its_world_and_keeps_its_question() -> None:
     size = Image.open(io.BytesIO(problem.pictures[0].encoded)).size
     assert size[0] % 28 == size[1] % 28 == 0
     assert problem.question[0] != pictured(plain, item, LEVELS[-1], "train").question[0]
+
+
+def test_what_a_thought_restates_is_before_its_work() -> None:
+    assert restatement("<think> 39 -8 -4 so 39 -8 = 31 ; </think><answer>27</answer>") == "39 -8 -4"
+    assert restatement("<answer>27</answer>") == ""

@@ -207,13 +207,23 @@ def starting_model(
 
 
 def build_world_base(
-    level: int, seed: int, out: Path, say: Say, course: Course | None = None, kept: Path | None = None
+    level: int,
+    seed: int,
+    out: Path,
+    say: Say,
+    course: Course | None = None,
+    kept: Path | None = None,
+    after: Path | None = None,
 ) -> None:
-    """What `xreasoner miniworld base OUT --level N` does. `kept` saves what all levels start from."""
+    """What `xreasoner miniworld base OUT --level N` does.
+
+    `kept` saves what all levels start from; `after` is the base of a tighter world to start from instead.
+    """
     if level not in range(len(LEVELS)):
         raise ValueError(f"level {level}: there are worlds from 0 (tied) to {len(LEVELS) - 1} (free)")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; choose a new folder for the base checkpoint")
     course = course or Course()
-    model = learn_to_see(starting_model(course, seed, kept, say), LEVELS[level], course, seed, say)
+    start: Any = load(after).model if after else starting_model(course, seed, kept, say)
+    model = learn_to_see(start, LEVELS[level], course, seed, say)
     save_base(model, out)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from xreasoner.chat.template import problem_prompt
+from xreasoner.chat.think import THINK_OPEN
 from xreasoner.miniworld.draw import encode_picture
 from xreasoner.miniworld.eyes.drawing import Pixels, draw_picture
 from xreasoner.miniworld.eyes.sheets import Desk, see
@@ -100,6 +101,33 @@ def accuracies(
                 right = [grader.score(by_id[one.prompt_id], one.text).correct is True for one in answers]
                 found[name][family] = round(sum(right) / len(right), 4)
     return found
+
+
+def solved_if_read(
+    checkpoint: Path, world: VisualWorld, split: Split, count: int, families: tuple[str, ...]
+) -> dict[str, tuple[int, int, int]]:
+    """Many-step problems on images in new looks, by family: how many thoughts restate the scene as it is, how
+    many of those end with the right answer, and how many of the others do."""
+    engine, found = TorchEngine(load(checkpoint)), dict[str, tuple[int, int, int]]()
+    make, instruction = probes(world, split, count)["many steps, images"]
+    with Grader() as grader:
+        for family in families:
+            items = make_items(family, (3, 6), count, split, 0)
+            problems = {problem.id: problem for problem in make(family)}
+            scenes = dict(zip(problems, (" ".join(item.scene.words()) for item in items), strict=True))
+            prompts = [problem_prompt(problem, instruction) for problem in problems.values()]
+            read = restated = right = 0
+            for answer in engine.generate(prompts, SAMPLING):
+                is_right = grader.score(problems[answer.prompt_id], answer.text).correct is True
+                is_read = restatement(answer.text) == scenes[answer.prompt_id]
+                read, restated, right = read + is_read, restated + (is_read and is_right), right + is_right
+            found[family] = (read, restated, right - restated)
+    return found
+
+
+def restatement(reply: str) -> str:
+    """What a thought says it sees, before it starts to work."""
+    return reply.partition(THINK_OPEN)[2].partition(" so ")[0].strip()
 
 
 def nearness(checkpoint: Path, world: VisualWorld, count: int = 100) -> float | None:
