@@ -49,7 +49,7 @@ export function toHash(place: Place): string {
   for (const [name, value] of place.query.tags) parameters.set(TAG + name, value);
   if (place.query.words) parameters.set("q", place.query.words);
   if (place.item) parameters.set("item", place.item);
-  if (place.open.length) parameters.set("open", place.open.join(","));
+  for (const answer of place.open) parameters.append("open", answer);
   return `#${parameters}`;
 }
 
@@ -62,7 +62,7 @@ export function fromHash(hash: string): Place {
   return {
     query,
     item: parameters.get("item") ?? "",
-    open: (parameters.get("open") ?? "").split(",").filter(Boolean),
+    open: parameters.getAll("open"),
   };
 }
 

@@ -118,6 +118,10 @@ describe("keys and addresses", () => {
     await page.goto(link);
     await settled();
     expect([await shown(), await page.$$eval(".answer", (all) => all.length)]).toEqual([item, before + 1]);
+    await page.keyboard.press("a");
+    await page.waitForFunction(() => document.querySelectorAll(".answer").length === 2);
+    await page.keyboard.press("a");
+    await page.waitForFunction(() => document.querySelectorAll(".answer").length === 3);
     await page.keyboard.press("Escape");
     await page.waitForSelector(".overview");
   });

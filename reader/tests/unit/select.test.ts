@@ -76,7 +76,7 @@ describe("the address", () => {
       change: "lost",
       words: "\\frac{1}{2} %",
     };
-    const place = { query, item: "sums/a/b c", open: ["base~0", "rl~1"] };
+    const place = { query, item: "sums/a/b c", open: ["base~0", "a,b: rl~1"] };
     expect(fromHash(toHash(place))).toEqual(place);
     expect(toHash({ query: EMPTY, item: "", open: [] })).toBe("#");
     expect(isEmpty(fromHash("#").query)).toBe(true);
