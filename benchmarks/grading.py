@@ -1,15 +1,18 @@
 """Answers graded per CPU second of all processes: ours with two workers against Math-Verify called plainly.
 
-Both sides are warm. That two workers share what needs algebra is not measured.
+Both sides are warm, as in a long run: each has graded as many other answers of the kind, and every round has
+new ones. That two workers share what needs algebra is not measured.
 
-Run: python benchmarks/grading.py [--pairs 2000] [--rounds 5]
+Run: python benchmarks/grading.py [--pairs 2000] [--rounds 5] [--only groups]
 """
 
 import argparse
 import os
 import random
 import time
+from collections.abc import Callable
 from importlib.metadata import version
+from itertools import count as count_from
 from pathlib import Path
 
 from side_by_side import alternate, entry, record
@@ -51,18 +54,26 @@ def algebra_pairs(count: int, rng: random.Random) -> list[Pair]:
     return pairs
 
 
-def ours(pairs: list[Pair]) -> float:
+def group_pairs(count: int, rng: random.Random) -> list[Pair]:
+    """As a policy in training may answer: 4 of 8 right and alike, 2 right in another form, 2 wrong."""
+    pairs = []
+    for _ in range(count // GROUP):
+        a, b = rng.randint(1, 30), rng.randint(1, 30)
+        usual, other = f"x^2+{a + b}x+{a * b}", f"x(x+{a + b})+{a * b}"
+        wrong = [f"x^2+{a + b}x+{a * b + rng.randint(1, 9)}" for _ in range(2)]
+        pairs += [(f"(x+{a})(x+{b})", answer) for answer in (*[usual] * 4, *[other] * 2, *wrong)]
+    return pairs
+
+
+def ours(grader: Grader, pairs: list[Pair]) -> float:
     problems = [
         (Problem(str(i), ("?",), key, "math"), f"<think>so</think><answer>{answer}</answer>")
         for i, (key, answer) in enumerate(pairs)
     ]
-    first = [(Problem(str(i), ("?",), f"y+{i}", "math"), f"<answer>{i}+y</answer>") for i in range(WORKERS)]
-    with Grader(WORKERS) as grader:
-        grader.score_many(first)
-        processes = [worker.process.pid for worker in grader._pool.workers]
-        before = time.process_time() + sum(map(cpu_seconds, processes))
-        scores = grader.score_many(problems)
-        seconds = time.process_time() + sum(map(cpu_seconds, processes)) - before
+    processes = [worker.process.pid for worker in grader._pool.workers]
+    before = time.process_time() + sum(map(cpu_seconds, processes))
+    scores = grader.score_many(problems)
+    seconds = time.process_time() + sum(map(cpu_seconds, processes)) - before
     assert all(score.correct is not None for score in scores)
     return len(pairs) / seconds
 
@@ -81,8 +92,22 @@ def direct(pairs: list[Pair]) -> float:
     return len(pairs) / (time.process_time() - started)
 
 
-def compare(name: str, pairs: list[Pair], rounds: int) -> dict[str, object]:
-    own, peers = alternate(lambda: ours(pairs), {"direct": lambda: direct(pairs)}, rounds, "answers/CPU s")
+def compare(
+    name: str, make: Callable[[int, random.Random], list[Pair]], count: int, rounds: int
+) -> dict[str, object]:
+    first = [(str(i), f"y+{i}", f"{i}+y") for i in range(WORKERS)]
+    seeds, peer_seeds = count_from(0), count_from(0)
+    with Grader(WORKERS) as grader:
+        # Both workers start, and read their first formulas.
+        grader.score_many(
+            [(Problem(i, ("?",), key, "math"), f"<answer>{answer}</answer>") for i, key, answer in first]
+        )
+        own, peers = alternate(
+            lambda: ours(grader, make(count, random.Random(next(seeds)))),
+            {"direct": lambda: direct(make(count, random.Random(next(peer_seeds))))},
+            rounds,
+            "answers/CPU s",
+        )
     peer = f"math-verify {version('math-verify')}, called for each answer"
     return entry(f"grading, {name}", own, peers["direct"], peer, "answers/CPU s", "5x", True)
 
@@ -91,15 +116,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=KINDS)
     wanted = parser.parse_args()
-    rng = random.Random(0)
-    rows = [
-        compare("integers", integer_pairs(wanted.pairs, rng), wanted.rounds),
-        compare("expressions", expression_pairs(wanted.pairs, rng), wanted.rounds),
-        compare("algebra", algebra_pairs(wanted.pairs // 4, rng), wanted.rounds),
-    ]
-    record(rows)
+    for name, (make, part) in KINDS.items():
+        if wanted.only in (None, name):
+            record([compare(name, make, wanted.pairs // part, wanted.rounds)])
 
+
+KINDS = {
+    "integers": (integer_pairs, 1),
+    "expressions": (expression_pairs, 1),
+    "algebra": (algebra_pairs, 4),
+    "groups": (group_pairs, 4),
+}
+"""By name: what makes the pairs, and the part of `--pairs` that is enough."""
 
 if __name__ == "__main__":
     main()

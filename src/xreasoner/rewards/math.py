@@ -8,6 +8,7 @@ from xreasoner.rewards import language
 from xreasoner.rewards.arithmetic import same_value, value_of
 from xreasoner.rewards.latex import affirmed, answer_formula, complement, key_formula, unit_of, without_unit
 from xreasoner.rewards.plain import unwrap
+from xreasoner.rewards.polynomials import same_polynomial
 
 LONGEST = 10_000
 """Longer answers, in characters, are wrong."""
@@ -121,5 +122,7 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     key, told = read_key(gold), _read(right)
     if not told:
         return False, "it cannot be read as mathematics"
+    if (same := same_polynomial(key, told)) is not None:
+        return same, "the same polynomial" if same else "another polynomial"
     same = verify(key, told, timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)
     return same, "equivalent by math-verify" if same else "not equivalent by math-verify"
