@@ -56,8 +56,13 @@ def test_gradients_checkpointed_and_rows_cut_are_advised_first() -> None:
 
 def test_short_rows_are_the_last_thing_advised() -> None:
     advice = look("x-reasoner-7b", "1xRTX4090-24")["sft"].advice
-    assert [line.split("=")[0] for line in advice[:3]] == ["sft: lora", "sft: max_length", "sft: max_length"]
-    assert advice[1].startswith("sft: max_length=8192, tokens_per_microbatch=8192: ")
+    assert [line.split("=")[0] for line in advice] == ["sft: lora", "sft: lora.base", "sft: max_length"]
+    assert advice[2].startswith("sft: max_length=8192, tokens_per_microbatch=8192: ")
+
+
+def test_4_bits_are_advised_only_where_there_is_one_process() -> None:
+    one, two = (look("x-reasoner-7b", f"{n}xRTX4090-24")["sft"].advice for n in (1, 2))
+    assert "sft: lora.base=4bit" in " ".join(one) and "4bit" not in " ".join(two)
 
 
 def test_unknown_amounts_are_no_zeros() -> None:

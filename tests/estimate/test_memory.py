@@ -104,6 +104,19 @@ def test_adapters_are_counted_as_peft_makes_them() -> None:
     assert shape.adapters(4, targets) == made
 
 
+def test_a_base_in_4_bits_by_hand() -> None:
+    shape = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
+    plain = TrainingSetup(shape, 2, adapters=1000)
+    packed = TrainingSetup(shape, 2, adapters=1000, in_4_bits=True)
+    # 28 layers: q and o, k and v, gate, up and down.
+    matrices = 28 * (2 * 3584 * 3584 + 2 * 3584 * 512 + 3 * 3584 * 18944)
+    assert memory.weights(plain) == 2 * 7_615_616_512 + 4 * 1000
+    # Half a byte, a byte for 64, four for 64 * 256; the rest in bfloat16; one matrix unpacked.
+    rest = 2 * (7_615_616_512 - matrices) + 2 * 3584 * 18944
+    assert memory.weights(packed) == pytest.approx(matrices * 0.515869 + rest + 4 * 1000, rel=1e-6)
+    assert memory.weights(packed) < 0.38 * memory.weights(plain)
+
+
 def test_what_is_divided_and_what_is_not() -> None:
     shape = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
     one, eight = (TrainingSetup(shape, 2, gpus) for gpus in (1, 8))

@@ -18,6 +18,7 @@ LITTLE_DISK = 50e9
 
 EXTRAS: dict[str, tuple[str, str]] = {
     "peft": ("LoRA", "pip install 'xreasoner[lora]'"),
+    "bitsandbytes": ("QLoRA", "pip install 'xreasoner[qlora]'"),
     "vllm": ("faster rollouts and evaluation of large models", "pip install 'xreasoner[vllm]'"),
     "openai": ("a client for `xreasoner serve`", "pip install 'xreasoner[api]'"),
     "inspect_ai": ("to view answers with `inspect view`", "pip install 'xreasoner[inspect]'"),

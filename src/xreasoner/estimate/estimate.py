@@ -122,6 +122,7 @@ def training_setup(stage: Stage, shape: Shape, gpus: int) -> TrainingSetup:
         compute=compute_width(stage),
         gpus=min(gpus, ON_MACHINE) if stage.shard_over == "node" else gpus,
         adapters=shape.adapters(stage.lora.rank, stage.lora.targets) if stage.lora else 0,
+        in_4_bits=stage.lora is not None and stage.lora.base == "4bit",
         frozen_embeddings="embeddings" in stage.freeze,
     )
 
@@ -196,7 +197,7 @@ def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iter
 def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]:
     """Changes that save memory, the mildest first, each on top of the ones before."""
     changed, needed = stage, most(stage, shape, gpus)
-    for said, change in milder(stage):
+    for said, change in milder(stage, gpus):
         before, changed = needed, changed.model_copy(update=change)
         needed = most(changed, shape, gpus)
         fits = needed <= gpus.memory
@@ -219,7 +220,7 @@ def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
     return max(peak.memory.total for peak in peaks_of(stage, shape, gpus))
 
 
-def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
+def milder(stage: Stage, gpus: Gpus) -> Iterator[tuple[str, dict[str, object]]]:
     if not stage.gradient_checkpointing:
         yield "gradient_checkpointing=true", {"gradient_checkpointing": True}
     longest = longest_sequence(stage)
@@ -229,13 +230,15 @@ def milder(stage: Stage) -> Iterator[tuple[str, dict[str, object]]]:
         for rows in (64, 16):
             if stage.rows > rows:
                 yield f"rows={rows}", {"rows": rows}
-    if isinstance(stage, GrpoStage):
         if stage.rollout != "server":
             yield "rollout=server, on GPUs of its own", {"rollout": "server"}
         if stage.kl:
             yield "kl=0", {"kl": 0.0}
+    lora = stage.lora or Lora(rank=64)
     if stage.lora is None:
-        yield "lora={rank: 64}", {"lora": Lora(rank=64)}
+        yield "lora={rank: 64}", {"lora": lora}
+    if lora.base == "own" and gpus.count == 1:
+        yield "lora.base=4bit", {"lora": lora.model_copy(update={"base": "4bit"})}
     if isinstance(stage, SftStage):
         # The last resort: longer chains are then left out.
         for length in (8192, 4096):

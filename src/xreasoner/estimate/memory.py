@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from xreasoner.estimate.model_shape import Shape
 
 FLOAT32, BFLOAT16 = 4, 2
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes per weight: half a byte, a byte for the scale of 64, and a number for the scale of 256 scales."""
 CUDA_CONTEXT = 0.8e9
 """Driver, kernels and libraries of a process."""
 FRAGMENTATION = 0.06
@@ -53,6 +55,8 @@ class TrainingSetup:
     """Weights, gradients and moments are sharded over them."""
     adapters: int = 0
     """Parameters of LoRA; 0: full fine-tuning."""
+    in_4_bits: bool = False
+    """The matrices of the frozen layers."""
     frozen_embeddings: bool = False
     on_cpu: bool = False
     """On a CPU attention always computes in float32 and copies its output once."""
@@ -67,7 +71,7 @@ class TrainingSetup:
 def weights(t: TrainingSetup) -> float:
     """Trainable weights are float32 and sharded; gathered or cast copies come on top."""
     if t.adapters:
-        held = (t.compute * t.shape.parameters + FLOAT32 * t.adapters) / t.gpus
+        held = (frozen(t) + FLOAT32 * t.adapters) / t.gpus
     else:
         held = FLOAT32 * t.shape.parameters / t.gpus
     if t.gpus > 1:
@@ -77,6 +81,15 @@ def weights(t: TrainingSetup) -> float:
         # Autocast keeps its copy of every matrix until the last row of the step.
         return held + t.compute * (t.shape.layers * t.shape.layer_matrices + t.shape.embedding)
     return held
+
+
+def frozen(t: TrainingSetup) -> float:
+    """Beside adapters. In 4 bits, one matrix at a time is unpacked."""
+    matrices = t.shape.layers * t.shape.layer_matrices
+    if not t.in_4_bits:
+        return t.compute * t.shape.parameters
+    unpacked = t.compute * t.shape.hidden * t.shape.mlp
+    return NF4 * matrices + t.compute * (t.shape.parameters - matrices) + unpacked
 
 
 def gradients(t: TrainingSetup) -> float:

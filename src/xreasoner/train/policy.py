@@ -22,6 +22,7 @@ from xreasoner.train.adapters import add_adapters, fill_adapters, merged, save_a
 from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.optim import weights_not_finite
 from xreasoner.train.packing_check import check_packing
+from xreasoner.train.quantized import is_4bit, quantize_layers, quantized_layers, refuse_4bit
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
             f"{start} has a vision tower: training is text-only, "
             "so detach the language model first (xreasoner detach)"
         )
+    refuse_4bit(settings, world)
     dtype = agreed_dtype(settings, parameters(start), world)
     # Trained weights are kept in float32: in bfloat16 small updates would be lost to rounding.
     lm = empty_model(start, dtype if settings.lora else torch.float32, world.device)
@@ -73,6 +75,8 @@ def make_policy(
     if settings.gradient_checkpointing:
         lm.enable_input_require_grads()
         lm.gradient_checkpointing_enable({"use_reentrant": False})
+    if start and is_4bit(settings.lora):
+        quantize_layers(lm, start, dtype, world.device)
     loss, layers = LanguageModelLoss(lm), lm.base_model.layers
     assert isinstance(layers, nn.ModuleList)
     shard(loss, layers, dtype, world, settings.shard_over)
@@ -106,9 +110,11 @@ def save_policy(policy: Policy, out: Path) -> None:
         _save_whole(policy, out)
         return
     dtype, world = policy.saved_dtype, policy.world
-    shapes = {stored_name(name): weight.shape for name, weight in base_weights(policy.lm)}
+    shapes = {stored_name(name): tuple(weight.shape) for name, weight in base_weights(policy.lm)}
+    for name, layer in quantized_layers(policy.lm):
+        shapes[stored_name(f"{name}.weight")] = layer.stored.shape
     with folder_of_all_ranks(out, world) as folder:
-        write_weights(shapes, trained_weights(policy, dtype), dtype, folder, world)
+        write_weights(shapes, trained_weights(policy, dtype, exact=True), dtype, folder, world)
         if policy.lora:
             save_adapters(policy.lm, policy.lora, folder / "adapter", world)
         if world.is_first:
@@ -133,13 +139,21 @@ def base_weights(lm: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
 
 
 @torch.no_grad()
-def trained_weights(policy: Policy, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    """As a checkpoint would hold them now: adapters merged one weight at a time, other weights sharded."""
+def trained_weights(policy: Policy, dtype: torch.dtype, exact: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """As a checkpoint would hold them now: adapters merged one weight at a time, other weights sharded.
+
+    A base in 4 bits is dequantised, or `exact`: read again as it was before."""
     for name, weight in base_weights(policy.lm):
         owner, is_adapted, leaf = name.rpartition(".base_layer.")
         if is_adapted and leaf == "weight":
             weight = merged(policy.lm.get_submodule(owner), weight)
         yield stored_name(name), weight.to(dtype)
+    for name, layer in quantized_layers(policy.lm):
+        weight = layer.exact(policy.world.device) if exact else layer.dequantized()
+        owner, is_adapted, _ = name.rpartition(".base_layer")
+        if is_adapted:
+            weight = merged(policy.lm.get_submodule(owner), weight)
+        yield stored_name(f"{name}.weight"), weight.to(dtype)
 
 
 def _dtype_of(checkpoint: Path) -> torch.dtype:

@@ -46,6 +46,8 @@ KNOWN = {"loss": ("token",), "loss_mean": ("tokens",), "advantage": ("scaled", "
 def refuse_what_verl_cannot(name: str, stage: GrpoStage) -> None:
     if stage.freeze:
         raise ValueError(f"{name}.freeze: verl trains all weights; export with {name}.freeze=[]")
+    if stage.lora and stage.lora.base != "own":
+        raise ValueError(f"{name}.lora.base: verl gets no base in 4 bits; export with {name}.lora.base=own")
     if stage.prompts_per_step % stage.minibatches:
         raise ValueError(
             f"{name}.minibatches: verl needs equal parts; {stage.prompts_per_step} prompts_per_step "
