@@ -13,7 +13,7 @@ from urllib.request import urlopen
 from xreasoner.parallel import free_port
 from xreasoner.recipe.settings import ServerSettings
 
-PATIENCE = 300
+PATIENCE = 600
 # Compiling the ranks of log-probabilities, which we do not use, takes longer than the tests.
 ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
 POLICY = """
@@ -24,14 +24,17 @@ POLICY = """
 --kv-cache-memory-bytes 134217728 --max-num-seqs 32
 """
 FOR_TRAINING = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_USE_V2_MODEL_RUNNER": "0"}
+# Without it, vLLM wants a NUMA node of the machine for each worker.
+CORES = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
 
 
 @contextmanager
-def serving_policy(checkpoint: Path, log: Path) -> Iterator[ServerSettings]:
+def serving_policy(checkpoint: Path, log: Path, workers: int = 1) -> Iterator[ServerSettings]:
     """As docs/vllm.md starts it for `rollout: server`."""
     port = free_port()
     command = [word.format(python=sys.executable, model=checkpoint, port=port) for word in POLICY.split()]
-    with running(command, port, log, FOR_TRAINING) as url:
+    command += ["--tensor-parallel-size", str(workers)]
+    with running(command, port, log, FOR_TRAINING | (CORES if workers > 1 else {})) as url:
         yield ServerSettings(url=url, model="policy")
 
 

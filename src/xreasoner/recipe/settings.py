@@ -79,14 +79,14 @@ and SGLang, limit elsewhere."""
 class ServerSettings(Settings):
     """A running server with OpenAI's chat API, such as `vllm serve`, and how hard to load it."""
 
-    url: str
-    """The base URL, ending in /v1."""
+    url: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    """The base URL, ending in /v1. Several: the same model on several servers, which share the questions."""
     model: str
     """The model's name on the server."""
     key_from: str = "OPENAI_API_KEY"
     """The environment variable that holds the API key; a local server needs none."""
     concurrency: Count = 16
-    """Requests in flight at once."""
+    """Requests in flight at once, on each server."""
     requests_per_minute: Positive | None = None
     """A rate limit to stay under."""
     retries: Budget = 8
@@ -95,6 +95,10 @@ class ServerSettings(Settings):
     """Timeout of one request."""
     exit_by: ExitBy = "auto"
     """How the thought ends at its budget: again, budget or limit; auto decides by the kind of server."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return (self.url,) if isinstance(self.url, str) else self.url
 
 
 def refuse_half_a_server(key: str, engine: EngineName, server: ServerSettings | None) -> None:

@@ -31,7 +31,7 @@ def fails_first(*failures: ServerReply) -> tuple[list[ServerReply], object]:
 
 
 def ask(url: str, **settings: object) -> Completion:
-    return Client(ServerSettings(url=url, model="teacher", **settings)).send(messages=QUESTION)  # type: ignore[arg-type]
+    return Client(ServerSettings(url=url, model="teacher", **settings), url).send(messages=QUESTION)  # type: ignore[arg-type]
 
 
 def test_rate_limits_and_server_errors_are_retried() -> None:

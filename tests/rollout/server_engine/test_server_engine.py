@@ -3,6 +3,7 @@
 import pytest
 from tests.rollout.chat_server import Body, ServerReply, serving
 
+from xreasoner.parallel import free_port
 from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Message, Picture, Prompt, Sampling
 from xreasoner.rollout.server_engine.chat_protocol import data_url
@@ -15,11 +16,13 @@ def prompt(text: str) -> Prompt:
     return Prompt(text, (Message("system", ("Think.",)), Message("user", (text,))))
 
 
-def engine_of(url: str, **settings: object) -> ServerEngine:
+def engine_of(url: str | tuple[str, ...], **settings: object) -> ServerEngine:
     return ServerEngine(ServerSettings(url=url, model="teacher", **({"exit_by": "limit"} | settings)))  # type: ignore[arg-type]
 
 
-def ask(url: str, *texts: str, sampling: Sampling = SAMPLING, **settings: object) -> list[ServerRollout]:
+def ask(
+    url: str | tuple[str, ...], *texts: str, sampling: Sampling = SAMPLING, **settings: object
+) -> list[ServerRollout]:
     engine = engine_of(url, **settings)
     rollouts = list(engine.generate([prompt(text) for text in texts], sampling))
     assert all(isinstance(rollout, ServerRollout) for rollout in rollouts)
@@ -42,6 +45,23 @@ def test_request_and_rollout() -> None:
     assert body["messages"][0] == {"role": "system", "content": "Think."}
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("teacher", 0.5, 57)
     assert len({body["seed"] for body in server.requests}) == 4
+
+
+def test_several_servers_share_the_questions() -> None:
+    """In turn; all samples of a question, and their continuations, go to the same server."""
+    texts = [f"question {i}" for i in range(5)]
+    with serving(echo) as first, serving(echo) as second, serving(echo) as alone:
+        both = ask((first.url, second.url), *texts)
+        assert ask(alone.url, *texts) == both
+    asked = [[body["messages"][-1]["content"] for body in server.requests] for server in (first, second)]
+    assert sorted(asked[0]) == sorted(2 * [texts[0], texts[2], texts[4]])
+    assert sorted(asked[1]) == sorted(2 * [texts[1], texts[3]])
+
+
+def test_of_several_servers_the_silent_one_is_named() -> None:
+    down = f"http://127.0.0.1:{free_port()}/v1"
+    with serving(echo) as up, pytest.raises(ValueError, match=f"^{down}: the server did not answer"):
+        ask((up.url, down), *"abcdef", retries=0, concurrency=1)
 
 
 def test_half_a_surrogate_pair_in_a_reply_can_be_written_down() -> None:

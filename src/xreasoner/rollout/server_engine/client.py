@@ -48,15 +48,15 @@ class RateLimiter:
 
 
 class Client:
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, url: str) -> None:
         if find_spec("openai") is None:
             raise ValueError("the server engine needs the openai client: pip install 'xreasoner[api]'")
         import openai
 
-        self._settings, self._limiter = settings, RateLimiter(settings.requests_per_minute)
+        self._url, self._settings, self._limiter = url, settings, RateLimiter(settings.requests_per_minute)
         self._key = os.environ.get(settings.key_from, "")
         self._client = openai.OpenAI(
-            base_url=settings.url, api_key=self._key or "none", max_retries=0, timeout=settings.seconds
+            base_url=url, api_key=self._key or "none", max_retries=0, timeout=settings.seconds
         )
 
     def send(self, **body: Any) -> Completion:
@@ -89,7 +89,7 @@ class Client:
 
     def no_answer(self, why: str) -> ValueError:
         return ValueError(
-            f"{self._settings.url}: the server did not answer: {why}; "
+            f"{self._url}: the server did not answer: {why}; "
             "the answers so far are saved, run again to resume"
         )
 

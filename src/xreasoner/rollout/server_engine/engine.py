@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any
 
 from xreasoner.chat.think import ANSWER_EXIT, FORCED_EXIT
@@ -35,7 +35,10 @@ class ServerRollout(Rollout):
 
 class ServerEngine:
     def __init__(self, settings: ServerSettings) -> None:
-        self._settings, self._client = settings, Client(settings)
+        self._settings = settings
+        self._clients = [Client(settings, url) for url in settings.urls]
+        self._next, self._asked = cycle(self._clients), dict[str, Client]()
+        self._concurrency = settings.concurrency * len(self._clients)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
         return self._run(((prompt, n) for prompt in prompts for n in range(sampling.n)), sampling)
@@ -45,38 +48,46 @@ class ServerEngine:
         return self._run(((partial.prompt, partial.sample) for partial in partials), sampling)
 
     def _run(self, samples: Iterator[tuple[Prompt, int]], sampling: Sampling) -> Iterator[Rollout]:
-        """Unanswered samples come last, so that none is recorded as failed if the server has gone down."""
+        """Unanswered samples come last, so that none is recorded as failed if a server has gone down."""
         unanswered: list[ServerRollout] = []
-        in_a_row, any_answered = 0, False
+        in_a_row = dict[Client, int]()
+        """Of each server that has answered at all: its samples without an answer since."""
         for rollout in self._as_completed(samples, sampling):
+            client = self._client_for(rollout.prompt_id)
             if not rollout.unanswered:
-                in_a_row, any_answered = 0, True
+                in_a_row[client] = 0
                 yield rollout
                 continue
             unanswered.append(rollout)
-            in_a_row += 1
-            if not any_answered or in_a_row > self._settings.concurrency:
-                raise self._client.no_answer(rollout.trouble)
+            if client not in in_a_row or in_a_row[client] >= self._settings.concurrency:
+                raise client.no_answer(rollout.trouble)
+            in_a_row[client] += 1
         yield from unanswered
 
     @cached_property
     def exit_by(self) -> ExitBy:
-        """How this server ends a thought; see `ExitBy`."""
+        """How the first server, and so all of them, end a thought; see `ExitBy`."""
         if self._settings.exit_by != "auto":
             return self._settings.exit_by
-        return _EXIT_BY_OWNER.get(self._client.owner(), "limit")
+        return _EXIT_BY_OWNER.get(self._clients[0].owner(), "limit")
+
+    def _client_for(self, prompt_id: str) -> Client:
+        """All samples of a prompt come from one server, which caches the prompt."""
+        if prompt_id not in self._asked:
+            self._asked[prompt_id] = next(self._next)
+        return self._asked[prompt_id]
 
     def _as_completed(
         self, samples: Iterator[tuple[Prompt, int]], sampling: Sampling
     ) -> Iterator[ServerRollout]:
         exit_by = self.exit_by if sampling.forced_exit else "limit"
-        concurrency = self._settings.concurrency
-        pool = ThreadPoolExecutor(concurrency)
+        pool = ThreadPoolExecutor(self._concurrency)
         try:
             running: set[Future[ServerRollout]] = set()
             while True:
-                for prompt, sample in islice(samples, concurrency - len(running)):
-                    running.add(pool.submit(self._answer, prompt, sample, sampling, exit_by))
+                for prompt, sample in islice(samples, self._concurrency - len(running)):
+                    chat = _SampleRequests(self._client_for(prompt.id), prompt, sample, sampling)
+                    running.add(pool.submit(self._answer, chat, exit_by))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -85,8 +96,7 @@ class ServerEngine:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _answer(self, prompt: Prompt, sample: int, sampling: Sampling, exit_by: ExitBy) -> ServerRollout:
-        chat = _SampleRequests(self._client, prompt, sample, sampling)
+    def _answer(self, chat: "_SampleRequests", exit_by: ExitBy) -> ServerRollout:
         try:
             match exit_by:
                 case "again":

@@ -7,6 +7,7 @@ used.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -62,26 +63,26 @@ class VllmEngine:
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Under the names of a Hugging Face checkpoint; tied weights once."""
-        self._wake_up()
+        if self._is_asleep:
+            self._engine.wake_up(["weights"])  # the cache needs its memory only after the transfer
         load_weights(self._engine, ((name, full_weight(weight)) for name, weight in weights))
+        if self._is_asleep:
+            self._engine.wake_up(["kv_cache"])
+            self._is_asleep = False
 
     def sleep(self) -> None:
-        """Free GPU memory for the trainer until the next call. Does nothing on a CPU."""
+        """Free GPU memory for the trainer, until new weights come. Does nothing on a CPU."""
         if torch.cuda.is_available() and not self._is_asleep:
-            self._engine.sleep(level=1)
+            # New weights follow, so level 2 discards the old. Level 1 would copy them to host memory.
+            self._engine.sleep(level=2)
             self._is_asleep = True
 
     def close(self) -> None:
         """Frees its memory. Also ends all process groups, including those of the caller."""
         self._engine.engine_core.shutdown()
 
-    def _wake_up(self) -> None:
-        if self._is_asleep:
-            self._engine.wake_up()
-            self._is_asleep = False
-
     def _run(self, samples: Iterator[PartialRollout], sampling: Sampling) -> Iterator[Rollout]:
-        self._wake_up()
+        assert not self._is_asleep, "its weights were discarded, and no new ones came"
         running = _RunningRequests(self._engine, self.decoder, sampling)
         # vLLM compiles the ranks of log-probabilities, which we do not use; on a CPU that needs a C++
         # compiler and takes longer than a short run.
@@ -112,6 +113,9 @@ class _RunningRequests:
 
     def __init__(self, engine: Any, decoder: TokenDecoder, sampling: Sampling) -> None:
         self._engine, self._decoder, self._sampling = engine, decoder, sampling
+        self._stops = sorted(decoder.special_tokens.stops)
+        # The samples of a prompt follow each other.
+        self._encode = lru_cache(maxsize=1)(partial(encode_plainly, tokenizer=decoder.tokenizer))
         self._context = int(engine.model_config.max_model_len)
         self._by_name: dict[str, _RunningRequest] = {}
         self._names = map(str, count())
@@ -123,7 +127,7 @@ class _RunningRequests:
         """Returns the rollout if it is already finished or cannot be started."""
         prompt, sample = partial.prompt, partial.sample
         try:
-            ids, pictures = encode_plainly(prompt, self._decoder.tokenizer)
+            ids, pictures = self._encode(prompt)
         except PromptError as error:
             return [failed_rollout(prompt.id, sample, str(error))]
         if len(ids) >= self._context:
@@ -171,7 +175,7 @@ class _RunningRequests:
             seed=rollout.seed,
             logprobs=0,
             flat_logprobs=True,
-            stop_token_ids=sorted(self._decoder.special_tokens.stops),
+            stop_token_ids=self._stops,
             ignore_eos=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,

@@ -32,6 +32,7 @@ BACKEND = "gloo"
 class GlooInitInfo(WeightTransferInitInfo):
     master_address: str
     master_port: int
+    rank_offset: int
     world_size: int
 
 
@@ -55,7 +56,9 @@ class GlooReceiver(WeightTransferEngine[GlooInitInfo, NCCLWeightTransferUpdateIn
         self._group: Any = None
 
     def init_transfer_engine(self, init_info: GlooInitInfo) -> None:
-        self._group = join(init_info, rank=1 + self.parallel_config.rank)
+        parallel = self.parallel_config
+        worker = parallel.data_parallel_index * parallel.world_size + parallel.rank
+        self._group = join(init_info, rank=init_info.rank_offset + worker)
 
     def start_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
@@ -91,11 +94,11 @@ class GlooSender(NCCLTrainerWeightTransferEngine):
     @classmethod
     def trainer_init(cls, init_info: GlooTrainerInitInfo, *, client: Any, source: Any = None) -> Self:
         sender = cls(client=client, source=source, packed=False)
-        rendezvous = GlooInitInfo(init_info.master_address, init_info.master_port, init_info.world_size)
+        rendezvous = GlooInitInfo(init_info.master_address, init_info.master_port, 1, init_info.world_size)
         # Both sides block until the other joins, so the request to the server runs in a thread.
         with ThreadPoolExecutor(1) as pool:
             joined = pool.submit(client.init_weight_transfer_engine, asdict(rendezvous))
-            sender.model_update_group = join(rendezvous, rank=0)
+            sender.model_update_group = join(init_info, rank=0)
             joined.result()
         return sender
 
@@ -107,7 +110,7 @@ class GlooSender(NCCLTrainerWeightTransferEngine):
         self.model_update_group = None
 
 
-def join(rendezvous: GlooInitInfo, rank: int) -> Any:
+def join(rendezvous: GlooInitInfo | GlooTrainerInitInfo, rank: int) -> Any:
     return stateless_init_torch_distributed_process_group(
         rendezvous.master_address, rendezvous.master_port, rank, rendezvous.world_size, backend=BACKEND
     )

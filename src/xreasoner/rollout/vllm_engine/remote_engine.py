@@ -1,11 +1,11 @@
-"""A running `vllm serve` that samples for a trainer: token ids in and out, and new weights while it runs.
+"""Running `vllm serve`s that sample for a trainer: token ids in and out, and new weights while they run.
 
 Weights travel over vLLM's weight-transfer interface: NCCL from a GPU, gloo (gloo.py) from a CPU.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from xreasoner.rollout.vllm_engine.weight_transfer import WeightTransfer
 
 
 class RemoteVllmEngine:
-    """Text only, like training. The server must serve the checkpoint that training starts from."""
+    """Text only, like training. The servers must serve the checkpoint that training starts from."""
 
     def __init__(self, settings: ServerSettings, checkpoint: Path, world: World) -> None:
         trouble = why_not_vllm() if find_spec("openai") else "its client is missing: pip install openai"
@@ -33,19 +33,23 @@ class RemoteVllmEngine:
 
         self._settings, self._decoder = settings, read_token_decoder(checkpoint)
         key = os.environ.get(settings.key_from, "none")
-        self._client = openai.OpenAI(base_url=settings.url, api_key=key, max_retries=4)
+        self._clients = [openai.OpenAI(base_url=url, api_key=key, max_retries=4) for url in settings.urls]
         self._world = world
-        root = settings.url.removesuffix("/").removesuffix("/v1")
-        self._transfer = WeightTransfer(root, world.device)
+        roots = [url.removesuffix("/").removesuffix("/v1") for url in settings.urls]
+        self._transfer = WeightTransfer(roots, world.device)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
-        pool = ThreadPoolExecutor(self._settings.concurrency)
+        pool = ThreadPoolExecutor(self._settings.concurrency * len(self._clients))
         try:
-            futures = [
-                pool.submit(self._answer, prompt, sample, sampling)
-                for prompt in prompts
-                for sample in range(sampling.n)
-            ]
+            futures = list[Future[Rollout]]()
+            # Several processes begin at different servers.
+            for index, prompt in enumerate(prompts, self._world.rank):
+                # All samples of a prompt come from one server, which caches the prompt.
+                client = self._clients[index % len(self._clients)]
+                ids, _ = encode_plainly(prompt, self._decoder.tokenizer)
+                for sample in range(sampling.n):
+                    rollout = SegmentedRollout(prompt, tuple(ids), sample, sampling, self._decoder)
+                    futures.append(pool.submit(self._answer, client, rollout, sampling.temperature))
             for future in as_completed(futures):
                 yield future.result()
         finally:
@@ -63,22 +67,20 @@ class RemoteVllmEngine:
     def sleep(self) -> None:
         """Does nothing: the server has its own memory."""
 
-    def _answer(self, prompt: Prompt, sample: int, sampling: Sampling) -> Rollout:
-        ids, _ = encode_plainly(prompt, self._decoder.tokenizer)
-        rollout = SegmentedRollout(prompt, tuple(ids), sample, sampling, self._decoder)
+    def _answer(self, client: Any, rollout: SegmentedRollout, temperature: float) -> Rollout:
         while not rollout.stop:
-            segment = self._send([*ids, *rollout.token_ids], rollout, sampling.temperature)
-            self._check_banned(segment.token_ids)
+            segment = self._send(client, rollout, temperature)
+            self._check_banned(client, segment.token_ids)
             rollout.add_segment(segment.token_ids, segment.logprobs.token_logprobs)
         return rollout.rollout()
 
-    def _send(self, ids: list[int], rollout: SegmentedRollout, temperature: float) -> Any:
+    def _send(self, client: Any, rollout: SegmentedRollout, temperature: float) -> Any:
         import openai
 
         try:
-            response = self._client.completions.create(
+            response = client.completions.create(
                 model=self._settings.model,
-                prompt=ids,
+                prompt=[*rollout.prompt_ids, *rollout.token_ids],
                 max_tokens=rollout.max_tokens,
                 temperature=temperature,
                 seed=rollout.seed,
@@ -92,13 +94,13 @@ class RemoteVllmEngine:
             )
         except openai.OpenAIError as error:
             why = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"{self._settings.url}: the server did not answer: {why}") from None
+            raise ValueError(f"{client.base_url}: the server did not answer: {why}") from None
         return response.choices[0]
 
-    def _check_banned(self, token_ids: Sequence[int]) -> None:
+    def _check_banned(self, client: Any, token_ids: Sequence[int]) -> None:
         """A server may have been started without the logits processor that bans vision tokens."""
         if not self._decoder.special_tokens.banned.isdisjoint(token_ids):
             raise ValueError(
-                f"{self._settings.url}: the server samples banned tokens such as image placeholders; "
+                f"{client.base_url}: the server samples banned tokens such as image placeholders; "
                 "start it with --logits-processors as docs/vllm.md says"
             )
