@@ -28,13 +28,17 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def wait_for(recipe: Path, words: str, running: list[subprocess.Popen[bytes]]) -> None:
-    while not any(words in (recipe.parent / f"{node}.log").read_text() for node in NODES):
+    while not any(words in log_of(recipe, node) for node in NODES):
         assert all(process.poll() is None for process in running), said(recipe)
         time.sleep(0.1)
 
 
+def log_of(recipe: Path, node: str) -> str:
+    return (recipe.parent / f"{node}.log").read_text()
+
+
 def said(recipe: Path) -> str:
-    return "\n".join((recipe.parent / f"{node}.log").read_text() for node in NODES)
+    return "\n".join(log_of(recipe, node) for node in NODES)
 
 
 def end_of(recipe: Path, running: list[subprocess.Popen[bytes]], harm: Callable[[], None]) -> float:
@@ -55,7 +59,7 @@ def test_a_killed_rank_ends_the_other_machine_and_the_run_resumes(machines: None
     wait_for(recipe, "sft 6/", running)
     (pid,) = rank_processes(running[1].pid, 1)
     assert end_of(recipe, running, lambda: subprocess.run(["kill", "-9", str(pid)], check=True)) < 30
-    assert "failed: its process ended without an error" in (recipe.parent / "node-a.log").read_text()
+    assert "failed: its process ended without an error" in log_of(recipe, "node-a")
     for process in running:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -63,6 +67,17 @@ def test_a_killed_rank_ends_the_other_machine_and_the_run_resumes(machines: None
     assert [process.wait(timeout=600) for process in running] == [0, 0], said(recipe)
     run_to_the_end(recipe, recipe.parent / "one", ranks=2)
     assert weights(out) == weights(recipe.parent / "one"), "two machines or one: the same two ranks"
+
+
+@pytest.mark.slow
+def test_folders_that_are_not_shared_are_refused_on_both_machines(machines: None, recipe: Path) -> None:
+    running = [start_on(node, recipe, recipe.parent / node) for node in NODES]
+    assert all(process.wait(timeout=600) != 0 for process in running)
+    for node in NODES:
+        said_here = [line for line in log_of(recipe, node).splitlines() if "first rank's files" in line]
+        assert len(said_here) == 1, log_of(recipe, node)
+        assert said_here[0].startswith(f"{recipe.parent / node}: ranks 1 do not see")
+    assert not list(recipe.parent.glob("node-*/stages")), "nothing was trained"
 
 
 @pytest.mark.slow
