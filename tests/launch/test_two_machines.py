@@ -74,9 +74,9 @@ def test_folders_that_are_not_shared_are_refused_on_both_machines(machines: None
     running = [start_on(node, recipe, recipe.parent / node) for node in NODES]
     assert all(process.wait(timeout=600) != 0 for process in running)
     for node in NODES:
-        said_here = [line for line in log_of(recipe, node).splitlines() if "first rank's files" in line]
-        assert len(said_here) == 1, log_of(recipe, node)
-        assert said_here[0].startswith(f"{recipe.parent / node}: ranks 1 do not see")
+        lines = log_of(recipe, node).splitlines()
+        # A rank says so itself, or that it ends because the other one said so.
+        assert sum("ranks 1 do not see the first rank's files here" in line for line in lines) == 1
     assert not list(recipe.parent.glob("node-*/stages")), "nothing was trained"
 
 
