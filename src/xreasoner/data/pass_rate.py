@@ -9,6 +9,7 @@ from xreasoner.chat.template import problem_prompt
 from xreasoner.records import Problem, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.refused import watched
 from xreasoner.storage.checked_json import checked_line, drop_damaged_lines, whole_lines
 from xreasoner.storage.disk import LineFile
 from xreasoner.storage.journal import Say
@@ -32,18 +33,18 @@ def measure_pass_rates(
     with LineFile(out) as lines:
         for start in range(0, len(wanted), PROBLEMS_AT_ONCE):
             some = {str(number): problems[number] for number in wanted[start : start + PROBLEMS_AT_ONCE]}
-            for number, rollouts in asked(some, engine, instruction, sampling):
+            for number, rollouts in asked(some, engine, instruction, sampling, say):
                 lines.write(checked_line(rate(some[number], rollouts, grader)))
             say(f"{len(done) + start + len(some):,} of {len(problems):,} problems done")
 
 
 def asked(
-    problems: dict[str, Problem], engine: Engine, instruction: str | None, sampling: Sampling
+    problems: dict[str, Problem], engine: Engine, instruction: str | None, sampling: Sampling, say: Say
 ) -> Iterator[tuple[str, list[Rollout]]]:
     """Yields each problem with its samples when the last one arrives."""
     prompts = [replace(problem_prompt(problem, instruction), id=key) for key, problem in problems.items()]
     waiting: dict[str, list[Rollout]] = {key: [] for key in problems}
-    for rollout in engine.generate(prompts, sampling):
+    for rollout in watched(engine.generate(prompts, sampling), sampling, say):
         waiting[rollout.prompt_id].append(rollout)
         if len(waiting[rollout.prompt_id]) == sampling.n:
             yield rollout.prompt_id, waiting.pop(rollout.prompt_id)

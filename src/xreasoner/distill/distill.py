@@ -17,6 +17,7 @@ from xreasoner.distill.verify import hinted, verify
 from xreasoner.records import Message, Problem, Prompt, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.refused import watched
 from xreasoner.storage.checked_json import json_text, read_checked_json, write_checked_json
 from xreasoner.storage.files import write_json, written_atomically
 from xreasoner.storage.journal import Say
@@ -115,7 +116,7 @@ class _Work:
         prompts = [self._prompt(by_id[key.problem], key, name) for name, key in keys.items()]
         if not prompts:
             return
-        for rollout in self._engine.generate(prompts, self._sampling):
+        for rollout in watched(self._engine.generate(prompts, self._sampling), self._sampling, self._say):
             key = keys[rollout.prompt_id]
             self._answers.add(verify(by_id[key.problem], key, rollout, self._grader))
             if time.monotonic() - self._last > SECONDS_BETWEEN_LINES:

@@ -24,6 +24,7 @@ from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.functions import reply_of
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine, PartialRollout, resume_rollouts
+from xreasoner.rollout.refused import watched
 from xreasoner.storage.checked_json import drop_damaged_lines
 from xreasoner.storage.disk import LineFile
 from xreasoner.storage.files import write_atomically
@@ -39,10 +40,12 @@ def evaluate(task: Task, engine: Engine, grader: Grader, show: Show) -> Result:
     return conclude(task)
 
 
-def answer(task: Task, engine: Engine, grader: Grader, show: Show, shard: RankShard = ALONE) -> None:
+def answer(
+    task: Task, engine: Engine, grader: Grader, show: Show, shard: RankShard = ALONE, say: Say = print
+) -> None:
     def answers(open_keys: Sequence[Key]) -> Iterator[Sample]:
-        for problem, rollout in ask(task, engine, open_keys):
-            yield graded(task, grader, problem, rollout)
+        for problem, rollout in ask(task, engine, open_keys, say):
+            yield graded(task, grader, problem, rollout, say)
 
     write_down(task, shard, show, answers)
 
@@ -64,7 +67,7 @@ def write_down(task: Task, shard: RankShard, show: Show, answers: AnswerKeys) ->
             show(tally)
 
 
-def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[Problem, Rollout]]:
+def ask(task: Task, engine: Engine, open_keys: Sequence[Key], say: Say) -> Iterator[tuple[Problem, Rollout]]:
     """Whole problems first, then the missing samples of partly answered ones."""
     problems = {problem.id: problem for problem in task.benchmark.problems}
     lacking: dict[str, list[int]] = defaultdict(list)
@@ -81,7 +84,7 @@ def ask(task: Task, engine: Engine, open_keys: Sequence[Key]) -> Iterator[tuple[
         for sample in samples
         if len(samples) < task.sampling.n
     ]
-    for rollout in engine.generate(whole, task.sampling) if whole else ():
+    for rollout in watched(engine.generate(whole, task.sampling), task.sampling, say) if whole else ():
         yield problems[rollout.prompt_id], rollout
     for rollout in resume_rollouts(engine, parts, task.sampling):
         yield problems[rollout.prompt_id], rollout

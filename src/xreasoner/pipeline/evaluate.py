@@ -103,7 +103,7 @@ def measure(
         for task in tasks:
             title = f"{name}: {task.benchmark.name}"
             with display(title, evaluation, world, journal) as show:
-                answer(task, engine, grader, show, shard)
+                answer(task, engine, grader, show, shard, journal.say)
             for shorter in shorter_tasks(task, evaluation):
                 within = f"{title} within {shorter.sampling.think_budget:,}"
                 with display(within, evaluation, world, journal) as show:

@@ -14,6 +14,7 @@ from xreasoner.data.hub import pinned_in
 from xreasoner.data.prompt_length import with_short_prompts
 from xreasoner.data.sources import split_held_out
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
+from xreasoner.evals.samples import read_result
 from xreasoner.evals.task import ASKED
 from xreasoner.models.identity import model_identity
 from xreasoner.models.load import load_tokenizer
@@ -57,6 +58,9 @@ from xreasoner.train.grpo import train_grpo
 from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import display_on
 
+PERCEPTION_LOSS = 0.05
+"""A loss that is surely larger is worth a line."""
+
 
 def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> None:
     world = join_world()
@@ -83,6 +87,8 @@ def make_all(plan: Plan, world: World, journal: Journal) -> None:
         if stage.standing != "done":
             make_stage(stage, plan, world, journal)
         evaluate_checkpoint(stage.name, plan, world, journal)
+        if world.is_first:
+            warn_of_lost_perception(stage, plan, journal)
     if world.is_first and plan.benchmarks and plan.recipe.evaluation.after != ():
         show_report(plan.run_dir, journal.console)
 
@@ -129,6 +135,22 @@ def set_aside_stage(folder: Path, run_dir: Path) -> None:
     """Answers first: a crash in between must not leave them without their stage."""
     set_aside(run_dir / "evals" / folder.name.partition("-")[2], run_dir)
     set_aside(folder, run_dir)
+
+
+def warn_of_lost_perception(stage: PlannedStage, plan: Plan, journal: Journal) -> None:
+    """Said between two stages: the next one would train on."""
+    if not (plan.is_evaluated(stage.name) and plan.is_evaluated(stage.start)):
+        return
+    for one in plan.benchmarks:
+        if one.role == "perception":
+            evals, name = plan.run_dir / "evals", f"{one.name}.jsonl"
+            before, after = (read_result(evals / which / name) for which in (stage.start, stage.name))
+            if after["high"] < before["accuracy"] - PERCEPTION_LOSS:
+                fell = f"from {before['accuracy']:.0%} to {after['accuracy']:.0%} ({one.name})"
+                journal.say(
+                    f"{stage.name}: perception fell {fell}: training harms vision. What keeps it: a lower lr, "
+                    "LoRA, or problems among the others that are answered without a thought"
+                )
 
 
 # --- one stage ------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from xreasoner.data.prompt_length import longest_sequence
 from xreasoner.launch.interrupts import held_back
+from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import World, join_world, seed_step
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Problem
@@ -39,13 +40,13 @@ from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.collect import Collector, RolloutBatch, sampling_of
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
 from xreasoner.train.microbatch import MicroBatch
-from xreasoner.train.no_signal import why_no_signal
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.training_states import UNMEASURED, TrainingStates
 from xreasoner.train.update import UpdateMetrics, update
+from xreasoner.train.warn import GrpoWatch, warn_of_settings
 
 SHOWN = ("reward", "think_tokens", "forced", "skipped", "entropy")
 
@@ -87,7 +88,9 @@ def train_grpo(
     def collector(engine: Engine, world: World) -> Collector:
         return Collector(engine, grader, rewards, instruction, settings, seed, world)
 
-    kept = {"best": dataclasses.asdict(best)}
+    kept, watch = {"best": dataclasses.asdict(best)}, GrpoWatch()
+    for line in warn_of_settings(settings, steps, parameters(start)):
+        display.note(line)
     with (
         held_back(),
         states,
@@ -115,8 +118,8 @@ def train_grpo(
             values = step_metrics(batch, updated, lr_at(step), began, collected)
             metrics.write(step + 1, values)
             display.step(step + 1, {name: values[name] for name in SHOWN})
-            if step == 0 and (why := why_no_signal(values)):
-                display.note(f"grpo step 1: {why}")
+            for line in watch.see(step + 1, values):
+                display.note(line)
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 path = out / "samples" / f"step-{step + 1:06}.jsonl"
                 write_samples(batch, path, policy.tokenizer.decode)

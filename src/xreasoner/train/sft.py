@@ -12,6 +12,7 @@ import torch
 from xreasoner.data.steps import cut_steps
 from xreasoner.data.token_store import TokenStore, open_tokens, token_store
 from xreasoner.launch.interrupts import held_back
+from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import join_world, reduces_gradients, seed_step, sum_over_ranks, wait_for_all
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
@@ -25,6 +26,7 @@ from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.rows import cut_rows, one_per_row, pack, rank_rows
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.training_states import UNMEASURED, TrainingStates
+from xreasoner.train.warn import warn_of_settings
 
 
 def train_sft(
@@ -65,6 +67,8 @@ def train_sft(
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
     kept: dict[str, Any] = {"best": asdict(best)}
+    for line in warn_of_settings(settings, len(steps), parameters(start)):
+        display.note(line)
     with (
         held_back(),
         states,
