@@ -148,8 +148,8 @@ def warn_of_lost_perception(stage: PlannedStage, plan: Plan, journal: Journal) -
             if after["high"] < before["accuracy"] - PERCEPTION_LOSS:
                 fell = f"from {before['accuracy']:.0%} to {after['accuracy']:.0%} ({one.name})"
                 journal.say(
-                    f"{stage.name}: perception fell {fell}: training harms vision. "
-                    "It is kept by a lower lr, LoRA, or problems among the others that are answered without a thought"
+                    f"{stage.name}: perception fell {fell}: training harms vision. A lower lr keeps it, "
+                    "or LoRA, or problems among the others that are answered without a thought"
                 )
 
 
