@@ -44,7 +44,8 @@ def test_the_likely_cause_is_named(changes: dict[str, float], said: str) -> None
 def test_settings_that_are_likely_wrong(
     settings: Any, steps: int, parameters: float, said: list[str]
 ) -> None:
-    found = list(warn_of_settings(settings, steps, int(parameters)))
+    found = list[str]()
+    warn_of_settings(settings, steps, int(parameters), found.append)
     assert len(found) == len(said)
     for line, part in zip(found, said, strict=True):
         assert part in line
@@ -53,29 +54,33 @@ def test_settings_that_are_likely_wrong(
 GOOD = NOTHING | {"skipped": 0.2, "correct": 0.4, "forced": 0.1, "think_tokens": 30.0}
 
 
+def said_in(steps: int, values: dict[str, float]) -> list[str]:
+    said = list[str]()
+    watch = GrpoWatch(said.append)
+    for step in range(1, steps + 1):
+        watch.see(step, values)
+    return said
+
+
 def test_a_good_run_is_silent() -> None:
-    watch = GrpoWatch()
-    assert [line for step in range(1, 9) for line in watch.see(step, GOOD)] == []
+    assert said_in(8, GOOD) == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"forced": 0.95}, "grpo step 1: 95% of the thoughts reach think_budget; raise it"),
         ({"think_tokens": 0.0}, "no reply has a thought"),
     ],
 )
-def test_thoughts_that_are_forced_or_missing(changes: dict[str, float], said: str) -> None:
-    watch = GrpoWatch()
-    lines = [line for step in range(1, 9) for line in watch.see(step, GOOD | changes)]
-    assert len(lines) == 1 and said in lines[0]
+def test_thoughts_that_are_forced_or_missing(changes: dict[str, float], expected: str) -> None:
+    (line,) = said_in(8, GOOD | changes)
+    assert expected in line
 
 
 @pytest.mark.parametrize(("correct", "cure"), [(0.95, "use harder problems"), (0.02, "use easier problems")])
 def test_little_signal_in_five_steps_is_said_once(correct: float, cure: str) -> None:
-    watch = GrpoWatch()
-    found = {
-        step: list(watch.see(step, GOOD | {"skipped": 0.9, "correct": correct})) for step in range(1, 12)
-    }
-    assert [step for step, lines in found.items() if lines] == [5]
-    assert cure in found[5][0] and "90% of the groups" in found[5][0]
+    values = GOOD | {"skipped": 0.9, "correct": correct}
+    assert said_in(4, values) == []
+    (line,) = said_in(12, values)
+    assert cure in line and "90% of the groups" in line

@@ -88,9 +88,8 @@ def train_grpo(
     def collector(engine: Engine, world: World) -> Collector:
         return Collector(engine, grader, rewards, instruction, settings, seed, world)
 
-    kept, watch = {"best": dataclasses.asdict(best)}, GrpoWatch()
-    for line in warn_of_settings(settings, steps, parameters(start)):
-        display.note(line)
+    kept, watch = {"best": dataclasses.asdict(best)}, GrpoWatch(display.note)
+    warn_of_settings(settings, steps, parameters(start), display.note)
     with (
         held_back(),
         states,
@@ -118,8 +117,7 @@ def train_grpo(
             values = step_metrics(batch, updated, lr_at(step), began, collected)
             metrics.write(step + 1, values)
             display.step(step + 1, {name: values[name] for name in SHOWN})
-            for line in watch.see(step + 1, values):
-                display.note(line)
+            watch.see(step + 1, values)
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 path = out / "samples" / f"step-{step + 1:06}.jsonl"
                 write_samples(batch, path, policy.tokenizer.decode)

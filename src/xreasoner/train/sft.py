@@ -67,8 +67,7 @@ def train_sft(
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
     kept: dict[str, Any] = {"best": asdict(best)}
-    for line in warn_of_settings(settings, len(steps), parameters(start)):
-        display.note(line)
+    warn_of_settings(settings, len(steps), parameters(start), display.note)
     with (
         held_back(),
         states,

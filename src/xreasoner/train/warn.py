@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from xreasoner.recipe.schema import GrpoStage, SftStage
+from xreasoner.storage.journal import Say
 
 NEARLY_ALL = 0.9
 FEW_STEPS = 20
@@ -20,18 +21,18 @@ RATES = {
 """By kind of stage and whether adapters are trained: what published recipes of 0.5B to 70B models use."""
 
 
-def warn_of_settings(settings: SftStage | GrpoStage, steps: int, parameters: int) -> Iterator[str]:
+def warn_of_settings(settings: SftStage | GrpoStage, steps: int, parameters: int, say: Say) -> None:
     """Before the first step."""
     if steps < FEW_STEPS:
         size = "tokens_per_step" if isinstance(settings, SftStage) else "prompts_per_step"
-        yield (
+        say(
             f"{settings.kind}: only {steps} optimizer steps, which change little; raise steps or epochs, "
             f"or lower {size}"
         )
     low, high = RATES[settings.kind, settings.lora is not None]
     if parameters >= SMALL and not low <= settings.lr <= high:
         what = "adapters" if settings.lora else "all weights"
-        yield (
+        say(
             f"{settings.kind}: lr {settings.lr:g} is unusually {'high' if settings.lr > high else 'low'} for "
             f"{what} of {parameters / 1e9:.1f} B parameters; usual are {low:g} to {high:g}"
         )
@@ -41,17 +42,19 @@ def warn_of_settings(settings: SftStage | GrpoStage, steps: int, parameters: int
 class GrpoWatch:
     """Says each thing once."""
 
+    say: Say
     recent: deque[Mapping[str, float]] = field(default_factory=lambda: deque(maxlen=5))
 
-    def see(self, step: int, values: Mapping[str, float]) -> Iterator[str]:
+    def see(self, step: int, values: Mapping[str, float]) -> None:
         """`step` is counted from 1."""
         self.recent.append(values)
         if step == 1:
-            yield from map("grpo step 1: {}".format, warn_of_first_step(values))
+            for line in warn_of_first_step(values):
+                self.say(f"grpo step 1: {line}")
         if step == self.recent.maxlen and self._mean("skipped") > 0.8:
             easy = self._mean("correct") > 0.5
             cure = "harder problems" if easy else "easier problems, filters.pass_rates, or SFT before"
-            yield (
+            self.say(
                 f"grpo: {self._mean('skipped'):.0%} of the groups had no signal in the first {step} steps, "
                 f"and {self._mean('correct'):.0%} of the answers were correct: use {cure}; "
                 "oversample draws more at once"
