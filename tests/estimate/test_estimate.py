@@ -10,9 +10,9 @@ from xreasoner.estimate.estimate import StageEstimate, estimate_recipe
 from xreasoner.estimate.gpus import Gpus, read_gpus
 from xreasoner.estimate.model_shape import KNOWN, read_shape, shape_of
 from xreasoner.estimate.print_estimate import print_estimates
-from xreasoner.estimate.time import attention_flops, estimate_sft, forward_flops
+from xreasoner.estimate.time import attention_flops, estimate_grpo, estimate_sft, forward_flops
 from xreasoner.recipe.file import read_recipe
-from xreasoner.recipe.schema import SftStage
+from xreasoner.recipe.schema import GrpoStage, SftStage
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 SEVEN = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
@@ -146,6 +146,32 @@ def test_epochs_become_steps_and_hours() -> None:
     assert compute.trained_tokens == 4 * 1000 * 5000
     assert compute.steps == -(-4 * 1000 * 5000 // stage.tokens_per_step)
     assert compute.hours == pytest.approx(compute.flops / (8 * 0.4 * 989e12) / 3600)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes", "generated"),
+    [
+        ({}, 0, 1),
+        ({"rl.kl=0.1"}, 1, 1),
+        ({"rl.minibatches=4"}, 0.75, 1),
+        ({"rl.importance=sequence", "rl.minibatches=4"}, 1, 1),
+        ({"rl.oversample=1.5"}, 0, 1.5),
+    ],
+)
+def test_what_else_a_batch_of_grpo_costs(changes: set[str], passes: float, generated: float) -> None:
+    """Relative to the plain stage: forward passes over what is trained, and answers that are sampled."""
+    gpus, size = Gpus(8, "H100", 80e9), DataSize(1000, 500.0, True)
+    plain, stage = (
+        read_recipe(RECIPES / "x-reasoner-7b.yaml", ["rl.kl=0", *more]).stages["rl"] for more in ((), changes)
+    )
+    assert isinstance(plain, GrpoStage) and isinstance(stage, GrpoStage)
+    before, after = (estimate_grpo(one, SEVEN, size, gpus) for one in (plain, stage))
+    length = 0.6 * stage.think_budget + stage.answer_budget / 4
+    forward = forward_flops(SEVEN, before.trained_tokens, length)
+    sampled = forward_flops(SEVEN, before.generated_tokens, length)
+    assert after.trained_tokens == before.trained_tokens
+    assert after.generated_tokens == pytest.approx(generated * before.generated_tokens)
+    assert after.flops - before.flops == pytest.approx(passes * forward + (generated - 1) * sampled)
 
 
 def test_the_sizes_of_corpora_are_those_the_design_knows() -> None:

@@ -66,12 +66,17 @@ def estimate_grpo(stage: GrpoStage, shape: Shape, data_size: DataSize, gpus: Gpu
     generated = stage.oversample * answers * length
     trained = answers * length + steps * stage.prompts_per_step * data_size.mean_tokens
     flops = stage.updates_per_batch * training_flops(stage, shape, trained, length)
-    if stage.kl > 0:
-        flops += forward_flops(shape, trained, length)
+    flops += forward_passes(stage) * forward_flops(shape, trained, length)
     seconds = flops / speed(gpus) + generating_seconds(stage, shape, generated, length, gpus)
     return ComputeEstimate(
         steps, trained, generated, flops + forward_flops(shape, generated, length), seconds / 3600
     )
+
+
+def forward_passes(stage: GrpoStage) -> float:
+    """Without a backward pass: of the reference, and of the old policy where the first step is too late."""
+    old = 1.0 if stage.importance == "sequence" else 1 - 1 / stage.minibatches
+    return old + (1 if stage.kl > 0 else 0)
 
 
 def generating_seconds(stage: GrpoStage, shape: Shape, generated: float, length: float, gpus: Gpus) -> float:

@@ -218,5 +218,7 @@ def differences(stage: GrpoStage) -> Iterator[str]:
     yield from DIFFERENCES
     if stage.oversample > 1:
         yield "Groups without spread are replaced in further rounds; ours draws more problems at once."
+    if stage.max_lag:
+        yield "This trainer of verl waits for its answers: max_lag has no counterpart."
     if stage.kl > 0 and stage.updates_per_batch > 1:
         yield "Several updates a batch: from the second on, the gradients of the divergence differ."
