@@ -14,6 +14,7 @@ from xreasoner.chat.think import write_answer
 from xreasoner.miniworld.eyes.course import (
     SIZE,
     Course,
+    build_world_base,
     count_lesson,
     learn_symbols,
     learn_to_see,
@@ -177,3 +178,11 @@ def test_a_problem_is_drawn_in_its_world_and_keeps_its_question() -> None:
 def test_what_a_thought_restates_is_before_its_work() -> None:
     assert restatement("<think> 39 -8 -4 so 39 -8 = 31 ; </think><answer>27</answer>") == "39 -8 -4"
     assert restatement("<answer>27</answer>") == ""
+
+
+def test_an_unknown_level_and_a_folder_in_use_are_said_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"level 7: there are worlds from 0 \(tied\) to 6 \(free\)"):
+        build_world_base(7, 0, tmp_path / "base", quiet)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        build_world_base(6, 0, tmp_path, quiet)
