@@ -38,7 +38,14 @@ from xreasoner.rollout.engine import Engine
 from xreasoner.train.ahead import RolloutSource, open_rollouts
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
 from xreasoner.train.collect import Collector, RolloutBatch, sampling_of
-from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, rollout_metrics, write_samples
+from xreasoner.train.metrics import (
+    MetricsFile,
+    NoMetrics,
+    metrics_of,
+    peak_memory,
+    rollout_metrics,
+    write_samples,
+)
 from xreasoner.train.microbatch import MicroBatch
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
@@ -140,6 +147,7 @@ def step_metrics(
     seconds = {"rollout_seconds": collected - began, "update_seconds": time.monotonic() - collected}
     if batch.seconds:
         seconds["sampling_seconds"] = batch.seconds
+    seconds |= peak_memory()
     return rollout_metrics(batch) | dataclasses.asdict(updated) | {"lr": lr} | seconds
 
 

@@ -9,6 +9,8 @@ from statistics import fmean
 from types import TracebackType
 from typing import Self
 
+import torch
+
 from xreasoner.parallel import World
 from xreasoner.storage.checked_json import json_text
 from xreasoner.storage.disk import LineFile
@@ -63,6 +65,11 @@ def _complete_lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
+def peak_memory() -> dict[str, float]:
+    """GB of this GPU since the stage began; nothing on a CPU."""
+    return {"peak_gb": torch.cuda.max_memory_allocated() / 1e9} if torch.cuda.is_available() else {}
+
+
 def rollout_metrics(batch: RolloutBatch) -> dict[str, float]:
     answers = [answer for group in batch.groups for answer in group.answers]
     rollouts, scores = [answer.rollout for answer in answers], [answer.score for answer in answers]
@@ -76,11 +83,13 @@ def rollout_metrics(batch: RolloutBatch) -> dict[str, float]:
     return {
         "reward": _mean([answer.reward for answer in answers if answer.reward is not None]),
         **each_reward(answers),
+        **reward_by_source(batch.groups),
         "correct": _mean([score.correct for score in scores if score.correct is not None]),
         "unscored": _mean([answer.reward is None for answer in answers]),
         "missing": _mean([score.missing for score in scores]),
         "think_tokens": _mean([rollout.think_tokens for rollout in rollouts]),
         "answer_length": _mean([len(rollout.token_ids) for rollout in rollouts]),
+        **length_by_verdict(answers),
         "forced": _mean([rollout.forced_exit for rollout in rollouts]),
         "cut": _mean([rollout.stop == "length" for rollout in rollouts]),
         "skipped": batch.drawn_without_signal / batch.drawn,
@@ -96,6 +105,24 @@ def each_reward(answers: Sequence[GradedRollout]) -> dict[str, float]:
     names = list(answers[0].values) if answers else []
     known = {name: [value for a in answers if (value := a.values[name]) is not None] for name in names}
     return {f"reward_{name}": _mean(values) for name, values in known.items()} if len(names) > 1 else {}
+
+
+def reward_by_source(groups: Sequence[Group]) -> dict[str, float]:
+    """If the problems come from several: one may improve while another gets worse."""
+    found: dict[str, list[float]] = {}
+    for group in groups:
+        known = [answer.reward for answer in group.answers if answer.reward is not None]
+        found.setdefault(group.problem.source, []).extend(known)
+    return {f"reward_from_{name}": _mean(known) for name, known in found.items()} if len(found) > 1 else {}
+
+
+def length_by_verdict(answers: Sequence[GradedRollout]) -> dict[str, float]:
+    """Tokens of right and of wrong answers, if there are any: wrong ones that grow are a bad sign."""
+    lengths = {
+        name: [len(answer.rollout.token_ids) for answer in answers if answer.score.correct is verdict]
+        for name, verdict in (("length_right", True), ("length_wrong", False))
+    }
+    return {name: _mean(known) for name, known in lengths.items() if known}
 
 
 def write_samples(batch: RolloutBatch, path: Path, decode: Decode) -> None:

@@ -18,7 +18,7 @@ from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
 from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
-from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of
+from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, peak_memory
 from xreasoner.train.microbatch import MicroBatch
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
@@ -95,6 +95,7 @@ def train_sft(
                 "grad_norm": grad_norm,
                 "tokens": tokens,
                 "seconds": seconds,
+                **peak_memory(),
             }
             metrics.write(step + 1, measured)
             display.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
