@@ -3,6 +3,7 @@
 A: rows of the step, H: query heads, N: places of the cache, K: key heads, D: head size.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,13 @@ from xreasoner.rollout.special_tokens import read_special_tokens
 from xreasoner.rollout.torch_engine import decode_attention, decode_graphs
 from xreasoner.rollout.torch_engine.cache import RowCache
 from xreasoner.rollout.torch_engine.decode_attention import RowBlock
-from xreasoner.rollout.torch_engine.decode_graphs import DecodeGraphs, HostWaits, Work, rounded_rows
+from xreasoner.rollout.torch_engine.decode_graphs import (
+    CudaRecorder,
+    DecodeGraphs,
+    HostWaits,
+    Work,
+    rounded_rows,
+)
 from xreasoner.rollout.torch_engine.decode_step import DecodeStep
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.torch_engine.scheduler import Scheduler
@@ -323,3 +330,40 @@ def test_a_step_on_a_gpu_that_is_made_up() -> None:
             step(16, [RowBlock(slice(0, 16), 12)], tensors.temperature)
         assert step.cache.row_layers[0].keys.is_cuda and step.cache.row_layers[0].keys.dtype == torch.bfloat16
     assert not waits.found
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("window", [None, 4])
+def test_the_kernel_on_a_gpu_computes_what_the_loop_does(window: int | None) -> None:
+    """Rows of very different lengths, keys and values as they lie in a cache with more rows and columns."""
+    torch.manual_seed(0)
+    query, keys, values = (
+        torch.randn(*shape, device="cuda", dtype=torch.bfloat16)
+        for shape in ((3, 2, 2, 64), (5, 2, 400, 64), (5, 2, 400, 64))
+    )
+    rows = decode_attention.DecodeRows(
+        torch.tensor([299, 0, 70], device="cuda"), [RowBlock(slice(0, 3), 300)]
+    )
+    arguments = (keys[:3, :, :300], values[:3, :, :300], rows, window, 0.3)
+    found = decode_attention.by_lengths(query, *arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_attention, "flash_kernel", flash_in_python)
+        expected = decode_attention.by_lengths(query, *arguments)
+    torch.testing.assert_close(found, expected, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_graphs_on_a_gpu_give_the_same_rollouts(vlm_loaded: Loaded, mixed_prompts: list[Prompt]) -> None:
+    """In float32, so that no two tokens are near a tie; the cache grows, rows leave and come."""
+    on_gpu = replace(vlm_loaded, model=copy.deepcopy(vlm_loaded.model).cuda())
+    engine = TorchEngine(on_gpu, 13)
+    for sampling in (RANDOM, LONG):
+        engine.recorder = CudaRecorder()
+        found = answers(engine, mixed_prompts, sampling)
+        engine.recorder = None
+        expected = answers(engine, mixed_prompts, sampling)
+        assert {key: one.token_ids for key, one in found.items()} == {
+            key: one.token_ids for key, one in expected.items()
+        }

@@ -97,7 +97,7 @@ def decode_attention(
     softmax: AttentionSoftmax,
 ) -> Tensor:
     if softmax.is_plain and has_flash(key_AKSD, value_AKSD):
-        return _by_lengths(query_AKGD, key_AKSD, value_AKSD, decode_rows, window, scale)
+        return by_lengths(query_AKGD, key_AKSD, value_AKSD, decode_rows, window, scale)
     mask_A11S = decode_rows.mask(window)
     if query_AKGD.is_cuda and softmax.is_plain:
         mask = mask_A11S.to(query_AKGD.dtype)
@@ -117,7 +117,7 @@ def has_flash(key_AKSD: Tensor, value_AKSD: Tensor) -> bool:
     return fits and value_AKSD.is_cuda and value_AKSD.dtype in (torch.bfloat16, torch.float16)
 
 
-def _by_lengths(
+def by_lengths(
     query_AKGD: Tensor,
     key_AKSD: Tensor,
     value_AKSD: Tensor,
