@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xreasoner.chat.open_image import pixels_of
 from xreasoner.report.cards import thumbnail
-from xreasoner.storage.files import unfinished
+from xreasoner.storage.files import remove, unfinished
 
 SHOWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 MOST_PIXELS = 16_000_000
@@ -27,12 +27,16 @@ def place_picture(pictures: Path, name: str, out: Path) -> str | None:
     if not target.exists():
         out.mkdir(parents=True, exist_ok=True)
         beside = unfinished(target)
-        beside.unlink(missing_ok=True)
-        if made:
-            beside.write_bytes(made)
-        else:
-            link(path, beside)
-        beside.replace(target)
+        remove(beside)
+        try:
+            if made:
+                beside.write_bytes(made)
+            else:
+                link(path, beside)
+            beside.replace(target)
+        except BaseException:
+            remove(beside)
+            raise
     return target.name
 
 

@@ -17,7 +17,7 @@ import xxhash
 
 from xreasoner.report.reader.own_files import digest_of_file
 from xreasoner.storage.disk import errors_named
-from xreasoner.storage.files import unfinished
+from xreasoner.storage.files import remove, unfinished
 
 MOST_TEXTS, MOST_CHARACTERS = 256, 400_000
 """Of a chunk; a longer text has a chunk of its own."""
@@ -72,5 +72,9 @@ def write_once(path: Path, content: str) -> None:
     beside = unfinished(path)
     with errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content.encode(errors="replace"))
-        beside.replace(path)
+        try:
+            beside.write_bytes(content.encode(errors="replace"))
+            beside.replace(path)
+        except BaseException:
+            remove(beside)
+            raise

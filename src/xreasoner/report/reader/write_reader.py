@@ -15,6 +15,7 @@ from xreasoner.storage.run_folder import waiting_lock
 
 FOLDER = "reader"
 PAGE = "index.html"
+FOLDERS = ("cache", "text", "pictures")
 OURS = re.compile(r"[0-9a-f]{32}\.(?:js|json)")
 
 
@@ -33,6 +34,8 @@ def write_reader(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
 
 def write_files(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
     refuse_links(out)
+    for folder in (out, *(out / name for name in FOLDERS)):
+        sweep(folder)
     found = [file for run_dir in run_dirs for file in answer_files(run_dir)]
     keys, filed = list[str](), list[Filed]()
     for file in found:
@@ -61,8 +64,8 @@ def run_names(run_dirs: Sequence[Path]) -> list[str]:
 
 def refuse_links(out: Path) -> None:
     """Files are written and removed in these folders, and a run directory may come from somebody else."""
-    for folder in (out / "cache", out / "text", out / "pictures"):
-        if folder.is_symlink():
+    for name in FOLDERS:
+        if (folder := out / name).is_symlink():
             raise ValueError(f"{folder} is a symbolic link; remove it, or choose another folder with --out")
 
 
@@ -72,7 +75,6 @@ def remove_others(folder: Path, wanted: Iterable[str]) -> None:
     for path in folder.glob("*"):
         if path.name not in kept and OURS.fullmatch(path.name):
             path.unlink(missing_ok=True)
-    sweep(folder)
 
 
 def default_folder(run_dirs: Sequence[Path]) -> Path:
