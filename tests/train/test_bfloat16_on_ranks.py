@@ -17,7 +17,7 @@ from xreasoner.records import Problem
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.storage.folders import discard
 from xreasoner.storage.state_folders import complete_states
-from xreasoner.train import grpo
+from xreasoner.train import ahead
 from xreasoner.train.policy import Policy
 from xreasoner.train.samplers import Sampler
 
@@ -44,7 +44,7 @@ def sampled_by_the_start(settings: GrpoStage, start: Path, policy: Policy, *othe
 
 def reinforce(start: Path, out: Path, stages: dict[str, GrpoStage], problems: list[Problem]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpo, "open_sampler", sampled_by_the_start)
+        patch.setattr(ahead, "open_sampler", sampled_by_the_start)
         train_stages(start, out, stages, problems)
 
 
