@@ -35,3 +35,17 @@ def test_the_reward_is_that_of_the_torch_engine(
         # The trainer's log-probabilities of what was sampled are the sampler's, in every step.
         assert all(line["mismatch"] < 2e-3 for line in lines if "mismatch" in line)
     assert [reached["vllm"], reached["server"]] == pytest.approx([reached["torch"]] * 2, abs=0.05)
+
+
+def test_it_learns_from_answers_that_the_server_samples_ahead(
+    gambler: Path, arms: list[Problem], server: ServerSettings, tmp_path: Path
+) -> None:
+    changes = {"rollout": "server", "server": server, "max_lag": 1}
+    lines = learned(gambler, arms[3], tmp_path / "ahead", **changes)
+    steps = [line for line in lines if "reward" in line]
+    assert [line["lag"] for line in steps] == [0] + [1] * 19
+    # A step behind at a high learning rate, it gets there a little later.
+    assert steps[0]["reward"] < 0.5 and sum(line["reward"] for line in steps[-5:]) / 5 > 0.8
+    assert [line["held_out"] for line in lines if "held_out" in line][-1] == 1.0
+    # One step behind, the sampler differs from the trainer; without lag, only by rounding.
+    assert steps[0]["mismatch"] < 2e-3 < max(line["mismatch"] for line in steps)
