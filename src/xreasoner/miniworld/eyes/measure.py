@@ -29,6 +29,8 @@ from xreasoner.rollout.torch_engine.engine import TorchEngine
 SAMPLING = Sampling(think_budget=128, answer_budget=64)
 ONE_STEP_SUMS = 60
 """Few different ones exist."""
+DIFFICULTIES = 4
+"""Of many-step problems, 3 to 6 steps, which take turns."""
 
 
 def moved(pixels: Pixels, by: int) -> Pixels:
@@ -42,6 +44,15 @@ def pictured(problem: Problem, item: Item, world: VisualWorld, looks: Split, by:
     rng = random.Random(f"picture {looks} {item.key}")
     pixels = moved(draw_picture(item.scene, world, rng, looks), by)
     return replace(problem, question=(encode_picture(Image.fromarray(pixels)), *problem.question[1:]))
+
+
+def swap_images(problems: list[Problem], apart: int) -> list[Problem]:
+    """Each problem with the image of the one that is so many places after it."""
+    lenders = problems[apart:] + problems[:apart]
+    return [
+        replace(problem, question=(lender.question[0], *problem.question[1:]))
+        for problem, lender in zip(problems, lenders, strict=True)
+    ]
 
 
 Make = Callable[[str], list[Problem]]
@@ -69,6 +80,10 @@ def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make
 
         return make
 
+    def others(family: str) -> list[Problem]:
+        """Each problem with the image of another of as many steps: what is solved without looking."""
+        return swap_images(solve((3, 6), split)(family), DIFFICULTIES)
+
     return {
         "read, seen looks": (read("train"), None),
         "read, new looks": (read(split), None),
@@ -79,6 +94,7 @@ def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make
         "many steps, images, seen looks": (solve((3, 6), "train"), THINK_INSTRUCTION),
         "many steps, images": (solve((3, 6), split), THINK_INSTRUCTION),
         "many steps, images, moved 2": (solve((3, 6), split, by=2), THINK_INSTRUCTION),
+        "many steps, images of others": (others, THINK_INSTRUCTION),
     }
 
 
