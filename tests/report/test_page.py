@@ -19,6 +19,7 @@ from xreasoner.records import Score
 from xreasoner.report.cards import Card, choose, embedded
 from xreasoner.report.curves import read_metrics, smoothed
 from xreasoner.report.findings import Finding, find, interval, percent, sentence, signed, verdict
+from xreasoner.report.html import since_the_peak
 from xreasoner.report.html_samples import answer_html, card_html, examples
 from xreasoner.report.results import Evaluated, Results, collect
 from xreasoner.report.table import print_table
@@ -228,3 +229,18 @@ def test_curves_leave_out_a_torn_line_and_smooth_without_shifting(run_dir: Path)
     line = [float(value) for value in range(100)]
     assert smoothed(line)[50] == 50
     assert len(smoothed(line)) == 100
+
+
+def test_the_page_says_what_the_mini_world_is(page: str) -> None:
+    findings = page.split('id="findings"')[1].split("</section>")[0]
+    assert "tied to words by construction. No photographs" in findings
+
+
+def test_what_was_lost_since_the_peak_stands_in_the_first_sentence(results: Results) -> None:
+    first = find(results)[0]
+    assert since_the_peak(first) == "", "the last stage of this run is the best"
+    base, sft, rl = first.points
+    fallen = replace(first, points=(base, rl, replace(sft, stage="med-rl")))
+    lost = round(100 * (sft.summary.accuracy - rl.summary.accuracy))
+    expected = f" It was highest after rl, {percent(rl.summary.accuracy)}; −{-lost} points since."
+    assert since_the_peak(fallen) == expected

@@ -31,7 +31,7 @@ def page(results: Results, run_dir: Path, answers: int) -> str:
     """`answers` is how many the reader beside it shows."""
     findings = find(results)
     sections = [
-        ("Findings", headline(findings)),
+        ("Findings", headline(findings, results)),
         ("Accuracy", accuracies(results)),
         ("Transfer", transfer(results) + prompts(results) + needs_image(results)),
         ("By stage", figure(by_stage(findings, results.stages)) + figure(by_steps(results))),
@@ -94,10 +94,24 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def headline(findings: Sequence[Finding]) -> str:
+def headline(findings: Sequence[Finding], results: Results) -> str:
     """The first finding as a sentence, then a tile per kind of benchmark."""
     tiles = "".join(tile(one) for one in findings if one.role != "blind")
-    return f'<p class="lead">{lead(findings[0])}</p><div class="tiles">{tiles}</div>'
+    return f'<p class="lead">{lead(findings[0])}</p>{world(results)}<div class="tiles">{tiles}</div>'
+
+
+MINIWORLD = (
+    "The mini-world: short rows of printed symbols, one word each, tied to words by construction. No "
+    "photographs, no natural language, no layouts in two dimensions: it shows the mechanism, not what a real "
+    "model gains."
+)
+
+
+def world(results: Results) -> str:
+    """What a synthetic world contains and what it does not."""
+    asked = (answers.problems.values() for one in results.evaluated for answers in one.by_stage.values())
+    is_mini = any(kept.problem.source == "miniworld" for some in asked for kept in some)
+    return f'<p class="about">{MINIWORLD}</p>' if is_mini else ""
 
 
 def lead(finding: Finding) -> str:
@@ -105,7 +119,17 @@ def lead(finding: Finding) -> str:
     gain = finding.overall
     change = f", that is {signed(gain.difference)} points, {escape(interval(gain))}" if gain else ""
     what = f"{finding.modality.capitalize()} accuracy on {finding.about} ({finding.domain})"
-    return f"{escape(what)}: {path}{change}."
+    return f"{escape(what)}: {path}{change}.{since_the_peak(finding)}"
+
+
+def since_the_peak(finding: Finding) -> str:
+    """What later stages lost again: another domain, or too much of one."""
+    scored = [point for point in finding.points if point.summary.scored]
+    peak = max(scored, key=lambda point: point.summary.accuracy, default=finding.last)
+    lost = finding.last.summary.accuracy - peak.summary.accuracy
+    if signed(lost) == "0":
+        return ""
+    return f" It was highest after {escape(peak.stage)}, {accuracy(peak)}; {signed(lost)} points since."
 
 
 def tile(finding: Finding) -> str:
