@@ -56,7 +56,7 @@ class QuantizedLinear(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        from bitsandbytes import matmul_4bit
+        from bitsandbytes.autograd._functions import matmul_4bit
 
         inputs = hidden.to(self.dtype)
         bias = None if self.bias is None else self.bias.to(self.dtype)
