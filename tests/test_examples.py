@@ -29,7 +29,7 @@ def test_minimal_sft_learns_to_reason() -> None:
 @pytest.mark.slow
 def test_minimal_grpo_raises_the_reward() -> None:
     rewards = runpy.run_path(str(EXAMPLES / "minimal_grpo.py"))["main"]()
-    assert fmean(rewards[:3]) < 0.9
+    assert rewards[0] < 0.9
     assert fmean(rewards[-5:]) > 0.95
 
 

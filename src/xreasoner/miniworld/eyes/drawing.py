@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xreasoner.chat.open_image import open_image
 from xreasoner.miniworld.draw import CELL
 from xreasoner.miniworld.eyes.appearance import Appearance, one_look, pick_appearance
 from xreasoner.miniworld.eyes.charts import draw_chart
@@ -77,7 +78,7 @@ def worn(image: NDArray[np.float32], look: Appearance, rng: random.Random) -> Pi
         return pixels
     stored = io.BytesIO()
     Image.fromarray(pixels).save(stored, "JPEG", quality=look.jpeg)
-    return np.asarray(Image.open(stored))
+    return np.asarray(open_image(stored.getvalue()))
 
 
 def draw_picture(scene: Scene, world: VisualWorld, rng: random.Random, split: Split) -> Pixels:
