@@ -29,8 +29,8 @@ def test_minimal_sft_learns_to_reason() -> None:
 @pytest.mark.slow
 def test_minimal_grpo_raises_the_reward() -> None:
     rewards = runpy.run_path(str(EXAMPLES / "minimal_grpo.py"))["main"]()
-    assert rewards[0] < 0.9
-    assert fmean(rewards[-5:]) > 0.95
+    assert fmean(rewards[:5]) < 0.6  # 0.40 to 0.52 with three seeds
+    assert fmean(rewards[-10:]) > 0.65  # 0.76 to 0.86
 
 
 RECIPE = """
