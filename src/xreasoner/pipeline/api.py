@@ -1,6 +1,7 @@
 """The package from Python: run a recipe, open an engine, evaluate a model on problems of your own."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from rich.console import Console
@@ -53,7 +54,9 @@ def evaluate(
     `scorer` names a function that grades in place of our grader: `my_bench.py:score`.
     """
     engine = load_engine(model) if isinstance(model, (str, Path)) else model
-    benchmark = benchmark_from(problems, name, "skill", Scorer(scorer, 60.0) if scorer else None, instruction)
-    task = Task(benchmark, sampling or Sampling(), Path(out), Path(out) / "pictures")
-    with Grader() as grader:
+    with ExitStack() as stack:
+        grader = stack.enter_context(Grader())
+        own = stack.enter_context(closing(Scorer(scorer, 60.0))) if scorer else None
+        benchmark = benchmark_from(problems, name, "skill", own, instruction)
+        task = Task(benchmark, sampling or Sampling(), Path(out), Path(out) / "pictures")
         return evaluate_task(task, engine, grader, silent)

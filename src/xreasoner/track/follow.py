@@ -4,9 +4,8 @@ import os
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from xreasoner.storage.journal import Say
@@ -77,9 +76,8 @@ def _tracker_process(run_dir: Path, name: str, say: Say) -> Iterator[None]:
 def _say_how_it_ended(
     process: "subprocess.Popen[bytes]", log: Path, run_dir: Path, name: str, say: Say
 ) -> None:
-    began = time.monotonic()
-    while process.poll() is None and time.monotonic() - began < LAST_SECONDS:
-        time.sleep(0.05)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(LAST_SECONDS)
     again = f"the run is complete without it; to send the rest: xreasoner track {run_dir} --to {name}"
     if process.returncode is None:
         process.kill()

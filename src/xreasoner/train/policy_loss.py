@@ -8,6 +8,7 @@ N: tokens that the policy chose and learns from. A: the answers that these belon
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ def centered(rewards: Sequence[float]) -> list[float]:
 ADVANTAGES: dict[str, AdvantageFunction] = {"scaled": scaled, "centered": centered}
 
 
+@cache
 def advantage_function(name: str) -> AdvantageFunction:
     return ADVANTAGES[name] if name in ADVANTAGES else load_function(name)
 
@@ -108,6 +110,7 @@ BY_TOKEN = ("token", "cispo")
 """These do not need `answer_ratio_N`, which costs a forward pass before every step but the first."""
 
 
+@cache  # it is asked for every chunk of tokens, and a user's file is to run once
 def policy_loss(name: str) -> PolicyLoss:
     return POLICY_LOSSES[name] if name in POLICY_LOSSES else load_function(name)
 
