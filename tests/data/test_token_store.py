@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from xreasoner.chat.template import training_example
+from xreasoner.chat.template import stated_answer, training_example
+from xreasoner.chat.think import write_answer
 from xreasoner.data.token_store import SPANS, TokenStore, token_store
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.records import Problem
@@ -49,15 +50,41 @@ def test_a_padding_tokenizer_is_told_not_to(store: TokenStore, tmp_path: Path) -
     assert list(token_store(PROBLEMS, "think", padding, tmp_path / "tokens", print)) == list(store)
 
 
-def test_swapped_replies_go_round_and_leave_nobody_its_own(store: TokenStore) -> None:
-    def parts(some: TokenStore) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        cuts = [(example.ids, example.is_target.index(True)) for example in some]
-        return [(ids[:cut], ids[cut:]) for ids, cut in cuts]
+def parts(some: TokenStore) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Prompts and replies."""
+    cuts = [(example.ids, example.is_target.index(True)) for example in some]
+    return [(ids[:cut], ids[cut:]) for ids, cut in cuts]
 
-    own, swapped = parts(store), parts(store.with_swapped_replies(seed=4))
+
+def test_swapped_replies_go_round_and_leave_nobody_its_own(store: TokenStore) -> None:
+    own, swapped = parts(store), parts(store.with_swapped_replies(4, ["all"] * len(store)))
     assert [prompt for prompt, _ in swapped] == [prompt for prompt, _ in own]
     assert sorted(reply for _, reply in swapped) == sorted(reply for _, reply in own)
     assert all(after != before for (_, after), (_, before) in zip(swapped, own, strict=True))
+
+
+def test_replies_are_swapped_inside_their_group_and_kept_where_there_is_none(store: TokenStore) -> None:
+    groups = [("even", "odd", None)[place % 3] for place in range(len(store))]
+    own, swapped = parts(store), parts(store.with_swapped_replies(4, groups))
+    assert swapped[2::3] == own[2::3]
+    for first in (0, 1):
+        before, after = ([reply for _, reply in some[first::3]] for some in (own, swapped))
+        assert sorted(after) == sorted(before)
+        assert all(a != b for a, b in zip(after, before, strict=True))
+    with pytest.raises(ValueError, match="answers: only one problem of labs; it would keep its own answer"):
+        store.with_swapped_replies(4, ["labs", *groups[1:]])
+
+
+def test_without_thoughts_the_prompts_are_the_same_and_the_replies_are_answers(
+    store: TokenStore, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tokens"
+    direct = parts(token_store(PROBLEMS, "think", tokenizer, folder, print, thoughts=False))
+    assert [prompt for prompt, _ in direct] == [prompt for prompt, _ in parts(store)]
+    for problem, (_, reply) in zip(PROBLEMS, direct, strict=True):
+        answer = write_answer(stated_answer(problem))
+        assert tokenizer.decode(reply, skip_special_tokens=True).replace(" ", "") == answer.replace(" ", "")
+    assert parts(token_store(PROBLEMS, "think", tokenizer, folder, print)) == parts(store)
 
 
 def test_it_is_used_again_only_for_the_same_examples(
@@ -110,5 +137,5 @@ def test_a_kill_leaves_nothing_half_done(
 
 def test_nothing_is_a_store_too(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     empty = token_store([], None, tokenizer, tmp_path / "tokens", print)
-    assert len(empty.with_swapped_replies(0).up_to(9)) == 0
+    assert len(empty.with_swapped_replies(0, []).up_to(9)) == 0
     assert empty.spans_N4.dtype == np.int64

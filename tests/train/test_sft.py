@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from xreasoner.records import Problem
 from xreasoner.storage.state_folders import complete_states, read_note
 from xreasoner.train import sft
 from xreasoner.train.policy import open_policy
-from xreasoner.train.sft import accumulate, train_sft
+from xreasoner.train.sft import accumulate, thinking_family, train_sft
 from xreasoner.train.step_display import NoDisplay
 
 
@@ -200,3 +201,10 @@ def test_the_checkpoint_with_the_lowest_held_out_loss_is_kept_if_asked(
     assert any(not torch.equal(kept[name], last[name]) for name in last)
     newest = complete_states(best / "state")[-1]
     assert read_note(newest)["extra"]["best"] == {"score": -1.0, "step": 2}
+
+
+def test_replies_are_swapped_in_families_or_domains_and_rehearsals_keep_theirs() -> None:
+    labs = Problem("a", ("q",), "7", "exact", reasoning="so", tags={"family": "labs"}, domain="clinical")
+    assert [
+        thinking_family(problem) for problem in (labs, replace(labs, tags={}), replace(labs, reasoning=""))
+    ] == ["labs", "clinical", None]

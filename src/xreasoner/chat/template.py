@@ -125,13 +125,20 @@ def training_example(
 
 
 def training_ids(
-    problems: Sequence[Problem], instruction: str | None, tokenizer: PreTrainedTokenizerBase
+    problems: Sequence[Problem],
+    instruction: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    thoughts: bool = True,
 ) -> list[tuple[list[int], list[int]]]:
     """Prompt ids and target ids of many problems at once, because a tokenizer then uses all cores.
 
+    Without `thoughts` the prompts are the same, and the replies are answers alone.
+
     The two are encoded separately, as in generation, so that no token spans the start of the reply.
     """
-    texts = [text for problem in problems for text in _training_texts(problem, instruction, tokenizer)]
+    texts = [
+        text for problem in problems for text in _training_texts(problem, instruction, tokenizer, thoughts)
+    ]
     ids = encode_texts(texts, tokenizer)
     return list(zip(ids[::2], ids[1::2], strict=True))
 
@@ -147,15 +154,16 @@ def encode_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> li
 
 
 def _training_texts(
-    problem: Problem, instruction: str | None, tokenizer: PreTrainedTokenizerBase
+    problem: Problem, instruction: str | None, tokenizer: PreTrainedTokenizerBase, thoughts: bool
 ) -> tuple[str, str]:
     if problem.pictures:
         raise ValueError(f"problem {problem.id} has an image: training is text-only, use its text view")
     prompt = problem_prompt(problem, instruction if problem.reasoning else None)
-    reply = Message("assistant", (written_reply(problem),))
+    written = written_reply(problem) if thoughts else write_answer(stated_answer(problem))
+    reply = Message("assistant", (written,))
     rendered = _render(prompt.messages, tokenizer, opens_reply=True)
     target = _reply_part(rendered, _render((*prompt.messages, reply), tokenizer, opens_reply=False))
-    if problem.reasoning and THINK_CLOSE not in target:
+    if thoughts and problem.reasoning and THINK_CLOSE not in target:
         raise ValueError(
             "the chat template removes the thought from the assistant's turn; use one that keeps it"
         )

@@ -2,6 +2,7 @@
 
 import time
 from array import array
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -50,11 +51,19 @@ class TokenStore(Sequence[Example]):
     def up_to(self, length: int) -> "TokenStore":
         return TokenStore(self.file, self.spans_N4[np.array(self.lengths) <= length])
 
-    def with_swapped_replies(self, seed: int) -> "TokenStore":
-        """Each prompt gets the reply of the next one in a random cycle, so none keeps its own."""
-        circle = np.array(shuffled(len(self), seed, epoch=0), np.int64)
+    def with_swapped_replies(self, seed: int, groups: Sequence[str | None]) -> "TokenStore":
+        """Each prompt gets the reply of the next one in a random cycle through its group, so none keeps its
+        own; those of the group None keep it."""
+        members = defaultdict[str, list[int]](list)
+        for index, group in enumerate(groups):
+            if group is not None:
+                members[group].append(index)
         spans_N4 = self.spans_N4.copy()
-        spans_N4[circle, 2:] = self.spans_N4[np.roll(circle, -1), 2:]
+        for group, indices in members.items():
+            if len(indices) == 1:
+                raise ValueError(f"answers: only one problem of {group}; it would keep its own answer")
+            circle = np.array(indices, np.int64)[shuffled(len(indices), seed, epoch=0)]
+            spans_N4[circle, 2:] = self.spans_N4[np.roll(circle, -1), 2:]
         return TokenStore(self.file, spans_N4)
 
 
@@ -64,13 +73,15 @@ def token_store(
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     say: Say,
+    thoughts: bool = True,
 ) -> TokenStore:
-    """Reuses the tokens in `folder` if problems, instruction and tokenizer are the same."""
+    """Reuses the tokens in `folder` if they are of the same texts and tokenizer."""
     wanted = Manifest(
         {
             "problems": problems_fingerprint(problems),
             "instruction": instruction,
             "tokenizer": tokenizer_fingerprint(tokenizer),
+            **({} if thoughts else {"thoughts": False}),
         },
         "done",
     )
@@ -81,7 +92,7 @@ def token_store(
     if found is None or found.fingerprint != wanted.fingerprint:
         sweep(folder.parent)
         with folder_written_atomically(folder) as unfinished:
-            _write(problems, instruction, tokenizer, unfinished, say)
+            _write(problems, instruction, tokenizer, unfinished, say, thoughts)
             wanted.write(unfinished)
     return open_tokens(folder)
 
@@ -101,11 +112,12 @@ def _write(
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     say: Say,
+    thoughts: bool,
 ) -> None:
     spans, end, stream, began = array("q"), 0, iter(problems), time.monotonic()
     with (folder / IDS).open("wb") as file:
         while some := list(islice(stream, TOGETHER)):
-            for prompt, reply in training_ids(some, instruction, tokenizer):
+            for prompt, reply in training_ids(some, instruction, tokenizer, thoughts):
                 assert prompt and reply
                 spans.extend((end, len(prompt), end + len(prompt), len(reply)))
                 file.write(np.array(prompt + reply, np.int32).tobytes())

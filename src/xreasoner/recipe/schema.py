@@ -99,6 +99,9 @@ class Optimization(Settings):
         return self
 
 
+SftAnswers = Literal["own", "shuffled", "shuffled_in_families", "direct"]
+
+
 class SftStage(Optimization):
     """Supervised fine-tuning on written thoughts."""
 
@@ -116,8 +119,10 @@ class SftStage(Optimization):
     """Steps between two measurements of the held-out loss; 0: none."""
     keep_best: bool = False
     """The result is the checkpoint with the lowest held-out loss instead of the last one."""
-    answers: Literal["own", "shuffled"] = "own"
-    """shuffled: a control experiment in which each problem gets the thought and answer of another one."""
+    answers: SftAnswers = "own"
+    """Anything but `own` is a control experiment. shuffled: each problem gets the thought and answer of
+    another one. shuffled_in_families: of another one of its family or, where problems have none, its domain;
+    problems without a thought keep their own. direct: the answer alone, asked for as a thought would be."""
 
     @model_validator(mode="after")
     def _held_out_is_measured(self) -> Self:

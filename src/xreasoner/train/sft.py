@@ -162,11 +162,16 @@ def accumulate(policy: Policy, examples: TokenStore, step: Sequence[int], settin
 
 
 def tokenised(
-    problems: Sequence[Problem], instruction: str | None, policy: Policy, folder: Path, display: StepDisplay
+    problems: Sequence[Problem],
+    instruction: str | None,
+    policy: Policy,
+    folder: Path,
+    display: StepDisplay,
+    thoughts: bool = True,
 ) -> TokenStore:
     """Made by the first rank; kept beside the training state and deleted with it at the end."""
     if policy.world.is_first:
-        token_store(problems, instruction, policy.tokenizer, folder, display.note)
+        token_store(problems, instruction, policy.tokenizer, folder, display.note, thoughts)
     wait_for_all(policy.world)
     return open_tokens(folder)
 
@@ -195,9 +200,15 @@ def read_examples(
     out: Path,
     display: StepDisplay,
 ) -> TokenStore:
-    every = tokenised(problems, instruction, policy, out / "state" / "tokens", display)
-    if settings.answers == "shuffled":
-        every = every.with_swapped_replies(seed)
+    thoughts = settings.answers != "direct"
+    every = tokenised(problems, instruction, policy, out / "state" / "tokens", display, thoughts)
+    match settings.answers:
+        case "shuffled":
+            every = every.with_swapped_replies(seed, ["all problems"] * len(problems))
+        case "shuffled_in_families":
+            every = every.with_swapped_replies(seed, [thinking_family(problem) for problem in problems])
+        case "own" | "direct":
+            pass
     kept = every.up_to(settings.max_length)
     if policy.world.is_first:
         write_json(out / "data.json", summary(every, kept))
@@ -207,6 +218,11 @@ def read_examples(
             f"{settings.max_length} tokens and left out"
         )
     return kept
+
+
+def thinking_family(problem: Problem) -> str | None:
+    """None for a problem without a thought: as a rehearsal it keeps its own answer."""
+    return str(problem.tags.get("family", problem.domain)) if problem.reasoning else None
 
 
 def summary(every: TokenStore, kept: TokenStore) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """How a picture looks, apart from what it shows. Some fonts, sizes and colours are only for tests."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xreasoner.miniworld.eyes.fonts import Font
 from xreasoner.miniworld.problems import Split
@@ -14,16 +14,21 @@ PLAIN, BOLD = (
     )
     for name, thickness in (("plain", 0.12), ("plain bold", 0.2))
 )
+SHAPES_OF_STROKES = (
+    *((0.0, 0.08, 1.0), (0.0, 0.12, 0.85), (0.0, 0.18, 1.0), (-0.1, 0.12, 1.0), (0.1, 0.18, 0.85)),
+    *((0.1, 0.12, 1.1), (0.2, 0.08, 1.0), (0.2, 0.14, 0.9)),
+)
+"""Slant, thickness and width."""
 STROKED = tuple(
     Font(f"{name} {slant} {thickness} {width}", True, rounding, slant, width, thickness)
     for name, rounding in (("square", 0), ("round", 2))
-    for slant, thickness, width in (
-        *((0.0, 0.08, 1.0), (0.0, 0.12, 0.85), (0.0, 0.18, 1.0), (-0.1, 0.12, 1.0), (0.1, 0.18, 0.85)),
-        *((0.1, 0.12, 1.1), (0.2, 0.08, 1.0), (0.2, 0.14, 0.9)),
-    )
+    for slant, thickness, width in SHAPES_OF_STROKES
+)
+WOBBLED = tuple(
+    replace(font, name=f"{font.name} wobbled {i}", wobble=i) for i, font in enumerate(STROKED * 2, start=1)
 )
 FONTS: dict[Split, tuple[Font, ...]] = {
-    "train": (*PLAIN, *BOLD, *STROKED),
+    "train": (*PLAIN, *BOLD, *STROKED, *WOBBLED),
     "dev": (
         Font("plain narrow", strokes=False, slant=0.05, width=0.9),
         Font("cut", rounding=1, thickness=0.15, width=1.1),

@@ -28,14 +28,17 @@ def whole_tokens(pixels: int) -> int:
     return -(-pixels // CELL) * CELL
 
 
-def on_grid(count: int, size: int, offset: int, rng: random.Random) -> tuple[list[Place], Place]:
-    """One symbol in each cell of one row; a large symbol has less room to move."""
-    room = CELL - size
+def on_grid(
+    count: int, size: int, offset: int, rng: random.Random, tokens: int = 1
+) -> tuple[list[Place], Place]:
+    """One row, each symbol in tokens of its own; a large symbol has less room to move."""
 
-    def start() -> int:
-        return min(max(0, room // 2 + rng.randint(-offset, offset)), room)
+    def start(length: int) -> int:
+        room = length - size
+        return rng.randint(max(0, room // 2 - offset), min(room, room // 2 + offset))
 
-    return [(CELL * i + start(), start()) for i in range(count)], (CELL * count, CELL)
+    wide = CELL * tokens
+    return [(wide * i + start(wide), start(CELL)) for i in range(count)], (wide * count, CELL)
 
 
 def in_rows(count: int, longest: int, size: int, rng: random.Random) -> tuple[list[Place], Place]:
@@ -91,8 +94,8 @@ def draw_picture(scene: Scene, world: VisualWorld, rng: random.Random, split: Sp
         for layer, place in layers:
             paint(image, (layer,), place, look)
         return worn(image, look, rng)
-    if world.grid:
-        places, size = on_grid(count, look.size, world.offset, rng)
+    if world.tokens:
+        places, size = on_grid(count, look.size, world.offset, rng, world.tokens)
     else:
         longest = rng.randint(2, MOST_IN_A_ROW) if world.plane else count
         places, size = in_rows(count, longest, look.size, rng)

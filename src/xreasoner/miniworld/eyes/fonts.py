@@ -1,6 +1,7 @@
 """Fonts: strokes of our own and Pillow's bundled font, with slant, width and thickness as parameters."""
 
 import math
+import random
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -70,6 +71,8 @@ class Font:
     width: float = 1.0
     thickness: float = 0.12
     """Of a stroke, as a fraction of the height of a capital. Pillow's font has its own; more is bold."""
+    wobble: int = 0
+    """Seed of small shifts of the points of strokes, the same for a point in all letters. 0: none."""
 
 
 def smooth(line: Line, times: int) -> Line:
@@ -83,6 +86,18 @@ def smooth(line: Line, times: int) -> Line:
             ]
         line = (*cut, line[-1])
     return line
+
+
+WOBBLE = 0.4
+"""Largest shift of a point, in the units of STROKES."""
+
+
+@lru_cache(maxsize=20_000)
+def shifted(point: Point, wobble: int) -> Point:
+    if not wobble:
+        return point
+    rng = random.Random(f"{wobble} {point}")
+    return point[0] + rng.uniform(-WOBBLE, WOBBLE), point[1] + rng.uniform(-WOBBLE, WOBBLE)
 
 
 def _stroked(text: str, font: Font, unit: float) -> Image.Image:
@@ -99,7 +114,7 @@ def _stroked(text: str, font: Font, unit: float) -> Image.Image:
                     pen + unit * (start + font.width * (ADVANCE * place + x) + font.slant * (ASCENT - y)),
                     pen + unit * y,
                 )
-                for x, y in smooth(line, font.rounding)
+                for x, y in smooth(tuple(shifted(point, font.wobble) for point in line), font.rounding)
             ]
             draw.line(points, fill=255, width=max(1, round(pen)), joint="curve")
             for x, y in (points[0], points[-1]):

@@ -147,8 +147,8 @@ def restatement(reply: str) -> str:
 
 
 def nearness(checkpoint: Path, world: VisualWorld, count: int = 100) -> float | None:
-    """Mean cosine between a visual token and the embedding of its word, where tokens show one word each."""
-    if not world.grid:
+    """Mean cosine between a visual token and the embedding of its word; of a symbol's tokens, the nearest."""
+    if not world.tokens:
         return None
     model = load(checkpoint).model
     assert isinstance(model, Qwen2_5_VLForConditionalGeneration)
@@ -157,4 +157,5 @@ def nearness(checkpoint: Path, world: VisualWorld, count: int = 100) -> float | 
     (sheet,) = Desk(build_tokenizer(), world).sheets(lessons, rng, parts=1)
     with torch.inference_mode():
         meanings = model.get_input_embeddings()(sheet.meant_S)
-        return F.cosine_similarity(see(model, sheet), meanings).mean().item()
+        near = F.cosine_similarity(see(model, sheet), meanings, dim=-1)
+        return near.view(-1, world.tokens).amax(-1).mean().item()

@@ -100,7 +100,9 @@ class Desk:
                 ]
             )
             row.pictures.append(pixels)
-            row.meant += self.words(" ".join(part.words())) if self.world.grid else [IGNORED] * tokens
+            own = self.world.tokens
+            words = self.words(" ".join(part.words()))
+            row.meant += [word for word in words for _ in range(own)] if own else [IGNORED] * tokens
         row.write(self.words("<|im_end|> <|im_start|> assistant"))
         start = len(row.ids)
         row.write([*self.words(lesson.reply), *self.ids("<|im_end|>")], learned=True)

@@ -13,13 +13,13 @@ QWENS: RowSections = (4, 6, 6)
 class VisualWorld:
     name: str
     offset: int = 1
-    """Most pixels by which a symbol is moved from the middle of its cell, if it is on the grid."""
+    """Most pixels by which a symbol is moved from the middle of its tokens, if it has tokens of its own."""
     varied: bool = False
     """Fonts, sizes, colours, noise and JPEG; otherwise all pictures look alike."""
     pull: float = 1.0
     """Weight of the distance between a visual token and the embedding of its word. 0: language loss alone."""
-    grid: bool = True
-    """One symbol is one visual token. False: symbols are anywhere, across the borders of tokens."""
+    tokens: int = 1
+    """Visual tokens that a symbol has to itself, side by side. 0: symbols are anywhere, across borders."""
     sections: RowSections = ROW
     plane: bool = False
     """Several rows, and bar charts with an axis, instead of one row."""
@@ -30,10 +30,11 @@ def _levels() -> tuple[VisualWorld, ...]:
     moved = replace(tied, name="moved", offset=4)
     varied = replace(moved, name="varied", varied=True)
     unpulled = replace(varied, name="language loss", pull=0.0)
-    across = replace(unpulled, name="across tokens", grid=False)
+    wide = replace(unpulled, name="two tokens", tokens=2, offset=28)
+    across = replace(unpulled, name="across tokens", tokens=0)
     own = replace(across, name="own positions", sections=QWENS)
     free = replace(own, name="two dimensions", plane=True)
-    return tied, moved, varied, unpulled, across, own, free
+    return tied, moved, varied, unpulled, wide, across, own, free
 
 
 LEVELS = _levels()
