@@ -19,7 +19,7 @@ from xreasoner.miniworld.eyes.appearance import (
 )
 from xreasoner.miniworld.eyes.charts import draw_chart
 from xreasoner.miniworld.eyes.drawing import draw_picture, in_rows, on_grid
-from xreasoner.miniworld.eyes.fonts import STROKES, smooth, text_mask
+from xreasoner.miniworld.eyes.fonts import STROKES, WOBBLE, shifted, smooth, text_mask
 from xreasoner.miniworld.eyes.measure import moved
 from xreasoner.miniworld.eyes.sheets import patches_of
 from xreasoner.miniworld.eyes.symbols import symbol
@@ -44,11 +44,11 @@ def test_no_font_size_or_colour_is_in_two_splits() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_look_comes_from_its_split(split: str) -> None:
-    looks = [pick_appearance(random.Random(seed), split) for seed in range(200)]
+    looks = [pick_appearance(random.Random(seed), split) for seed in range(400)]
     assert {look.font for look in looks} == set(FONTS[split])
     assert {look.size for look in looks} == set(SIZES[split])
     assert {look.paints["red"] for look in looks} == set(SHADES[split]["red"])
-    assert 20 < sum(look.jpeg is not None for look in looks) < 80
+    assert 60 < sum(look.jpeg is not None for look in looks) < 140
 
 
 def test_every_character_that_is_drawn_has_strokes() -> None:
@@ -62,7 +62,9 @@ def test_a_cut_corner_keeps_the_ends_and_stays_inside() -> None:
 
 
 @pytest.mark.parametrize(
-    "font", [font for split in SPLITS for font in FONTS[split]], ids=lambda font: font.name
+    "font",
+    [font for split in SPLITS for font in FONTS[split] if not font.wobble],
+    ids=lambda font: font.name,
 )
 def test_a_slanted_font_leans_to_the_right_and_a_thick_one_covers_more(font) -> None:
     mask = text_mask("1", font, 40, 100).astype(float)
@@ -77,10 +79,15 @@ def test_a_slanted_font_leans_to_the_right_and_a_thick_one_covers_more(font) -> 
     )
 
 
-@pytest.mark.parametrize("size", [20, 25])
-@pytest.mark.parametrize("split", SPLITS)
-def test_no_two_symbols_look_alike_in_any_font(size: int, split: str) -> None:
-    for font in FONTS[split]:
+def test_a_wobbled_point_is_shifted_a_little_and_alike_in_all_letters() -> None:
+    (x, y), other = shifted((4, 3), 7), shifted((4, 3), 8)
+    assert abs(x - 4) <= WOBBLE and abs(y - 3) <= WOBBLE and (x, y) != (4, 3) != other != (x, y)
+    assert shifted((4, 3), 7) == (x, y) and shifted((4, 3), 0) == (4, 3)
+
+
+@pytest.mark.parametrize(("size", "split"), [(20, "train"), (21, "dev"), (23, "test"), (25, "test")])
+def test_no_two_symbols_look_alike_in_a_font(size: int, split: str) -> None:
+    for font in FONTS[split][::3]:
         shown = {
             tuple((paint, mask.tobytes()) for mask, paint in symbol(cell, font, size)) for cell in alphabet()
         }

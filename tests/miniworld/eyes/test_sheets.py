@@ -21,7 +21,7 @@ from xreasoner.miniworld.eyes.course import (
     reading,
     starting_model,
 )
-from xreasoner.miniworld.eyes.measure import pictured, restatement, swap_images
+from xreasoner.miniworld.eyes.measure import pictured, restatement
 from xreasoner.miniworld.eyes.sheets import IGNORED, Desk, pull_of, see, sheet_loss
 from xreasoner.miniworld.eyes.worlds import LEVELS
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson
@@ -181,20 +181,8 @@ def test_what_a_thought_restates_is_before_its_work() -> None:
 
 
 def test_an_unknown_level_and_a_folder_in_use_are_said_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"level 7: there are worlds from 0 \(tied\) to 6 \(free\)"):
-        build_world_base(7, 0, tmp_path / "base", quiet)
+    with pytest.raises(ValueError, match=r"level 8: there are worlds from 0 \(tied\) to 7 \(free\)"):
+        build_world_base(8, 0, tmp_path / "base", quiet)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty"):
         build_world_base(6, 0, tmp_path, quiet)
-
-
-def test_images_are_swapped_and_questions_and_answers_are_not() -> None:
-    problems = [phrase(item, "image", 0) for item in make_items("shapes", (3, 6), 8, "dev", 0)]
-    swapped = swap_images(problems, 4)
-    assert [one.question[0] for one in swapped] == [one.question[0] for one in problems[4:] + problems[:4]]
-    assert [one.tags["steps"] for one in problems[4:] + problems[:4]] == [
-        one.tags["steps"] for one in problems
-    ]
-    assert [(one.id, one.answer, one.question[1:]) for one in swapped] == [
-        (one.id, one.answer, one.question[1:]) for one in problems
-    ]

@@ -13,6 +13,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.chat.think import THINK_OPEN
+from xreasoner.miniworld.controls import MANY_STEPS, SAMPLING, swap_images
 from xreasoner.miniworld.draw import encode_picture
 from xreasoner.miniworld.eyes.drawing import Pixels, draw_picture
 from xreasoner.miniworld.eyes.sheets import Desk, see
@@ -22,15 +23,12 @@ from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson, jumble
 from xreasoner.miniworld.problems import Split, make_items, phrase, read_problem
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.load import load
-from xreasoner.records import Problem, Sampling
+from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
-SAMPLING = Sampling(think_budget=128, answer_budget=64)
 ONE_STEP_SUMS = 60
 """Few different ones exist."""
-DIFFICULTIES = 4
-"""Of many-step problems, 3 to 6 steps, which take turns."""
 
 
 def moved(pixels: Pixels, by: int) -> Pixels:
@@ -44,15 +42,6 @@ def pictured(problem: Problem, item: Item, world: VisualWorld, looks: Split, by:
     rng = random.Random(f"picture {looks} {item.key}")
     pixels = moved(draw_picture(item.scene, world, rng, looks), by)
     return replace(problem, question=(encode_picture(Image.fromarray(pixels)), *problem.question[1:]))
-
-
-def swap_images(problems: list[Problem], apart: int) -> list[Problem]:
-    """Each problem with the image of the one that is so many places after it."""
-    lenders = problems[apart:] + problems[:apart]
-    return [
-        replace(problem, question=(lender.question[0], *problem.question[1:]))
-        for problem, lender in zip(problems, lenders, strict=True)
-    ]
 
 
 Make = Callable[[str], list[Problem]]
@@ -82,7 +71,7 @@ def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make
 
     def others(family: str) -> list[Problem]:
         """Each problem with the image of another of as many steps: what is solved without looking."""
-        return swap_images(solve((3, 6), split)(family), DIFFICULTIES)
+        return swap_images(solve(MANY_STEPS, split)(family))
 
     return {
         "read, seen looks": (read("train"), None),
@@ -90,10 +79,10 @@ def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make
         "read, new looks, moved 2": (read(split, by=2), None),
         "one step, text": (solve((1, 1), None), None),
         "one step, images": (solve((1, 1), split), None),
-        "many steps, text": (solve((3, 6), None), THINK_INSTRUCTION),
-        "many steps, images, seen looks": (solve((3, 6), "train"), THINK_INSTRUCTION),
-        "many steps, images": (solve((3, 6), split), THINK_INSTRUCTION),
-        "many steps, images, moved 2": (solve((3, 6), split, by=2), THINK_INSTRUCTION),
+        "many steps, text": (solve(MANY_STEPS, None), THINK_INSTRUCTION),
+        "many steps, images, seen looks": (solve(MANY_STEPS, "train"), THINK_INSTRUCTION),
+        "many steps, images": (solve(MANY_STEPS, split), THINK_INSTRUCTION),
+        "many steps, images, moved 2": (solve(MANY_STEPS, split, by=2), THINK_INSTRUCTION),
         "many steps, images of others": (others, THINK_INSTRUCTION),
     }
 
@@ -128,7 +117,7 @@ def solved_if_read(
     make, instruction = probes(world, split, count)["many steps, images"]
     with Grader() as grader:
         for family in families:
-            items = make_items(family, (3, 6), count, split, 0)
+            items = make_items(family, MANY_STEPS, count, split, 0)
             problems = {problem.id: problem for problem in make(family)}
             scenes = dict(zip(problems, (" ".join(item.scene.words()) for item in items), strict=True))
             prompts = [problem_prompt(problem, instruction) for problem in problems.values()]
