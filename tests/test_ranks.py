@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 from rich.console import Console
 from tests.train.processes import run_on_ranks
 
+from xreasoner.parallel import ending_together, gather_shares, join_world, leave_world
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
 
@@ -53,6 +55,19 @@ def answers_of_the_base(out: Path) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in (out / "evals" / "base").glob("*.jsonl")}
     assert sorted(found) == ["bars-image.jsonl", "bars-text.jsonl", "sums-image.jsonl", "sums-text.jsonl"]
     return found
+
+
+def work_and_leave() -> tuple[list[int], bool, list[int]]:
+    world = join_world()
+    with ending_together(world):
+        first = gather_shares([world.rank], world)
+    leave_world()
+    left = not dist.is_initialized()
+    return first, left, gather_shares([world.rank + 10], join_world())
+
+
+def test_a_world_that_was_left_has_no_groups_and_can_be_joined_again() -> None:
+    assert run_on_ranks(work_and_leave, 2) == [([0, 1], True, [10, 11])] * 2
 
 
 def run_here(recipe: Path, out: Path) -> None:

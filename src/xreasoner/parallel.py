@@ -1,5 +1,6 @@
 """Ranks, seeds, reductions and sharding."""
 
+import atexit
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -137,6 +138,17 @@ def ending_together(world: World) -> Iterator[None]:
     """Around the work of all ranks: an error or a kill in one of them ends all others within seconds."""
     with peers.ending_together(world.rank, world.size, lambda address: gather_shares([address], world)[0]):
         yield
+    atexit.register(leave_world)
+
+
+def leave_world() -> None:
+    """End the threads of all process groups while Python still runs.
+
+    A thread of gloo that frees its last tensor after Python has ended aborts the process. Only where all work
+    succeeded: after an error, other ranks may still be in a collective, and leaving would wait for them."""
+    _cpu_group.cache_clear()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def shard(
