@@ -40,7 +40,8 @@ PLACES: dict[str, tuple[int, float, float]] = {
     "storage": (10, 3.27, 4.13),
     "parallel": (10, 4.13, 5),
     "launch": (11, 3.27, 5),
-    "records": (11, 0, 3.27),
+    "terminal": (11, 2.1, 3.27),
+    "records": (11, 0, 2.1),
 }
 """The row of each part, and the columns that it spans."""
 BLUE, GREEN, SAND, GREY = "#e8eefc", "#e6f4ec", "#fdf1e0", "#eeeeee"

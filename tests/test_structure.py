@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("parallel",),
     ("launch",),
     ("recipe", "storage"),
-    ("records",),
+    ("records", "terminal"),
 )
 """From the top down; a part may import its own layer and those below it."""
 

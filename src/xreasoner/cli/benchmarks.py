@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from xreasoner.cli.console import console, say
+from xreasoner.terminal.fitted_table import FittedTable
 
 MOST_BROKEN = 10
 """Broken items that are named; all are counted."""
@@ -23,14 +24,20 @@ def benchmarks(
 ) -> None:
     """List the published benchmarks, or read NAME and print its first question."""
     if name is None:
-        console.print(listing())
+        console.print(FittedTable(listing()))
         return
     from xreasoner.chat.template import problem_prompt
     from xreasoner.evals.benchmarks import BENCHMARKS, load_benchmark
+    from xreasoner.evals.recipe_benchmarks import BENCHMARKS_OF
+    from xreasoner.recipe.benchmark_entries import ProbeBenchmark
     from xreasoner.records import Picture
 
-    benchmark = load_benchmark(name, path, limit, any_size=True)
-    published = f", published: {size:,}" if (size := BENCHMARKS[name].size) else ""
+    if name == "probe":
+        (benchmark,) = BENCHMARKS_OF[name](ProbeBenchmark(source="probe"), 0)
+        published = ", generated"
+    else:
+        benchmark = load_benchmark(name, path, limit, any_size=True)
+        published = f", published: {size:,}" if (size := BENCHMARKS[name].size) else ""
     say(f"{name}: {len(benchmark.problems):,} items, {benchmark.modality}, {benchmark.domain}{published}")
     say(f"chance level {100 * benchmark.chance:.1f}%")
     if benchmark.broken:

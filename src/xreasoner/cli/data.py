@@ -8,6 +8,7 @@ import typer
 
 from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import console, say
+from xreasoner.terminal.fitted_table import FittedTable
 
 
 def show(
@@ -118,7 +119,7 @@ def budgets(
     checkpoint = resolve_model(model or wanted.model)
     engine = open_checkpoint(checkpoint, "auto", wanted.stage(stage).dtype, questions, join_world().device)
     lengths = lengths_of(problems[:questions], engine, wanted.instruction, longest)
-    console.print(lengths_table(lengths))
+    console.print(FittedTable(lengths_table(lengths)))
     say(suggestion(stage, lengths, longest))
 
 

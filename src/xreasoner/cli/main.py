@@ -18,6 +18,7 @@ from xreasoner.cli.arguments import Overrides, RecipeFile
 from xreasoner.cli.console import console, say
 from xreasoner.cli.doctor import doctor
 from xreasoner.cli.failures import in_one_line
+from xreasoner.cli.init import init
 from xreasoner.launch.interrupts import Interrupted, raise_on_signals
 
 app = typer.Typer(
@@ -137,6 +138,7 @@ def build_base(
 COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Train": {
         "run": run,
+        "init": init,
         "estimate": data_commands.estimate,
         "data": data,
         "distill": data_commands.distill,

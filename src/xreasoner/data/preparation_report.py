@@ -9,6 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from xreasoner.terminal.fitted_table import FittedTable
+
 QUANTILES = (0, 5, 25, 50, 75, 95, 99, 100)
 BARS = 16
 BAR_WIDTH = 40
@@ -62,11 +64,11 @@ def print_report(stage: str, report: PreparationReport, tokens: Sequence[int], c
         highlight=False,
         soft_wrap=True,
     )
-    console.print(_counts("source", report.sources))
+    console.print(FittedTable(_counts("source", report.sources)))
     if report.left_out:
-        console.print(_counts("left out", report.left_out))
+        console.print(FittedTable(_counts("left out", report.left_out)))
     if report.benchmarks:
-        console.print(_counts("contaminated by", report.benchmarks))
+        console.print(FittedTable(_counts("contaminated by", report.benchmarks)))
     if report.unprotected:
         console.print(
             f"decontaminated against {report.protected} benchmarks; no copy here of "
@@ -74,7 +76,7 @@ def print_report(stage: str, report: PreparationReport, tokens: Sequence[int], c
             highlight=False,
             soft_wrap=True,
         )
-    console.print(_lengths(report))
+    console.print(FittedTable(_lengths(report)))
     if report.estimated:
         console.print(f"{report.estimated:,} rows have estimated lengths, far from any limit", style="dim")
     for line in bars(tokens):

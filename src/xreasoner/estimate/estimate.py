@@ -174,24 +174,27 @@ def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
 
 
 def vllm_remedies(name: str, stage: GrpoStage, shape: Shape, gpus: Gpus) -> Iterator[str]:
-    """Advice where vLLM would sample but does not fit.
-
-    It needs at least its weights and the cache of one answer, and gets at most what training leaves."""
-    by_choice = stage.rollout == "auto"
+    """Advice where vLLM would sample but does not fit."""
     if not may_use_vllm(stage.rollout, shape):
         return
+    lowest, highest = vllm_bounds(stage, shape, gpus)
+    if lowest <= stage.rollout_memory <= highest:
+        return
+    by_choice = stage.rollout == "auto"
+    who = f"{name}: vLLM{', which rollout=auto uses if installed,' if by_choice else ''}"
+    if highest >= lowest:
+        yield f"{who} fits with rollout_memory={highest:.2f}"
+    else:
+        yield f"{who} does not fit beside training; use rollout=torch"
+
+
+def vllm_bounds(stage: GrpoStage, shape: Shape, gpus: Gpus) -> tuple[float, float]:
+    """Of `rollout_memory`: at least the weights and the cache of one answer, at most what training leaves."""
     trained = training_setup(stage, shape, gpus.count)
     tokens = longest_answer(stage)
     least = trained.compute * shape.parameters + memory.kv_cache(shape, 1, tokens, trained.compute)
     taken = memory.weights(trained) + memory.optimizer(trained) + memory.system(gpus.memory)
-    lowest, highest = least / gpus.memory, 1 - taken / gpus.memory
-    if lowest <= stage.rollout_memory <= highest:
-        return
-    who = f"{name}: vLLM{', which rollout=auto uses if installed,' if by_choice else ''}"
-    if math.floor(100 * highest) >= 100 * lowest:
-        yield f"{who} fits with rollout_memory={math.floor(100 * highest) / 100:.2f}"
-    else:
-        yield f"{who} does not fit beside training; use rollout=torch"
+    return least / gpus.memory, math.floor(100 * (1 - taken / gpus.memory)) / 100
 
 
 def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]:

@@ -72,6 +72,7 @@ def known_name(name: str, text: str) -> str:
         return name
     if f"RTX{name}" in PEAKS:
         return f"RTX{name}"
-    close = get_close_matches(name, PEAKS, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PEAKS)}"
+    numbers = {known.removeprefix("RTX"): known for known in PEAKS}
+    close = get_close_matches(name.removeprefix("RTX"), numbers, n=1, cutoff=0.6)
+    hint = f"did you mean {numbers[close[0]]}?" if close else f"known: {', '.join(PEAKS)}"
     raise ValueError(f"--gpus {text}: unknown GPU {name}; {hint}")

@@ -12,6 +12,7 @@ from xreasoner.estimate.memory import Memory
 from xreasoner.estimate.model_shape import Shape
 from xreasoner.estimate.time import GENERATING_EFFICIENCY, LONG_TAIL, TRAINING_EFFICIENCY
 from xreasoner.estimate.vllm_share import VllmShare
+from xreasoner.terminal.fitted_table import FittedTable
 
 
 def print_estimates(
@@ -23,9 +24,9 @@ def print_estimates(
         highlight=False,
         soft_wrap=True,
     )
-    console.print(memory_table(estimates, gpus))
-    console.print(compute_table(estimates))
-    console.print(host_table(estimates))
+    console.print(FittedTable(memory_table(estimates, gpus)))
+    console.print(FittedTable(compute_table(estimates)))
+    console.print(FittedTable(host_table(estimates)))
     for estimate in estimates:
         if estimate.vllm:
             console.print(vllm_line(estimate.stage, estimate.vllm), highlight=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from xreasoner.pipeline.standing import PlannedStage, plan_stage, stage_folder, 
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, Stage
 from xreasoner.records import Problem
 from xreasoner.storage.journal import Say
+from xreasoner.terminal.fitted_table import FittedTable
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(
         f"{recipe.name}: {recipe.model}, seed {recipe.seed}, in {plan.run_dir}", style="bold", highlight=False
     )
-    console.print(stage_table(plan))
+    console.print(FittedTable(stage_table(plan)))
     if shown := image_line(plan):
         console.print(f"  {shown}", highlight=False)
     for benchmark in plan.benchmarks:

@@ -13,6 +13,7 @@ from xreasoner.report.findings import find, percent, prompt_sentence, sentence
 from xreasoner.report.groups import GroupResult
 from xreasoner.report.paper import published_columns, transfer_rows
 from xreasoner.report.results import Results, StageResult
+from xreasoner.terminal.fitted_table import FittedTable
 
 SECTIONS = {
     ("skill", "all"): "accuracy, % [95% interval]",
@@ -27,10 +28,10 @@ def print_table(results: Results, console: Console) -> None:
     for (role, subset), title in SECTIONS.items():
         rows = [row for row in results.rows if (row.role, row.subset) == (role, subset)]
         if rows:
-            console.print(section(title, rows, results.stages))
+            console.print(FittedTable(section(title, rows, results.stages)))
             console.print()
     if transfer := transfer_table(results):
-        console.print(transfer)
+        console.print(FittedTable(transfer))
         console.print()
     for row in results.needs_image:
         if row.least_right is None:
@@ -119,7 +120,7 @@ def print_groups(results: Results, tags: Sequence[str], console: Console) -> Non
     for benchmark, tag in dict.fromkeys((row.benchmark, row.tag) for row in results.groups):
         rows = [row for row in results.groups if (row.benchmark, row.tag) == (benchmark, tag)]
         if tag in tags:
-            console.print(group_table(f"{benchmark} by {tag}", rows, results.stages))
+            console.print(FittedTable(group_table(f"{benchmark} by {tag}", rows, results.stages)))
 
 
 def group_table(title: str, rows: Sequence[GroupResult], stages: Sequence[str]) -> Table:

@@ -15,6 +15,9 @@ from xreasoner.evals.benchmarks.image_files import Pictures
 from xreasoner.evals.task import Benchmark, Broken
 from xreasoner.records import Problem
 
+PROBE = "probe"
+"""The only benchmark that `--bench` takes and that is not published."""
+
 
 def load_benchmark(
     name: str,
@@ -61,8 +64,11 @@ def load_benchmark(
 
 def definition_of(name: str) -> Definition:
     if name not in BENCHMARKS:
-        close = get_close_matches(name, BENCHMARKS, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(BENCHMARKS)}"
+        if name == PROBE:
+            raise ValueError("benchmark 'probe': it is generated, so write {source: probe}")
+        known = [*BENCHMARKS, PROBE]
+        close = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
         raise ValueError(f"unknown benchmark {name!r}; {hint}")
     return BENCHMARKS[name]
 

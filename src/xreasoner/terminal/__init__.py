@@ -1,0 +1,1 @@
+"""Tables that break no word."""
