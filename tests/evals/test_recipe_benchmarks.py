@@ -14,7 +14,7 @@ from tests.evals.benchmarks import images
 from xreasoner.data.sources import training_problems
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
-from xreasoner.miniworld.problems import make_items, split_of
+from xreasoner.miniworld.problems import make_items, make_problems, split_of
 from xreasoner.recipe.benchmark_entries import (
     BenchmarkSource,
     JsonlBenchmark,
@@ -48,6 +48,10 @@ def test_splits_are_those_of_the_world() -> None:
     assert {split_of(item) for item in make_items("sums", (1, 3), 20, "test", 0)} == {"test"}
     assert [problem.item for problem in text.problems] == [problem.item for problem in image.problems]
     assert trained.isdisjoint(problem.item for problem in text.problems)
+    (dev,) = asked(entry(split="dev", views=("text",)))
+    assert [one.item for one in dev.problems] == [
+        one.item for one in make_problems("sums", "text", (1, 3), 20, "dev", 0)
+    ]
 
 
 def test_benchmarks_are_named_by_family_and_view() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import random
 from collections import Counter
 
@@ -10,7 +11,8 @@ from PIL import Image
 
 from xreasoner.miniworld.draw import CELL, draw_cell
 from xreasoner.miniworld.families.labs import verdict
-from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.families.signs import search, ways
+from xreasoner.miniworld.item import Item, Step
 from xreasoner.miniworld.problems import (
     FAMILIES,
     make_items,
@@ -24,6 +26,10 @@ from xreasoner.miniworld.seeing import OFFSETS
 from xreasoner.miniworld.thoughts import write_thought
 
 
+def stays_inside(start: str, signed: str) -> bool:
+    return all(0 <= total <= 39 for total in itertools.accumulate(map(int, (start, *signed.split()))))
+
+
 def solve(item: Item) -> str:
     """Another way to the answer, from what is seen alone."""
     question, cells = item.question.split(), item.scene.cells
@@ -34,6 +40,15 @@ def solve(item: Item) -> str:
         return str(eval(" ".join(heights.get(word, word) for word in question[2:])))
     if item.family == "shapes":
         return str(sum(question[2] in cell.parts for cell in cells))
+    if item.family == "signs":
+        start, *numbers = [cell.word for cell in cells]
+        (found,) = {
+            signed
+            for signs in itertools.product("+-", repeat=len(numbers))
+            if stays_inside(start, signed := " ".join(map("".join, zip(signs, numbers, strict=True))))
+            and eval(f"{start} {signed}") == int(question[2])
+        }
+        return found
     verdicts = [(cell.parts[0], verdict(cell.parts[0], int(cell.parts[1]))) for cell in cells]
     if item.difficulty == 1:
         return dict(verdicts)[question[2]]
@@ -47,6 +62,18 @@ def test_the_answer_is_right_and_the_last_step_says_it(family: str, difficulty: 
         assert item.answer == solve(item)
         assert item.steps[-1].result == item.answer
         assert item.difficulty == difficulty
+
+
+def test_a_search_tries_plus_first_goes_back_and_stops_when_it_is_there() -> None:
+    steps: list[Step] = []
+    assert search(7, (9, 2), 0, []) is None
+    assert search(7, (3, 2), 6, steps) == ("-", "+")
+    assert [" ".join((*step.words, step.result)) for step in steps] == [
+        "7 +3 = 10", "10 +2 = 12 no", "10 -2 = 8 no", "7 -3 = 4", "4 +2 = 6 yes",
+    ]  # fmt: skip
+    steps = []
+    assert search(1, (3, 2), 6, steps) == ("+", "+") and len(steps) == 2
+    assert {one for one, _ in ways(1, (3, 2))} == {("+", "+"), ("+", "-")}  # 1 - 3 is no number here
 
 
 def test_verdicts_at_the_edges_of_the_range() -> None:
@@ -101,6 +128,7 @@ def test_the_same_seed_gives_the_same_problems_to_the_byte() -> None:
         ("bars", "2dccc66577134e5d"),
         ("shapes", "b9ba1a57375f311a"),
         ("labs", "822df6dfe35b4469"),
+        ("signs", "f4ac9715cb0278a9"),
     ],
 )
 def test_every_version_draws_the_same_problems(family: str, digest: str) -> None:

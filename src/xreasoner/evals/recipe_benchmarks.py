@@ -63,15 +63,15 @@ def with_prompts(benchmark: Benchmark, prompts: Mapping[str, str | None]) -> lis
 def _miniworld(entry: MiniworldBenchmark, seed: int) -> Iterator[Benchmark]:
     for family in entry.families:
         for view in entry.views:
-            problems = _miniworld_test(entry, family, view, seed)
+            problems = _miniworld_problems(entry, family, view, seed)
             name = "-".join(part for part in (entry.name, family, view) if part)
             yield Benchmark(name, view, problems[0].domain, tuple(problems), entry.role)
 
 
-def _miniworld_test(entry: MiniworldBenchmark, family: str, view: Modality, seed: int) -> list[Problem]:
+def _miniworld_problems(entry: MiniworldBenchmark, family: str, view: Modality, seed: int) -> list[Problem]:
     if entry.task == "solve":
-        return make_problems(family, view, entry.steps, entry.count, "test", seed)
-    items = make_items(family, entry.steps, entry.count, "test", seed)
+        return make_problems(family, view, entry.steps, entry.count, entry.split, seed)
+    items = make_items(family, entry.steps, entry.count, entry.split, seed)
     # Items that differ only in their question read the same.
     return list(
         {problem.id: problem for problem in (read_problem(item, view, seed) for item in items)}.values()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from xreasoner.chat.template import problem_prompt
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION
-from xreasoner.miniworld.problems import FAMILIES, make_items, phrase, read_problem
+from xreasoner.miniworld.problems import TAUGHT, make_items, phrase, read_problem
 from xreasoner.models.load import load
 from xreasoner.records import Modality, Problem, Sampling
 from xreasoner.rewards.grade import Grader
@@ -20,7 +20,7 @@ def probes(count: int) -> dict[str, tuple[list[Problem], str | None]]:
     """Problems and instruction by name: reading and one step without instruction, many steps with it."""
     found: dict[str, tuple[list[Problem], str | None]] = {}
     views: tuple[Modality, ...] = ("text", "image")
-    for family in FAMILIES:
+    for family in TAUGHT:
         one = min(count, ONE_STEP_SUMS) if family == "sums" else count
         for view in views:
             read = [read_problem(item, view, 0) for item in make_items(family, (2, 4), count, "test", 0)]

@@ -9,7 +9,7 @@ from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, arithmetic
 from xreasoner.miniworld.lexicon import ANSWER_LETTERS, LARGEST, OPERATORS
-from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, choices_of, split_of, write_scene
+from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, TAUGHT, choices_of, split_of, write_scene
 from xreasoner.miniworld.scene import Cell, Scene, alphabet
 from xreasoner.miniworld.thoughts import write_thought as teach
 
@@ -67,7 +67,7 @@ def show(scene: Scene, rng: random.Random, drawn: float) -> tuple[PromptPart, ..
     return (f"[ {' '.join(scene.words()[:cut])}", Scene(scene.cells[cut:]))
 
 
-def draw_item(rng: random.Random, difficulty: int, families: tuple[str, ...] = tuple(FAMILIES)) -> Item:
+def draw_item(rng: random.Random, difficulty: int, families: tuple[str, ...] = TAUGHT) -> Item:
     """An item of the training split."""
     while True:
         item = FAMILIES[rng.choice(families)](rng, difficulty)

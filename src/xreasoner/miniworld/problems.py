@@ -9,6 +9,7 @@ from xreasoner.miniworld.draw import draw_scene, encode_picture
 from xreasoner.miniworld.families.bars import make_bars
 from xreasoner.miniworld.families.labs import make_labs
 from xreasoner.miniworld.families.shapes import make_shapes
+from xreasoner.miniworld.families.signs import make_signs, other_signs
 from xreasoner.miniworld.families.sums import make_sum
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.lexicon import ANSWER_LETTERS, VERDICTS
@@ -23,9 +24,12 @@ FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
     "bars": make_bars,
     "shapes": make_shapes,
     "labs": make_labs,
+    "signs": make_signs,
 }
 GENERAL = ("sums", "bars", "shapes")
 CLINICAL = ("labs",)
+TAUGHT = (*GENERAL, *CLINICAL)
+"""Families of the base's lessons. It has never met the others."""
 CHOICE_SHARE = 0.2
 TEST_SHARE = 10
 """One item in this many belongs to the test split, whatever the seed, and as many to the dev split."""
@@ -74,6 +78,8 @@ def wrong_answers(item: Item, rng: random.Random) -> list[str]:
     """Three plausible wrong answers."""
     if item.answer in VERDICTS:
         return [verdict for verdict in VERDICTS if verdict != item.answer]
+    if item.family == "signs":
+        return rng.sample(other_signs(item.answer), 3)
     near = {abs(int(item.answer) + shift) for shift in (-3, -2, -1, 1, 2, 3, 4)} - {int(item.answer)}
     return [str(number) for number in rng.sample(sorted(near), 3)]
 

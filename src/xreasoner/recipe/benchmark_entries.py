@@ -19,9 +19,11 @@ BenchmarkName = Annotated[str, Field(pattern=r"^\w[\w.+-]*$", max_length=100)]
 
 
 class MiniworldBenchmark(StepRange):
-    """One benchmark per family and view, from the test split. All views of a family show the same items."""
+    """One benchmark per family and view. All views of a family show the same items."""
 
     source: Literal["miniworld"]
+    split: Literal["dev", "test"] = "test"
+    """dev: items to choose recipes by, so that those of test have chosen nothing."""
     views: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("text", "image")
     name: BenchmarkName | None = None
     """Prefix of the names of these benchmarks."""
