@@ -8,11 +8,11 @@ from xreasoner.miniworld.problems import Split
 
 Colour = tuple[int, int, int]
 
-PLAIN, BOLD = (
-    tuple(
-        Font(f"{name} {slant}", strokes=False, thickness=thickness, slant=slant) for slant in (0.0, 0.1, 0.2)
-    )
+PLAIN = tuple(
+    Font(f"{name} {slant} {width}", strokes=False, thickness=thickness, slant=slant, width=width)
     for name, thickness in (("plain", 0.12), ("plain bold", 0.2))
+    for slant in (0.0, 0.1, 0.2)
+    for width in (1.0, 0.8, 1.2)
 )
 SHAPES_OF_STROKES = (
     *((0.0, 0.08, 1.0), (0.0, 0.12, 0.85), (0.0, 0.18, 1.0), (-0.1, 0.12, 1.0), (0.1, 0.18, 0.85)),
@@ -25,10 +25,10 @@ STROKED = tuple(
     for slant, thickness, width in SHAPES_OF_STROKES
 )
 WOBBLED = tuple(
-    replace(font, name=f"{font.name} wobbled {i}", wobble=i) for i, font in enumerate(STROKED * 2, start=1)
+    replace(font, name=f"{font.name} wobbled {i}", wobble=i) for i, font in enumerate(STROKED * 4, start=1)
 )
 FONTS: dict[Split, tuple[Font, ...]] = {
-    "train": (*PLAIN, *BOLD, *STROKED, *WOBBLED),
+    "train": (*PLAIN, *STROKED, *WOBBLED),
     "dev": (
         Font("plain narrow", strokes=False, slant=0.05, width=0.9),
         Font("cut", rounding=1, thickness=0.15, width=1.1),

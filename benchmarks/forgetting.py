@@ -1,0 +1,99 @@
+"""Which clinical SFT forgets least? Variants of the quickstart's `med-sft`, each from the same checkpoint.
+
+    xreasoner run recipes/quickstart.yaml med-sft=null med-rl=null --out runs/general
+    OMP_NUM_THREADS=1 python benchmarks/forgetting.py runs/general/stages/2-rl/checkpoint OUT [--only chains]
+
+Writes OUT/recipe.yaml, in which each variant is a stage of its own, runs it, and prints accuracies on images of
+development items, in %.
+"""
+
+import argparse
+import json
+from copy import deepcopy
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.recipe.file import read_recipe
+
+QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+GENERAL = ["sums", "bars", "shapes"]
+GENERAL_CHAINS = {"source": "miniworld", "families": GENERAL, "steps": [2, 6]}
+
+
+def variants(shipped: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Stages by name; all take the clinical problems of `shipped`."""
+    clinical = [entry for entry in shipped["data"] if entry["families"] == ["labs"]]
+
+    def stage(chains: int, **changes: Any) -> dict[str, Any]:
+        """With so many general problems a family."""
+        rehearsed = [GENERAL_CHAINS | {"count": chains}] if chains else []
+        return deepcopy(shipped) | {"from": "base", "data": [*clinical, *rehearsed]} | changes
+
+    return {
+        "chains-0": stage(0),
+        "chains-200": stage(200),
+        "chains-1000": stage(1000),
+        "chains-1000-longer": stage(1000, steps=shipped["steps"] * 3 // 2),
+        "chains-3000": stage(3000, steps=shipped["steps"] * 2),
+        "rate-3e-4": stage(200, lr=3e-4, steps=shipped["steps"] * 2),
+        "lora": stage(200, lora={"rank": 16, "alpha": 32}, lr=3e-3),
+    }
+
+
+def recipe_of(model: Path, seed: int, count: int, only: list[str]) -> dict[str, Any]:
+    quickstart = yaml.safe_load(QUICKSTART.read_text())
+    stages = variants(quickstart["stages"]["med-sft"])
+    many = {"source": "miniworld", "name": "many", "split": "dev", "views": ["image"], "count": count}
+    return quickstart | {
+        "name": "forgetting",
+        "model": str(model.resolve()),
+        "seed": seed,
+        "stages": {name: stage for name, stage in stages.items() if not only or name in only},
+        "evaluation": quickstart["evaluation"]
+        | {
+            "benchmarks": [
+                many | {"families": GENERAL, "steps": [3, 6]},
+                many | {"families": ["labs"], "steps": [2, 5]},
+            ]
+        },
+    }
+
+
+def table(results: Path) -> str:
+    rows = json.loads(results.read_text())["results"]
+    found = {(row["stage"], row["benchmark"]): 100 * row["accuracy"] for row in rows}
+    names = list(dict.fromkeys(stage for stage, _ in found))
+    lines = ["| | general images | sums | bars | shapes | clinical images |", "|---|---|---|---|---|---|"]
+    for name in names:
+        general = [found[name, f"many-{family}-image"] for family in GENERAL]
+        cells = [mean(general), *general, found[name, "many-labs-image"]]
+        lines.append(f"| {name} | {' | '.join(f'{cell:.0f}' for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=100, help="problems per family")
+    parser.add_argument("--only", nargs="*", default=[], help="names of variants")
+    wanted = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    written = wanted.out / "recipe.yaml"
+    written.write_text(yaml.safe_dump(recipe_of(wanted.model, wanted.seed, wanted.count, wanted.only)))
+    run_recipe(read_recipe(written, [f"out={wanted.out / 'run'}"]), Console(), [])
+    print(table(wanted.out / "run" / "results.json"))
+
+
+if __name__ == "__main__":
+    main()
