@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 0 3 6 --seeds 0 [--split dev]
 
 For each level (src/xreasoner/miniworld/eyes/worlds.py) and seed: a base made in that world, text-only SFT
-with the quickstart's SFT stage, and the accuracy of both on general problems. Results are added to
-OUT/curve.json; every call prints the table of all that is in it and draws OUT/curve.svg.
+with the quickstart's SFT stage, and the accuracy of both on general problems. Without joint steps (--steps 0)
+all bases of a seed have the same language model: it is trained once, and grafted behind the eyes of each.
+Results are added to OUT/curve.json; every call prints the table of all that is in it and draws OUT/curve.svg.
 """
 
 import argparse
@@ -22,12 +23,14 @@ from rich.console import Console
 
 from xreasoner.miniworld.eyes.course import Course, build_world_base
 from xreasoner.miniworld.eyes.measure import accuracies, nearness, solved_if_read
-from xreasoner.miniworld.eyes.worlds import LEVELS
+from xreasoner.miniworld.eyes.worlds import LEVELS, ROW, VisualWorld
 from xreasoner.miniworld.problems import GENERAL
+from xreasoner.models.surgery import detach, graft
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
 
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+STEPS = ("text_steps", "tower_steps", "projector_steps", "eyes_steps", "steps")
 ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
 
 
@@ -44,6 +47,23 @@ def finetune(base: Path, out: Path, seed: int, overrides: list[str]) -> Path:
     return checkpoint
 
 
+def shares_language_model(world: VisualWorld, wanted: argparse.Namespace) -> bool:
+    return wanted.steps == 0 and world.sections == ROW
+
+
+def after_sft(base: Path, folder: Path, world: VisualWorld, seed: int, wanted: argparse.Namespace) -> Path:
+    if not shares_language_model(world, wanted):
+        return finetune(base, folder / f"sft{wanted.sft_tag}", seed, wanted.set)
+    text = wanted.out / f"text{wanted.text_steps}-sft-seed{seed}{wanted.sft_tag}"
+    if not text.exists():
+        trained = finetune(base, text.with_name(f"{text.name}-run"), seed, wanted.set)
+        detach(trained, text)
+    grafted = folder / f"grafted{wanted.sft_tag}"
+    if not grafted.exists():
+        graft(base, text, grafted)
+    return grafted
+
+
 def general(found: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: sum(by_family.values()) / len(by_family) for name, by_family in found.items()}
 
@@ -55,10 +75,7 @@ def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]
     if not (base / "config.json").exists():
         course = replace(
             Course(),
-            text_steps=wanted.text_steps,
-            tower_steps=wanted.tower_steps,
-            eyes_steps=wanted.eyes_steps,
-            steps=wanted.steps,
+            **{key: getattr(wanted, key) for key in STEPS},
         )
         kept = wanted.out / f"start-seed{seed}.safetensors"
         after = None if wanted.after is None else wanted.out / f"level{wanted.after}-seed{seed}" / "base"
@@ -69,7 +86,7 @@ def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]
         "world": world.name,
         "seed": seed,
         "tag": wanted.tag,
-        "steps": [wanted.text_steps, wanted.tower_steps, wanted.eyes_steps, wanted.steps],
+        "steps": {key: getattr(wanted, key) for key in STEPS},
         "split": wanted.split,
         "count": wanted.count,
         "cosine": nearness(base, world),
@@ -77,7 +94,7 @@ def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]
     }
     print_now(f"level {level} seed {seed} base {general(row['base'])} cosine {row['cosine']}")
     if not wanted.no_sft:
-        trained = finetune(base, folder / f"sft{wanted.sft_tag}", seed, wanted.set)
+        trained = after_sft(base, folder, world, seed, wanted)
         row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL)
         row["read, then right, right unread"] = solved_if_read(
             trained, world, wanted.split, wanted.count, GENERAL
@@ -159,10 +176,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
     parser.add_argument("--count", type=int, default=60, help="problems per family and probe")
-    parser.add_argument("--text-steps", type=int, default=Course.text_steps)
-    parser.add_argument("--tower-steps", type=int, default=Course.tower_steps)
-    parser.add_argument("--eyes-steps", type=int, default=Course.eyes_steps)
-    parser.add_argument("--steps", type=int, default=Course.steps)
+    for key in STEPS:
+        parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=getattr(Course, key))
     parser.add_argument("--no-sft", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe, such as sft.lr=1e-3")
     parser.add_argument("--after", type=int, help="start from the base of this level; by default from none")

@@ -3,8 +3,8 @@
     xreasoner run recipes/quickstart.yaml med-sft=null med-rl=null --out runs/general
     OMP_NUM_THREADS=1 python benchmarks/forgetting.py runs/general/stages/2-rl/checkpoint OUT [--only chains]
 
-Writes OUT/recipe.yaml, in which each variant is a stage of its own, runs it, and prints accuracies on images of
-development items, in %.
+Writes OUT/recipe.yaml, in which each variant is a stage of its own, runs it, and prints accuracies on images
+of development items, in %.
 """
 
 import argparse

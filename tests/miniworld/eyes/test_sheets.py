@@ -16,21 +16,22 @@ from xreasoner.miniworld.eyes.course import (
     Course,
     build_world_base,
     count_lesson,
-    learn_symbols,
     learn_to_see,
     reading,
     starting_model,
 )
 from xreasoner.miniworld.eyes.measure import pictured, restatement
-from xreasoner.miniworld.eyes.sheets import IGNORED, Desk, pull_of, see, sheet_loss
+from xreasoner.miniworld.eyes.sheets import IGNORED, Desk, Sheet, pull_of, see, sheet_loss, with_features
+from xreasoner.miniworld.eyes.tower import learn_symbols, part_tables, parts_of
+from xreasoner.miniworld.eyes.training import kept_sheets
 from xreasoner.miniworld.eyes.worlds import LEVELS
-from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson
+from xreasoner.miniworld.lessons import CELLS, THINK_INSTRUCTION, Lesson
 from xreasoner.miniworld.model import build_image_processor, new_model
 from xreasoner.miniworld.problems import make_items, phrase
 from xreasoner.miniworld.scene import Cell, Scene
 from xreasoner.miniworld.tokenizer import build_tokenizer
 
-TINY = Course(text_steps=1, tower_steps=1, rows=4)
+TINY = Course(text_steps=1, tower_steps=1, projector_steps=0, eyes_steps=0, rows=4)
 
 
 def quiet(line: str) -> None:
@@ -118,7 +119,7 @@ def state(model) -> dict[str, torch.Tensor]:
 def test_the_tower_learns_apart_and_its_projector_ends_with_a_new_layer() -> None:
     model = new_model(SIZE, 0)
     before = state(model)
-    learn_symbols(model, TINY, 0, quiet)
+    learn_symbols(model, 0, 1, 4, 3e-3, quiet)
     names = changed(before, model)
     assert all("visual" in name for name in names) and any("blocks.0" in name for name in names)
     last = model.model.visual.merger.mlp[-1]
@@ -130,14 +131,55 @@ def test_the_tower_learns_apart_and_its_projector_ends_with_a_new_layer() -> Non
 def test_the_language_model_is_frozen_while_the_eyes_are_aligned_and_the_embeddings_always() -> None:
     start = new_model(SIZE, 0)
     before = state(start)
-    aligned = learn_to_see(start, LEVELS[3], replace(TINY, eyes_steps=2, steps=0), 0, quiet)
+    projected = learn_to_see(start, LEVELS[3], replace(TINY, projector_steps=2, kept_steps=5), 0, quiet)
+    assert changed(before, projected) == {name for name in before if "visual.merger" in name}
+    aligned = learn_to_see(start, LEVELS[3], replace(TINY, eyes_steps=2), 0, quiet)
     names = changed(before, aligned)
-    assert names and all("visual" in name for name in names)
-    joint = learn_to_see(start, LEVELS[3], replace(TINY, eyes_steps=0, steps=2, rows=8), 0, quiet)
+    assert any("visual.blocks" in name for name in names) and all("visual" in name for name in names)
+    joint = learn_to_see(start, LEVELS[3], replace(TINY, steps=2, rows=8), 0, quiet)
     names = changed(before, joint)
     assert any("language_model.layers" in name for name in names)
     assert any("visual" in name for name in names)
     assert not any("embed_tokens" in name or "lm_head" in name for name in names)
+
+
+def test_kept_features_are_what_the_tower_sees_and_are_kept_apart_by_progress() -> None:
+    model, desk, rng = new_model(SIZE, 0), Desk(build_tokenizer(), LEVELS[3]), random.Random(0)
+    asked: list[float] = []
+
+    def fresh(progress: float) -> list[Sheet]:
+        asked.append(progress)
+        size = 1 + int(5 * progress)
+        return desk.sheets([Lesson("", (Scene(tuple(CELLS[:size])), "read"), "x")], rng, 1)
+
+    kept = kept_sheets(model, fresh, rng, steps=10)
+    assert asked == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    for progress, size in ((0.0, 1), (0.5, 3), (1.0, 5)):
+        (sheet,) = kept(progress)
+        assert sheet.pixels_PV is None and sheet.features_SF is not None
+        assert sheet.features_SF.shape == (size, 4 * SIZE.vision_hidden)
+    (sheet,) = fresh(0.9)
+    seen = see(model, sheet)
+    torch.testing.assert_close(see(model, with_features(model, sheet)), seen)
+    torch.testing.assert_close(see(model, sheet), seen)  # the projector is back in its place
+
+
+def test_a_symbol_is_told_by_two_parts() -> None:
+    named = [
+        Cell(("37",)),
+        Cell(("5",)),
+        Cell(("+8",)),
+        Cell(("a", "5"), "bar"),
+        Cell(("red", "star"), "shape"),
+    ]
+    assert [parts_of(cell) for cell in named] == [
+        ("3", "glyph 7"), ("", "glyph 5"), ("+", "glyph 8"), ("a", "bar 5"), ("red", "shape star"),
+    ]  # fmt: skip
+    assert len({parts_of(cell) for cell in CELLS}) == len(CELLS)
+    desk = Desk(build_tokenizer(), LEVELS[2])
+    first, last = part_tables(desk)
+    a5, a6, b5 = (desk.ids(word)[0] for word in ("a5", "a6", "b5"))
+    assert first[a5] == first[a6] != first[b5] and last[a5] == last[b5] != last[a6]
 
 
 def test_all_worlds_start_from_the_same_parts(tmp_path: Path) -> None:

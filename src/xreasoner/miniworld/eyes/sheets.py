@@ -1,11 +1,11 @@
 """Lessons with their pictures as tensors, and the loss of the real model on them.
 
-Suffixes: B lessons, T tokens, P patches, V values of a patch, I pictures, S visual tokens, E hidden size,
-N targets.
+Suffixes: B lessons, T tokens, P patches, V values of a patch, H hidden size of the tower, I pictures,
+S visual tokens, F their features, E hidden size, N targets.
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ class Sheet:
     """The next token where it is a target, else IGNORED."""
     weights_BT: Tensor
     """Each lesson has the same weight."""
+    features_SF: Tensor | None = None
+    """What the tower says about each visual token, if that is kept and only the projector is trained."""
 
     @property
     def lessons(self) -> int:
@@ -139,10 +141,30 @@ class Desk:
         )
 
 
+class SideBySide(torch.nn.Module):
+    """In the projector's place: the patches of each visual token beside each other, (S, F)."""
+
+    def forward(self, patches_PH: Tensor) -> Tensor:
+        return patches_PH.reshape(-1, 4 * patches_PH.shape[-1])
+
+
 def see(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet) -> Tensor:
     """The visual tokens of all pictures in order: (S, E)."""
+    if sheet.features_SF is not None:
+        projector: Any = model.model.visual.merger
+        return projector(sheet.features_SF.reshape(-1, sheet.features_SF.shape[-1] // 4))
     features: Any = model.get_image_features(sheet.pixels_PV, sheet.grids_I3)
     return torch.cat(features.pooler_output)
+
+
+@torch.no_grad()
+def with_features(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet) -> Sheet:
+    """The tower's features kept instead of the pixels."""
+    visual: Any = model.model.visual
+    projector, visual.merger = visual.merger, SideBySide()
+    features_SF = see(model, sheet)
+    visual.merger = projector
+    return replace(sheet, pixels_PV=None, features_SF=features_SF)
 
 
 def pull_of(seen_SE: Tensor, meant_S: Tensor, embeddings: Tensor) -> Tensor:
@@ -155,7 +177,7 @@ def sheet_loss(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet, pull: fl
     embeds_BTE = model.get_input_embeddings()(sheet.ids_BT)
     is_seen_BT = sheet.ids_BT == model.config.image_token_id
     pulled = torch.zeros(())
-    if sheet.pixels_PV is not None:
+    if sheet.grids_I3 is not None:
         seen_SE = see(model, sheet)
         embeds_BTE = embeds_BTE.masked_scatter(is_seen_BT[..., None], seen_SE.to(embeds_BTE.dtype))
         if pull:
