@@ -5,7 +5,8 @@
 For each level (src/xreasoner/miniworld/eyes/worlds.py) and seed: a base made in that world, text-only SFT
 with the quickstart's SFT stage, and the accuracy of both on general problems. Without joint steps (--steps 0)
 all bases of a seed have the same language model: it is trained once, and grafted behind the eyes of each.
-Results are added to OUT/curve.json; every call prints the table of all that is in it and draws OUT/curve.svg.
+Results are added to OUT/curve.json, and the table of all that is in it is printed. docs/curve.json holds the
+published ones: `python benchmarks/curve.py --draw` makes docs/curve.svg of them.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from xreasoner.models.surgery import detach, graft
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
 
+GREY = "#7a7f87"
+PUBLISHED = Path(__file__).parent.parent / "docs" / "curve.json"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 STEPS = ("text_steps", "tower_steps", "projector_steps", "eyes_steps", "steps")
 ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
@@ -120,6 +123,14 @@ COLUMNS = {
 }
 
 
+LINES = {
+    "a scene is read (base)": ("#2e9e6b", "base", "read, new looks"),
+    "many steps on text (SFT)": (GREY, "sft", "many steps, text"),
+    "many steps on images (SFT)": ("#d9822b", "sft", "many steps, images"),
+    "many steps on images (base)": ("#3b6fd4", "base", "many steps, images"),
+}
+
+
 def percent(row: dict[str, Any], stage: str, probe: str) -> float | None:
     """The mean over the families."""
     return 100 * general(row[stage])[probe] if stage in row else None
@@ -138,29 +149,35 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def draw(rows: list[dict[str, Any]], out: Path) -> None:
-    """Reading and the gain of SFT by level; each seed is a point."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    """Reading and solving by level, with the mean of the seeds as a line; each seed is a point."""
+    figure = Figure(figsize=(7.8, 4.0), layout="constrained")
     panel = figure.subplots()
-    lines = {
-        "reads new looks (base)": ("#3b6fd4", "base", "read, new looks"),
-        "many steps on text (SFT)": ("#7a7f87", "sft", "many steps, text"),
-        "many steps on images (SFT)": ("#d9822b", "sft", "many steps, images"),
-        "many steps on images (base)": ("#b0468f", "base", "many steps, images"),
-    }
     levels = sorted({row["level"] for row in rows})
-    for name, (colour, stage, probe) in lines.items():
-        at = [(row["level"], percent(row, stage, probe)) for row in rows]
-        points = [(level, height) for level, height in at if height is not None]
-        panel.scatter([one for one, _ in points], [height for _, height in points], color=colour, s=22)
-        drawn = [level for level in levels if any(level == one for one, _ in points)]
-        means = [mean(height for one, height in points if one == level) for level in drawn]
-        panel.plot(drawn, means, color=colour, label=name)
-    panel.set_xticks(levels, [f"{level}\n{LEVELS[level].name.replace(' ', chr(10))}" for level in levels])
+    for name, (colour, stage, probe) in LINES.items():
+        at = [(levels.index(row["level"]), percent(row, stage, probe)) for row in rows]
+        points = [(place, height) for place, height in at if height is not None]
+        panel.scatter([place for place, _ in points], [height for _, height in points], color=colour, s=18)
+        places = sorted({place for place, _ in points})
+        means = [mean(height for one, height in points if one == place) for place in places]
+        panel.plot(places, means, color=colour, linewidth=2, label=name)
+    panel.set_xticks(range(len(levels)), [under(level, rows) for level in levels])
+    panel.set_xlim(-0.3, len(levels) - 0.7)
     panel.set_ylim(0, 100)
-    panel.set_ylabel("accuracy, %")
-    panel.legend(frameon=False, fontsize=8)
-    panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(out)
+    panel.set_ylabel("accuracy, %", color=GREY)
+    panel.tick_params(colors=GREY, length=0)
+    panel.grid(axis="y", color=GREY, alpha=0.2)
+    panel.spines[:].set_visible(False)
+    panel.legend(frameon=False, fontsize=9, labelcolor=GREY)
+    figure.savefig(out, transparent=True, metadata={"Date": None})
+
+
+def under(level: int, rows: list[dict[str, Any]]) -> str:
+    """What stands under a level: its name, the cosine, the seeds."""
+    own = [row for row in rows if row["level"] == level]
+    cosines = [row["cosine"] for row in own if row["cosine"] is not None]
+    cosine = f"cosine {mean(cosines):.2f}" if cosines else ""
+    seeds = f"{len(own)} seed{'s' if len(own) > 1 else ''}"
+    return f"{level}: {LEVELS[level].name}\n{cosine}\n{seeds}"
 
 
 def print_now(line: str) -> None:
@@ -171,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/curve"))
     parser.add_argument("--levels", type=int, nargs="+", default=list(range(len(LEVELS))))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
@@ -183,7 +200,13 @@ def main() -> None:
     parser.add_argument("--after", type=int, help="start from the base of this level; by default from none")
     parser.add_argument("--tag", default="", help="ends the name of the base's folder")
     parser.add_argument("--sft-tag", default="")
+    parser.add_argument("--draw", action="store_true", help="only draw docs/curve.svg from docs/curve.json")
     wanted = parser.parse_args()
+    if wanted.draw:
+        rows = json.loads(PUBLISHED.read_text())
+        print_now(table(rows))
+        draw([row for row in rows if not row["tag"] and "sft" in row], PUBLISHED.with_suffix(".svg"))
+        return
     torch.set_num_threads(1)
     wanted.out.mkdir(parents=True, exist_ok=True)
     results = wanted.out / "curve.json"
@@ -193,10 +216,7 @@ def main() -> None:
             rows = json.loads(results.read_text()) if results.exists() else []
             others = [one for one in rows if same_run(one) != same_run(row)]
             results.write_text(json.dumps([*others, row], indent=1) + "\n")
-    rows = json.loads(results.read_text())
-    print_now(table(rows))
-    if any("sft" in row for row in rows):
-        draw([row for row in rows if not row["tag"]], wanted.out / "curve.svg")
+    print_now(table(json.loads(results.read_text())))
 
 
 if __name__ == "__main__":
