@@ -90,7 +90,9 @@ def main() -> None:
     torch.set_num_threads(1)
     wanted.out.mkdir(parents=True, exist_ok=True)
     written = wanted.out / "recipe.yaml"
-    written.write_text(yaml.safe_dump(recipe_of(wanted.model, wanted.seed, wanted.count, wanted.only)))
+    written.write_text(
+        yaml.safe_dump(recipe_of(wanted.model, wanted.seed, wanted.count, wanted.only), sort_keys=False)
+    )
     run_recipe(read_recipe(written, [f"out={wanted.out / 'run'}"]), Console(), [])
     print(table(wanted.out / "run" / "results.json"))
 
