@@ -16,6 +16,7 @@ from xreasoner.miniworld.eyes.course import (
     Course,
     build_world_base,
     count_lesson,
+    describing,
     learn_to_see,
     reading,
     starting_model,
@@ -228,3 +229,12 @@ def test_an_unknown_level_and_a_folder_in_use_are_said_before_training(tmp_path:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty"):
         build_world_base(6, 0, tmp_path, quiet)
+
+
+def test_half_of_the_describing_is_reading_and_all_of_it_shows_a_picture() -> None:
+    rng = random.Random(0)
+    lessons = [describing(rng, 0.9) for _ in range(400)]
+    assert all(any(isinstance(part, Scene) for part in lesson.prompt) for lesson in lessons)
+    assert 160 < sum(lesson.prompt[-1] == "read" for lesson in lessons) < 240
+    asked = " ".join(str(lesson.prompt[-1]) for lesson in lessons)
+    assert "say " in asked and "how many" in asked and "what is" in asked and "facts" not in asked

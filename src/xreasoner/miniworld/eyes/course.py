@@ -2,8 +2,8 @@
 
 All worlds start from the same two parts. The language model has learned text. The tower has learned to tell
 symbols apart (tower.py). Then the projector, whose last layer is new, is aligned to the frozen language model
-by transcribing pictures, and after it projector and tower. Where a world has no pull, language loss alone
-ties visual tokens to words.
+by transcribing pictures, and after it projector and tower by describing them. Where a world has no pull,
+language loss alone ties visual tokens to words.
 """
 
 import random
@@ -31,6 +31,9 @@ from xreasoner.storage.journal import Say
 
 READ_SIZES = (2, 4, 8, 8, 12)
 """Most symbols of a picture to read, while the eyes are aligned: a larger one in each fifth of the steps."""
+READING_SHARE = 0.5
+COUNTING_SHARE = 0.12
+"""Of the other lessons: how many of a few shapes."""
 SIZE = Size(vision_hidden=96, vision_heads=3, vision_layers=3, sees_whole_picture=True)
 
 
@@ -45,7 +48,7 @@ class Course:
     """With tower and language model frozen."""
     kept_steps: int = 400
     """So many steps' pictures are seen once by the frozen tower, and used again and again."""
-    eyes_steps: int = 300
+    eyes_steps: int = 800
     """Projector and tower."""
     steps: int = 0
     """On text and pictures together. 0: the language model stays as it was, without these pictures."""
@@ -53,11 +56,9 @@ class Course:
     text_lr: float = 3e-3
     tower_lr: float = 3e-3
     projector_lr: float = 5e-3
-    eyes_lr: float = 1e-3
+    eyes_lr: float = 1.5e-3
     joint_lr: float = 1e-3
     drawn: float = 0.65
-    counting: float = 0.12
-    """Lessons that count a few shapes, in addition to the one-step questions."""
     syllabus: Syllabus = field(default_factory=Syllabus)
 
 
@@ -75,7 +76,7 @@ def count_lesson(rng: random.Random, drawn: float) -> Lesson:
 
 def lesson_of(course: Course, drawn: float) -> Teacher:
     def teacher(rng: random.Random, progress: float) -> Lesson:
-        if rng.random() < course.counting:
+        if rng.random() < COUNTING_SHARE:
             return count_lesson(rng, drawn)
         return next_lesson(rng, course.syllabus, drawn, progress)
 
@@ -91,6 +92,18 @@ def reading(rng: random.Random, progress: float) -> Lesson:
     else:
         scene = jumble(rng, rng.randint(2, most))
     return Lesson("", (scene, "read"), write_answer(" ".join(scene.words())))
+
+
+ABOUT_PICTURES = Syllabus(facts=0, read=0, drill=0.5, options=0, many_steps=0)
+
+
+def describing(rng: random.Random, progress: float) -> Lesson:
+    """Reading alone ties pictures to what copying needs. Names, values and one-step answers are asked too."""
+    if rng.random() < READING_SHARE:
+        return reading(rng, progress)
+    if rng.random() < COUNTING_SHARE:
+        return count_lesson(rng, 1.0)
+    return next_lesson(rng, ABOUT_PICTURES, 1.0, progress)
 
 
 def learn_text(model: Qwen2_5_VLForConditionalGeneration, course: Course, seed: int, say: Say) -> None:
@@ -117,9 +130,10 @@ def learn_to_see(
         projector = list(visual.merger.parameters())
         steps, lr = course.projector_steps, course.projector_lr
         train(model, projector, kept, loss_of, steps=steps, lr=lr, say=say)
-    say("eyes: reading pictures, language model frozen")
+    say("eyes: describing pictures, language model frozen")
     eyes = list(visual.parameters())
-    train(model, eyes, read, loss_of, steps=course.eyes_steps, lr=course.eyes_lr, say=say)
+    described = fresh_sheets(describing, desk, rng, course.rows)
+    train(model, eyes, described, loss_of, steps=course.eyes_steps, lr=course.eyes_lr, say=say)
     if course.steps:
         say("both: text and pictures; embeddings stay frozen")
         words = model.get_input_embeddings().weight
