@@ -5,8 +5,8 @@
 For each level (src/xreasoner/miniworld/eyes/worlds.py) and seed: a base made in that world, text-only SFT
 with the quickstart's SFT stage, and the accuracy of both on general problems. Without joint steps (--steps 0)
 all bases of a seed have the same language model: it is trained once, and grafted behind the eyes of each.
-Results are added to OUT/curve.json, and the table of all that is in it is printed. docs/curve.json holds the
-published ones: `python benchmarks/curve.py --draw` makes docs/curve.svg of them.
+Results are added to OUT/curve.json, and the table of all that is in it is printed. With --draw, the figure of
+the documentation is drawn from the results beside it.
 """
 
 import argparse
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--after", type=int, help="start from the base of this level; by default from none")
     parser.add_argument("--tag", default="", help="ends the name of the base's folder")
     parser.add_argument("--sft-tag", default="")
-    parser.add_argument("--draw", action="store_true", help="only draw docs/curve.svg from docs/curve.json")
+    parser.add_argument("--draw", action="store_true", help="only draw the published results")
     wanted = parser.parse_args()
     if wanted.draw:
         rows = json.loads(PUBLISHED.read_text())
