@@ -42,12 +42,3 @@ def test_lines_come_now_and_then_and_not_for_what_was_there(monkeypatch: pytest.
     with shown(console, "base: sums") as show:
         show(HALF)
     assert console.export_text() == ""
-
-
-def test_a_bar_gives_the_terminal_back_when_the_engine_fails() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with pytest.raises(ZeroDivisionError), shown(console, "base: sums") as show:
-        show(HALF)
-        raise ZeroDivisionError
-    written = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "base: sums" in written and written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")

@@ -9,9 +9,12 @@ from safetensors.torch import load_file
 from tests.pipeline.recipes import QUIET, evaluated, recipe
 
 from xreasoner.models.surgery import detach
+from xreasoner.pipeline import run as pipeline
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.pipeline.stages import make_plan
 from xreasoner.recipe.file import check
+from xreasoner.report.results import Results
+from xreasoner.report.write import write_report
 from xreasoner.rollout import choose
 from xreasoner.storage.run_folder import read_manifest
 
@@ -140,3 +143,20 @@ def test_a_plan_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:
     ]
     assert [len(stage.problems) for stage in plan.stages] == [10, 10]
     assert not (tmp_path / "run").exists()
+
+
+def test_the_page_grows_with_the_run_and_loads_itself_again_until_the_end(
+    trained, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = list[str]()
+
+    def written(run_dir: Path, is_live: bool = False) -> Results:
+        results = write_report(run_dir, is_live=is_live)
+        pages.append((run_dir / "report.html").read_text())
+        return results
+
+    monkeypatch.setattr(pipeline, "write_report", written)
+    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_PAGES", -1.0)
+    run_recipe(evaluated(recipe(tiny_base, tmp_path, one={}, two={})), QUIET)
+    assert ['http-equiv="refresh"' in page for page in pages] == [True, False]
+    assert ["one → two<" in page for page in pages] == [False, True]

@@ -260,7 +260,7 @@ def interrupted(recipe_: Recipe, stage: str, at: int, monkeypatch: pytest.Monkey
                 raise InterruptError
 
     with monkeypatch.context() as patched, pytest.raises(InterruptError):
-        patched.setattr(pipeline, "display_on", lambda console: Stopping())
+        patched.setattr(pipeline, "StepLines", lambda *_: Stopping())
         run_recipe(recipe_, QUIET)
 
 

@@ -1,16 +1,17 @@
 import io
+import json
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from xreasoner.train.step_display import StepBar, StepLines, display_on, displaying
+from xreasoner.train.step_display import StepLines
 
 
 def test_where_nobody_watches_it_prints_few_plain_lines() -> None:
     console = Console(file=io.StringIO(), width=200)
-    display = display_on(console)
-    assert isinstance(display, StepLines)
+    display = StepLines(console)
     display.begin("sft", 100, done=40)
     for step in range(41, 101):
         display.step(step, {"loss": 1.23456, "tokens/s": 12345.6})
@@ -32,19 +33,7 @@ def test_the_time_left_does_not_count_the_first_step(monkeypatch: pytest.MonkeyP
     assert console.file.getvalue().splitlines()[-1].endswith("  4 s left")  # type: ignore[attr-defined]
 
 
-def test_a_terminal_gets_a_bar() -> None:
-    console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    display = display_on(console)
-    assert isinstance(display, StepBar)
-    display.begin("sft", 10)
-    display.step(10, {"loss": 0.5})
-    display.end()
-    assert "loss 0.5" in console.file.getvalue()  # type: ignore[attr-defined]
-
-
-def test_a_stage_that_fails_gives_the_terminal_back() -> None:
-    console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    display = StepBar(console)
-    with pytest.raises(RuntimeError), displaying(display, "sft", 10, 0):
-        raise RuntimeError
-    assert console.file.getvalue().endswith("\x1b[?25h")  # type: ignore[attr-defined]
+def test_whoever_watches_finds_the_number_of_steps(tmp_path: Path) -> None:
+    display = StepLines(Console(file=io.StringIO()), tmp_path / "lengths" / "sft.json")
+    display.begin("sft", 40)
+    assert json.loads((tmp_path / "lengths" / "sft.json").read_text()) == {"steps": 40}

@@ -15,3 +15,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace those of the file: sft.lr=5e-4"),
 ]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Print lines instead of filling the terminal with a view of the run.")
+]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xreasoner.cli.arguments import Overrides
+from xreasoner.cli.arguments import Overrides, Plain
 from xreasoner.cli.console import console, say
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
@@ -40,6 +40,7 @@ def evaluate(
     server: Annotated[str | None, typer.Option(help="URL of an OpenAI-compatible server.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for answers and report.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model in the report.")] = None,
+    plain: Plain = False,
 ) -> None:
     """Evaluate a model on the benchmarks of --bench or of a recipe; answers on disk are reused."""
     from xreasoner.evals.eval_options import EvalOptions, read_budgets, read_paths, recipe_from_options
@@ -60,7 +61,7 @@ def evaluate(
     )
     wanted, called = recipe_from_options(model, options, recipe), name or short_name(model)
     checkpoint = None if wanted.evaluation.engine == "server" else resolve_model(model)
-    evaluate_model(checkpoint, called, wanted, out or Path("runs") / f"eval-{called}", console)
+    evaluate_model(checkpoint, called, wanted, out or Path("runs") / f"eval-{called}", console, plain)
 
 
 def report(
@@ -107,6 +108,13 @@ def view(
     say(f"{written.page}: {written.answers:,} answers to {written.items:,} items; open it in a browser")
     if open_page:
         typer.launch(written.page.resolve().as_uri())
+
+
+def watch(run: Run) -> None:
+    """Show how far RUN is, from another terminal or over ssh: it reads the run's folder only."""
+    from xreasoner.track.watch import watch as watch_run
+
+    watch_run(run, console)
 
 
 def regrade(run: Run) -> None:

@@ -14,7 +14,7 @@ from xreasoner import __version__
 from xreasoner.cli import benchmarks as benchmark_commands
 from xreasoner.cli import data as data_commands
 from xreasoner.cli import evaluation, scale, serving
-from xreasoner.cli.arguments import Overrides, RecipeFile
+from xreasoner.cli.arguments import Overrides, Plain, RecipeFile
 from xreasoner.cli.console import console, say
 from xreasoner.cli.doctor import doctor
 from xreasoner.cli.failures import in_one_line
@@ -66,6 +66,7 @@ def run(
     restarts: Annotated[
         int, typer.Option(min=0, help="With several GPUs: number of restarts after a failure.")
     ] = 0,
+    plain: Plain = False,
 ) -> None:
     """Train and evaluate the stages of RECIPE and write the report; an interrupted run resumes."""
     from xreasoner.data.hub import REVISIONS, pinned_in
@@ -86,11 +87,11 @@ def run(
         return
     if redo and restarts:
         raise ValueError("--redo: a restart would set the stage aside again; leave out --restarts")
-    again = [word for stage in redo or [] for word in ("--redo", stage)]
+    again = [word for stage in redo or [] for word in ("--redo", stage)] + ["--plain"] * plain
     scale.start_all_gpus(gpus, restarts, ["run", str(recipe), *settings, *again])
     from xreasoner.pipeline.run import run_recipe
 
-    run_recipe(wanted, console, redo or [])
+    run_recipe(wanted, console, redo or [], plain)
 
 
 def detach(vlm: Vlm, out: NewFolder) -> None:
@@ -151,6 +152,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "benchmarks": benchmark_commands.benchmarks,
         "report": evaluation.report,
         "view": evaluation.view,
+        "watch": evaluation.watch,
         "compare": evaluation.compare,
         "regrade": evaluation.regrade,
         "judge": benchmark_commands.judge,

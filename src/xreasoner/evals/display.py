@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from xreasoner.evals.samples import Sample
 
@@ -56,38 +55,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 @contextmanager
 def shown(console: Console, title: str, at_once: int = 1) -> Iterator[Show]:
-    """A progress bar on a terminal, else a line every 30 seconds. `at_once`: answers generated together."""
-    with bar(console, title) if console.is_terminal else lines(console, title, at_once) as show:
-        yield show
-
-
-@contextmanager
-def bar(console: Console, title: str) -> Iterator[Show]:
-    drawn = Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[numbers]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    task = drawn.add_task(title, total=None, numbers="")
-
-    def show(progress: Tally) -> None:
-        if progress.done < progress.total and not drawn.live.is_started:
-            drawn.start()
-            drawn.reset(task, total=progress.total, completed=progress.done, numbers="")
-        drawn.update(task, completed=progress.done, numbers=numbers(progress))
-
-    try:
-        yield show
-    finally:
-        drawn.stop()
-
-
-@contextmanager
-def lines(console: Console, title: str, at_once: int) -> Iterator[Show]:
+    """A line every 30 seconds. `at_once`: answers generated together."""
     began, last, before = time.monotonic(), time.monotonic(), -1
 
     def show(progress: Tally) -> None:

@@ -18,7 +18,7 @@ from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
 from xreasoner.evals.summary import SHARES, Result
-from xreasoner.evals.task import ASKED, BUDGET_FOLDER, Benchmark, RankShard, Task
+from xreasoner.evals.task import ALONE, ASKED, BUDGET_FOLDER, Benchmark, RankShard, Task
 from xreasoner.models.config import has_vision
 from xreasoner.models.image_support import image_tokens, pixel_range
 from xreasoner.models.load import load_tokenizer
@@ -32,9 +32,9 @@ from xreasoner.rollout.choose import choose_engine, open_engine
 from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, resume_rollouts
 from xreasoner.storage.checked_json import drop_damaged_lines, write_checked_json
 from xreasoner.storage.environment import installed_versions
-from xreasoner.storage.files import sweep
+from xreasoner.storage.files import sweep, write_json
 from xreasoner.storage.journal import Journal
-from xreasoner.storage.run_folder import Manifest, first_difference, read_manifest, set_aside
+from xreasoner.storage.run_folder import Manifest, first_difference, length_file, read_manifest, set_aside
 
 
 class LazyEngine:
@@ -93,6 +93,10 @@ def measure(
     wait_for_all(world)
     engine, began = LazyEngine(checkpoint, evaluation, world, benchmarks), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
+    if world.is_first:
+        lengths = length_file(run_dir, "evals", name)
+        lengths.parent.mkdir(parents=True, exist_ok=True)
+        write_json(lengths, {task.benchmark.name: len(task.keys(ALONE)) for task in tasks})
     if anyone_asks(tasks, evaluation, shard, world):
         if world.is_first:
             make_usable(True)

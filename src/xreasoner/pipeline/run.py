@@ -48,21 +48,26 @@ from xreasoner.storage.run_folder import (
     Manifest,
     State,
     fingerprint,
+    length_file,
     locked,
     read_manifest,
     set_aside,
 )
 from xreasoner.track.follow import tracking
+from xreasoner.track.live_view import live_view
 from xreasoner.track.trackers import refuse_uninstalled
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.sft import train_sft
-from xreasoner.train.step_display import display_on
+from xreasoner.train.step_display import StepLines
 
+SECONDS_BETWEEN_PAGES = 60.0
+"""While the run goes on; writing one takes seconds."""
 PERCEPTION_LOSS = 0.05
 """A loss that is surely larger is worth a line."""
 
 
-def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> None:
+def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = (), plain: bool = True) -> None:
+    """`plain`: print lines also where a terminal could show the view of the run."""
     world = join_world()
     with ending_together(world), locked(recipe.run_dir) if world.is_first else nullcontext():
         journal = Journal(console, recipe.run_dir / "log")
@@ -77,11 +82,17 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = ()) -> No
             print_plan(plan, console)
             open_run(plan)
             write_asked(recipe.run_dir, list(recipe.stages), plan.benchmarks, recipe.evaluation)
-        with tracking(plan.run_dir, recipe.track, journal.say) if world.is_first else nullcontext():
-            make_all(plan, world, journal)
+        with (
+            live_view(plan.run_dir, console, plain or not world.is_first) as place,
+            tracking(plan.run_dir, recipe.track, journal.say) if world.is_first else nullcontext(),
+        ):
+            make_all(plan, world, Journal(place, journal.path))
+        if world.is_first and plan.benchmarks and recipe.evaluation.after != ():
+            show_report(plan.run_dir, console)
 
 
 def make_all(plan: Plan, world: World, journal: Journal) -> None:
+    written = time.monotonic()
     evaluate_checkpoint(BASE, plan, world, journal)
     for stage in plan.stages:
         if stage.standing != "done":
@@ -89,8 +100,10 @@ def make_all(plan: Plan, world: World, journal: Journal) -> None:
         evaluate_checkpoint(stage.name, plan, world, journal)
         if world.is_first:
             warn_of_lost_perception(stage, plan, journal)
-    if world.is_first and plan.benchmarks and plan.recipe.evaluation.after != ():
-        show_report(plan.run_dir, journal.console)
+            is_due = time.monotonic() - written > SECONDS_BETWEEN_PAGES
+            if is_due and stage is not plan.stages[-1] and plan.benchmarks and plan.is_evaluated(stage.name):
+                write_report(plan.run_dir, is_live=True)
+                written = time.monotonic()
 
 
 def refuse_unshared(run_dir: Path, world: World) -> None:
@@ -221,7 +234,11 @@ def detach_base(plan: Plan, journal: Journal) -> None:
 
 def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) -> None:
     """The trainer resumes from the last state in the folder."""
-    settings, out, progress = stage.settings, stage.folder, display_on(journal.console)
+    settings, out, progress = (
+        stage.settings,
+        stage.folder,
+        StepLines(journal.console, length_file(recipe.run_dir, "stages", stage.name)),
+    )
     match settings:
         case SftStage():
             problems, held_out = split_held_out(stage.problems, settings.held_out, recipe.seed)
@@ -272,7 +289,9 @@ def graft_if_damaged(name: str, plan: Plan, journal: Journal, contents: bool) ->
     graft(plan.base, plan.text_model(name), checkpoint)
 
 
-def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console) -> None:
+def evaluate_model(
+    checkpoint: Path | None, name: str, recipe: Recipe, out: Path, console: Console, plain: bool = True
+) -> None:
     """Evaluate any model. `out` becomes a run directory with only an evaluation.
 
     Without a checkpoint, the recipe must name a server.
@@ -288,7 +307,9 @@ def evaluate_model(checkpoint: Path | None, name: str, recipe: Recipe, out: Path
             write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())
             (out / "evals" / ASKED).unlink(missing_ok=True)  # models in one folder may have other benchmarks
         made_by = model_fingerprint(checkpoint, recipe)
-        measure(name, checkpoint or out, made_by, benchmarks, recipe.evaluation, out, world, journal)
+        with live_view(out, console, plain or not world.is_first) as place:
+            journal = Journal(place, journal.path)
+            measure(name, checkpoint or out, made_by, benchmarks, recipe.evaluation, out, world, journal)
         if world.is_first:
             show_report(out, console)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xreasoner.report.figures import draw, stage_colour
-from xreasoner.report.results import stage_folders
 from xreasoner.storage.folders import CHECKSUMS, refuse_damaged
+from xreasoner.storage.run_folder import stage_folders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,8 +26,11 @@ from xreasoner.report.plots import by_stage, by_steps, thinking
 from xreasoner.report.results import PICTURES, Results
 from xreasoner.report.table import SECTIONS
 
+RELOAD = '<meta http-equiv="refresh" content="30">'
+"""Of the page of a run that goes on, in seconds. Browsers keep the place in the page."""
 
-def page(results: Results, run_dir: Path, answers: int) -> str:
+
+def page(results: Results, run_dir: Path, answers: int, is_live: bool = False) -> str:
     """`answers` is how many the reader beside it shows."""
     findings = find(results)
     sections = [
@@ -50,8 +53,8 @@ def page(results: Results, run_dir: Path, answers: int) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(results.run)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{asset('page.css')}</style></head><body>"
-        f"{masthead(results)}<nav>{links}</nav><main>{body}</main>"
+        f"{RELOAD if is_live else ''}<style>{asset('page.css')}</style></head><body>"
+        f"{masthead(results, is_live)}<nav>{links}</nav><main>{body}</main>"
         f"<script>{asset('page.js')}</script></body></html>\n"
     )
 
@@ -69,8 +72,9 @@ def accuracies(results: Results) -> str:
     return tables + answer_forms(results) + groups(results)
 
 
-def masthead(results: Results) -> str:
-    facts = [f"recipe {results.recipe}"] if results.recipe else []
+def masthead(results: Results, is_live: bool) -> str:
+    facts = ["the run goes on; this page loads itself again"] if is_live else []
+    facts += [f"recipe {results.recipe}"] if results.recipe else []
     facts += [duration(results.wall_seconds)] if results.wall_seconds else []
     facts += dict.fromkeys(map(conditions, results.conditions.values()))
     facts += [f"{name} {number}" for name, number in results.versions.items()]

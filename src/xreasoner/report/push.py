@@ -11,10 +11,10 @@ from xreasoner.data.hub import ask_hub
 from xreasoner.models.config import has_vision
 from xreasoner.models.side_files import new_folder
 from xreasoner.report.model_card import model_card, without_private
-from xreasoner.report.results import collect, read_recipe, stage_folders
+from xreasoner.report.results import collect, read_recipe
 from xreasoner.storage.disk import UNFINISHED
 from xreasoner.storage.folders import refuse_damaged
-from xreasoner.storage.run_folder import read_manifest
+from xreasoner.storage.run_folder import read_manifest, stage_folders
 
 FAILED = (
     "could not push to {} on the Hugging Face Hub: {}; log in with `hf auth login`, or write it with --out"

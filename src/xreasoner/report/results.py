@@ -1,6 +1,5 @@
 """Collects a run directory's evaluations and comparisons for `results.json` and the page."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -29,7 +28,7 @@ from xreasoner.report.groups import GroupResult, group_results, official_average
 from xreasoner.report.prompts import PromptGain, prompt_gains
 from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import write_json
-from xreasoner.storage.run_folder import read_manifest
+from xreasoner.storage.run_folder import read_manifest, stage_folders
 
 BASE = "base"
 PICTURES = "pictures"
@@ -246,13 +245,6 @@ def prompt_gains_of(evaluated: Sequence[Evaluated]) -> Iterator[PromptGain]:
 
 def write_results(results: Results, path: Path) -> None:
     write_json(path, results.as_json())
-
-
-def stage_folders(run_dir: Path) -> dict[str, Path]:
-    """Stage names and their folders `stages/<number>-<name>`, in order."""
-    folders = [(re.match(r"(\d+)-(.+)", path.name), path) for path in (run_dir / "stages").glob("*-*")]
-    numbered = sorted((int(match[1]), match[2], path) for match, path in folders if match)
-    return {name: path for _, name, path in numbered}
 
 
 def stage_order(run_dir: Path) -> list[str]:

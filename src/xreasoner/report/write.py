@@ -9,10 +9,11 @@ from xreasoner.report.results import Results, collect, write_results
 from xreasoner.storage.files import write_atomically
 
 
-def write_report(run_dir: Path, references: Sequence[str] = ()) -> Results:
-    """Runs no model. `references` are those of `collect`."""
+def write_report(run_dir: Path, references: Sequence[str] = (), is_live: bool = False) -> Results:
+    """Runs no model. `references` are those of `collect`. The page of a live run loads itself again."""
     results = collect(run_dir, references)
     write_results(results, run_dir / "results.json")
     reader = write_reader([run_dir], default_folder([run_dir]))
-    write_atomically(run_dir / "report.html", page(results, run_dir, reader.answers).encode(errors="replace"))
+    written = page(results, run_dir, reader.answers, is_live)
+    write_atomically(run_dir / "report.html", written.encode(errors="replace"))
     return results

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -66,6 +67,48 @@ def waiting_lock(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def is_in_use(run_dir: Path) -> bool:
+    """Whether a process holds the lock, which is asked for only if somebody seems to."""
+    lock = run_dir / "lock"
+    if not lock.is_file() or owner_of(lock)[0] is None:
+        return False
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def owner_of(lock: Path) -> tuple[int | None, str]:
+    """Process and machine; no process where it has ended."""
+    process, _, machine = lock.read_text().partition(" on ")
+    if not process.isdigit() or (machine == socket.gethostname() and not Path(f"/proc/{process}").exists()):
+        return None, machine
+    return int(process), machine
+
+
+def resident_memory(run_dir: Path) -> int | None:
+    """Bytes of the process that holds the lock, if it runs on this machine."""
+    process, machine = owner_of(run_dir / "lock")
+    pages = Path(f"/proc/{process}/statm")
+    if machine != socket.gethostname() or not pages.is_file():
+        return None
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def stage_folders(run_dir: Path) -> dict[str, Path]:
+    """Stage names and their folders `stages/<number>-<name>`, in order."""
+    folders = [(re.match(r"(\d+)-(.+)", path.name), path) for path in (run_dir / "stages").glob("*-*")]
+    numbered = sorted((int(match[1]), match[2], path) for match, path in folders if match)
+    return {name: path for _, name, path in numbered}
+
+
+def length_file(run_dir: Path, kind: Literal["stages", "evals"], name: str) -> Path:
+    """Says how many steps a stage has, or answers an evaluation, by benchmark: for whoever watches."""
+    return run_dir / "lengths" / kind / f"{name}.json"
 
 
 def set_aside(path: Path, run_dir: Path) -> Path | None:

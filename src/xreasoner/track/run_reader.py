@@ -14,6 +14,7 @@ import yaml
 
 from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.storage.files import write_json
+from xreasoner.storage.run_folder import stage_folders
 
 ROWS = 16
 """Of each table of answers; `report.html` has more."""
@@ -80,9 +81,7 @@ class RunReader:
         return yaml.safe_load(recipe.read_text()) if recipe.is_file() else {}
 
     def stages(self) -> list[Path]:
-        """The folders of the stages so far, in order: `1-sft`, `2-rl`."""
-        folders = [path for path in (self.run_dir / "stages").glob("*-*") if path.name[0].isdigit()]
-        return sorted(folders, key=lambda path: int(path.name.partition("-")[0]))
+        return list(stage_folders(self.run_dir).values())
 
     def new_values(self) -> Iterator[StepValues]:
         """A step that is trained again after an interruption is not shown again."""

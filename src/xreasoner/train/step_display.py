@@ -1,13 +1,14 @@
-"""The progress of a training stage: a bar in a terminal, plain lines elsewhere."""
+"""The progress of a training stage as plain lines; `track/live_view.py` draws it in a terminal."""
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+
+from xreasoner.storage.files import write_json
 
 LINES_PER_STAGE = 20
 
@@ -26,7 +27,6 @@ class StepDisplay(Protocol):
 
 @contextmanager
 def displaying(display: StepDisplay, title: str, steps: int, done: int) -> Iterator[None]:
-    """Ends the display even if the stage fails, so that the terminal gets its cursor back."""
     display.begin(title, steps, done)
     try:
         yield
@@ -34,48 +34,20 @@ def displaying(display: StepDisplay, title: str, steps: int, done: int) -> Itera
         display.end()
 
 
-def display_on(console: Console) -> StepDisplay:
-    return StepBar(console) if console.is_terminal else StepLines(console)
-
-
-class StepBar:
-    def __init__(self, console: Console) -> None:
-        self._rich = RichProgress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task: TaskID | None = None
-
-    def begin(self, title: str, steps: int, done: int = 0) -> None:
-        self._rich.start()
-        self._task = self._rich.add_task(title, total=steps, completed=done, numbers="")
-
-    def step(self, done: int, shown: Mapping[str, float]) -> None:
-        assert self._task is not None, "begin comes first"
-        self._rich.update(self._task, completed=done, numbers=_numbers(shown))
-
-    def note(self, line: str) -> None:
-        self._rich.console.print(line, highlight=False)
-
-    def end(self) -> None:
-        self._rich.stop()
-
-
 class StepLines:
     """A line at the start and after the first step, then a few per stage."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, length_file: Path | None = None) -> None:
+        self._console, self._length_file = console, length_file
         self._title, self._steps = "", 0
         self._first: tuple[int, float] | None = None
         """The first step of this process, and when it ended: estimates leave out its warm-up."""
 
     def begin(self, title: str, steps: int, done: int = 0) -> None:
         self._title, self._steps, self._first = title, steps, None
+        if self._length_file:
+            self._length_file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._length_file, {"steps": steps})
         self.note(f"{title}: {f'resuming after step {done} of {steps}' if done else f'{steps} steps'}")
 
     def step(self, done: int, shown: Mapping[str, float]) -> None:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from xreasoner.evals.samples import problems_path, read_result, result_path
 from xreasoner.evals.task import BUDGET_FOLDER, is_asked
-from xreasoner.report.results import stage_folders, stage_order
+from xreasoner.report.results import stage_order
+from xreasoner.storage.run_folder import stage_folders
 
 AnswerKind = Literal["evaluation", "training"]
 _STEP = re.compile(r"step-(\d+)")
