@@ -36,6 +36,7 @@ PLACES: dict[str, tuple[int, float, float]] = {
     "rollout": (7, 2, 5),
     "chat": (9, 0, 3.2),
     "models": (8, 2, 5),
+    "disks": (9, 3.3, 5),
     "recipe": (10, 2.4, 3.27),
     "storage": (10, 3.27, 4.13),
     "parallel": (10, 4.13, 5),

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("train", "evals", "report", "track", "distill", "estimate", "serve"),
     ("rollout", "rewards", "data", "chat", "models", "miniworld"),
+    ("disks",),
     ("parallel",),
     ("launch",),
     ("recipe", "storage"),
@@ -98,11 +99,12 @@ def test_every_part_has_a_layer() -> None:
     assert parts == {part for layer in LAYERS for part in layer}
 
 
-def test_the_top_level_holds_folders_and_two_modules() -> None:
+def test_the_top_level_holds_folders_and_three_modules() -> None:
     assert {path.name for path in PACKAGE.glob("*.py")} == {
         "__init__.py",
         "__main__.py",
         "records.py",
+        "disks.py",
         "parallel.py",
     }
 

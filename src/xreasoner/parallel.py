@@ -38,10 +38,26 @@ class World:
     rank: int
     size: int
     device: torch.device
+    disks: tuple[int, ...] = ()
+    """For each rank, the first one that sees the same run directory (disks.py); empty: all see one."""
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+    @property
+    def has_one_disk(self) -> bool:
+        return len(set(self.disks)) <= 1
+
+    @property
+    def keeps_a_copy(self) -> bool:
+        """Whether this rank looks after a disk that is not the first rank's."""
+        return not self.is_first and bool(self.disks) and self.disks[self.rank] == self.rank
+
+    @property
+    def writers(self) -> list[int]:
+        """The ranks whose files the first one sees."""
+        return [rank for rank in range(self.size) if not self.disks or self.disks[rank] == 0]
 
 
 def launched_processes() -> int:
@@ -100,12 +116,12 @@ def own_share(items: Sequence[T], world: World) -> Sequence[T]:
     return items[world.rank :: world.size]
 
 
-def gather_shares(own: Sequence[T], world: World) -> list[T]:
+def gather_shares(own: Sequence[T], world: World, group: dist.ProcessGroup | None = None) -> list[T]:
     """The results of all shares, in the order of the work, on every rank."""
     if world.size == 1:
         return list(own)
     shares: list[list[T]] = [[] for _ in range(world.size)]
-    dist.all_gather_object(shares, list(own), group=_cpu_group("uneven work", dist.group.WORLD))
+    dist.all_gather_object(shares, list(own), group=group or waiting_group())
     found: dict[int, T] = {}
     for rank, some in enumerate(shares):
         found |= {rank + world.size * i: one for i, one in enumerate(some)}
@@ -117,9 +133,13 @@ def full_weight(weight: Tensor) -> Tensor:
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 
-def wait_for_all(world: World) -> None:
+def wait_for_all(world: World, group: dist.ProcessGroup | None = None) -> None:
     if world.size > 1:
-        dist.barrier(group=_cpu_group("uneven work", dist.group.WORLD))
+        dist.barrier(group=group or waiting_group())
+
+
+def waiting_group() -> dist.ProcessGroup:
+    return _cpu_group("uneven work", dist.group.WORLD)
 
 
 def saving_group(world: World) -> dist.ProcessGroup | None:

@@ -10,6 +10,12 @@ import pytest
 from benchmarks.kill_ranks import make_recipe, rank_processes, run_to_the_end, weights
 from tests.launch.two_machines import NODES, can_make_machines, cut_the_cable, start_on, two_machines
 
+EVALUATION = """evaluation:
+  think_budget: 24
+  answer_budget: 6
+  benchmarks: [{source: miniworld, families: [sums], steps: [1, 2], count: 12}]
+"""
+
 pytestmark = pytest.mark.skipif(not can_make_machines(), reason="needs root and network namespaces")
 
 
@@ -21,10 +27,21 @@ def machines() -> Iterator[None]:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    path = make_recipe(tmp_path)
-    text = path.read_text().partition("evaluation:")[0]
+    return short_recipe(tmp_path)
+
+
+def short_recipe(folder: Path) -> Path:
+    path = make_recipe(folder)
+    text = path.read_text().partition("evaluation:")[0] + EVALUATION
     path.write_text(text.replace("steps: 40", "steps: 24").replace("steps: 12\n", "steps: 2\n"))
     return path
+
+
+@pytest.fixture(scope="module")
+def on_one_machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    run_to_the_end(short_recipe(folder), folder / "run", ranks=2)
+    return folder / "run"
 
 
 def wait_for(recipe: Path, words: str, running: list[subprocess.Popen[bytes]]) -> None:
@@ -53,7 +70,9 @@ def end_of(recipe: Path, running: list[subprocess.Popen[bytes]], harm: Callable[
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_other_machine_and_the_run_resumes(machines: None, recipe: Path) -> None:
+def test_a_killed_rank_ends_the_other_machine_and_the_run_resumes(
+    machines: None, recipe: Path, on_one_machine: Path
+) -> None:
     out = recipe.parent / "two"
     running = [start_on(node, recipe, out) for node in NODES]
     wait_for(recipe, "sft 6/", running)
@@ -65,19 +84,34 @@ def test_a_killed_rank_ends_the_other_machine_and_the_run_resumes(machines: None
         process.wait()
     running = [start_on(node, recipe, out) for node in NODES]
     assert [process.wait(timeout=600) for process in running] == [0, 0], said(recipe)
-    run_to_the_end(recipe, recipe.parent / "one", ranks=2)
-    assert weights(out) == weights(recipe.parent / "one"), "two machines or one: the same two ranks"
+    assert weights(out) == weights(on_one_machine), "two machines or one: the same two ranks"
 
 
 @pytest.mark.slow
-def test_folders_that_are_not_shared_are_refused_on_both_machines(machines: None, recipe: Path) -> None:
-    running = [start_on(node, recipe, recipe.parent / node) for node in NODES]
-    assert all(process.wait(timeout=600) != 0 for process in running)
-    for node in NODES:
-        lines = log_of(recipe, node).splitlines()
-        # A rank says so itself, or that it ends because the other one said so.
-        assert sum("ranks 1 do not see the first rank's files here" in line for line in lines) == 1
-    assert not list(recipe.parent.glob("node-*/stages")), "nothing was trained"
+def test_without_a_shared_disk_a_killed_run_resumes_to_the_same_files(
+    machines: None, recipe: Path, on_one_machine: Path
+) -> None:
+    """The evaluation too, of which each answers its share."""
+    out, disks = recipe.parent / "run", {node: recipe.parent / node for node in NODES}
+    running = [start_on(node, recipe, out, disks[node]) for node in NODES]
+    wait_for(recipe, "sft 10/", running)
+    (pid,) = rank_processes(running[1].pid, 1)
+    assert end_of(recipe, running, lambda: subprocess.run(["kill", "-9", str(pid)], check=True)) < 30
+    for process in running:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    here, there = disks["node-a"], disks["node-b"]
+    saved = sorted(path.name for path in (here / "stages" / "1-sft" / "state").glob("step-*/__1_*"))
+    assert saved, "the first machine has what the other one's rank saved"
+    running = [start_on(node, recipe, out, disks[node]) for node in NODES]
+    assert [process.wait(timeout=600) for process in running] == [0, 0], said(recipe)
+    assert "sft 24/24" in log_of(recipe, "node-a").partition("sft 10/")[2]
+    assert weights(here) == weights(on_one_machine), "two machines or one: the same two ranks"
+    for answers in sorted(on_one_machine.glob("evals/*/*.jsonl")):
+        assert (here / answers.relative_to(on_one_machine)).read_bytes() == answers.read_bytes()
+    assert not out.exists() or not list(out.iterdir()), "nothing was written where both could see it"
+    assert not list(there.glob("stages/*/state")), "copies that are not needed any more are deleted"
+    assert not (there / "recipe.yaml").exists(), "the run is on the first machine"
 
 
 @pytest.mark.slow

@@ -63,12 +63,17 @@ def cable(node: str) -> str:
     return f"{node[-1]}{TAG}"
 
 
-def start_on(node: str, recipe: Path, out: Path) -> subprocess.Popen[bytes]:
+def start_on(node: str, recipe: Path, out: Path, disk: Path | None = None) -> subprocess.Popen[bytes]:
+    """`disk`: what this machine alone has at `out`."""
     words = LINE.replace("torchrun", f"{sys.executable} -m torch.distributed.run")
     inside = f"hostname {node} && exec {words} {recipe} out={out}"
+    if disk:
+        disk.mkdir(exist_ok=True)
+        out.mkdir(exist_ok=True)
+        inside = f"mount --bind {disk} {out} && {inside}"
     log = (recipe.parent / f"{node}.log").open("w")
     return subprocess.Popen(
-        ["ip", "netns", "exec", namespace(node), "unshare", "--uts", "sh", "-c", inside],
+        ["ip", "netns", "exec", namespace(node), "unshare", "--uts", "--mount", "sh", "-c", inside],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=log,
         stderr=log,

@@ -16,7 +16,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     """Instead of training, add the learning rate to every weight; returns what was trained, from where."""
     calls: list[tuple[str, Path]] = []
 
-    def stand_in(settings, start, problems, out, seed, progress, instruction, held_out) -> None:
+    def stand_in(settings, start, problems, out, seed, progress, instruction, held_out, world) -> None:
         calls.append((out.name, start))
         shutil.copytree(start, out / "model", dirs_exist_ok=True)
         weights = load_file(start / "model.safetensors")

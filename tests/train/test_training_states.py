@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.test_disks import held, meet
 from tests.train.processes import difference, loaded_state, read_metrics, run_on_ranks, train_on, train_stages
 from tests.train.rollouts import settings as grpo_settings
 from tests.train.test_sft import settings, weights
@@ -132,14 +133,14 @@ def test_frozen_embeddings_stay_and_the_rest_is_trained_as_on_one_rank(
 
 def train_until_killed_in_the_second_save(start: Path, out: Path, chosen: Any, problems: Any) -> None:
     """All of the state's files are on disk, but it is not marked as complete."""
-    finish = training_states.StateWriter.finish
+    complete = training_states.complete_state
 
-    def killed(self: training_states.StateWriter, **written: Any) -> None:
-        if self.note["step"] == 4:
+    def killed(state: Path, note: Any) -> None:
+        if note["step"] == 4:
             os.kill(os.getpid(), signal.SIGKILL)
-        finish(self, **written)
+        complete(state, note)
 
-    training_states.StateWriter.finish = killed  # type: ignore[method-assign]
+    training_states.complete_state = killed
     train_stages(start, out, {"sft": chosen}, problems)
 
 
@@ -183,3 +184,31 @@ def test_a_state_that_cannot_be_written_stops_the_run_in_one_line(
         chosen = settings(steps=5, save_in_background=in_background)
         train_sft(chosen, start, problems, tmp_path, 0, NoDisplay())
     assert "\n" not in str(raised.value)
+
+
+def train_apart(start: Path, folders: list[Path], chosen: SftStage, problems: list[Problem]) -> list[str]:
+    folder, world = meet(folders, block=2**20)
+    train_sft(chosen, start, problems, folder, 0, NoDisplay(), world=world)
+    return sorted(held(folder))
+
+
+def test_training_keeps_its_states_and_its_result_on_the_first_disk(
+    start: Path, problems: list[Problem], tmp_path: Path
+) -> None:
+    """Three ranks, the third on a machine of its own; then one rank on each of two machines, resumed."""
+    a, b, together = tmp_path / "a", tmp_path / "b", tmp_path / "together"
+    chosen = settings(steps=5, lr=1e-3)
+    files = run_on_ranks(train_apart, 3, start, [a, a, b], chosen, problems)
+    run_on_ranks(train_apart, 3, start, [together] * 3, chosen, problems)
+    assert all(
+        torch.equal(weight, weights(together / "model")[name])
+        for name, weight in weights(a / "model").items()
+    )
+    assert [path.name for path in complete_states(a / "state")] == ["step-00000002", "step-00000004"]
+    assert {path.name[:4] for path in (a / "state" / "step-00000004").glob("__*")} == {"__0_", "__1_", "__2_"}
+    assert all("tokens/" in name for name in files[2]), "its machine has what it reads"
+    unbroken = weights(a / "model")
+    run_on_ranks(train_apart, 2, start, [a, b], chosen, problems)
+    for name, weight in weights(a / "model").items():
+        torch.testing.assert_close(weight, unbroken[name], rtol=1e-3, atol=1e-4)
+    assert not list(b.glob("state/step-*"))

@@ -21,7 +21,8 @@ SCRIPT = """\
 #SBATCH --open-mode=append
 #SBATCH --requeue
 # Submit it with sbatch. A requeued job resumes the run. Add your cluster's --account and --partition.
-# All nodes need this folder, the run directory and the model under the same paths.
+# All nodes need this folder, the model and the data under the same paths. The run directory may be on a
+# file system that they share, or on a disk of each node; its first node must then stay the same.
 set -euo pipefail
 cd {folder}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)

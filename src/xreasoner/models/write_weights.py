@@ -20,7 +20,7 @@ NAMES = {dtype: name for name, dtype in FLOATS.items()}
 
 @contextmanager
 def folder_of_all_ranks(out: Path, world: World) -> Iterator[Path]:
-    """A folder that all ranks fill, on a file system they share. It gets its name once all have left."""
+    """A folder that the ranks fill that see the first one's disk. It gets its name once all have left."""
     with folder_written_atomically(out) if world.is_first else nullcontext() as own:
         (folder, *_) = gather_shares([own], world)
         assert folder is not None
@@ -37,12 +37,12 @@ def write_weights(
     world: World,
     file_bytes: int = FILE_BYTES,
 ) -> None:
-    """A weight is gathered on all ranks, and written by one of them; the files are dealt to the ranks."""
+    """A weight is gathered on all ranks, and written by one of them; the files are dealt to the writers."""
     described = {name: _described(name, shape, dtype) for name, shape in shapes.items()}
     files = cut_files(described, file_bytes)
     coming = iter(weights)
     for number, (file, names) in enumerate(files.items()):
-        is_own = number % world.size == world.rank
+        is_own = world.writers[number % len(world.writers)] == world.rank
         with (folder / file).open("wb") if is_own else nullcontext() as stream:
             if stream:
                 stream.write(new_header((name, described[name]) for name in names))

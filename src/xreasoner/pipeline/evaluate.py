@@ -14,6 +14,7 @@ import torch
 
 from xreasoner.data.hub import pinned_revisions
 from xreasoner.data.prompt_length import longest_sequence
+from xreasoner.disks import copy_to_all
 from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
@@ -25,6 +26,7 @@ from xreasoner.models.load import load_tokenizer
 from xreasoner.models.precision import compute_dtype
 from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
+from xreasoner.pipeline.disks_of_a_run import agreed_answers, bring_answers, copy_if_made_here
 from xreasoner.recipe.schema import BASE, Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
@@ -33,6 +35,7 @@ from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, res
 from xreasoner.storage.checked_json import drop_damaged_lines, write_checked_json
 from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import sweep, write_json
+from xreasoner.storage.folders import discard
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import Manifest, first_difference, length_file, read_manifest, set_aside
 
@@ -86,11 +89,12 @@ def measure(
     is loaded to compare its contents.
     """
     out = run_dir / "evals" / name
+    agreed_answers(out, world)
     if world.is_first:
         make_usable(False)
         method = method_of(checkpoint, evaluation, world.device)
         prepare_answers(out, fingerprint, method, conditions_of(world.device, run_dir), journal.say)
-    wait_for_all(world)
+    copy_to_all(out, world)
     engine, began = LazyEngine(checkpoint, evaluation, world, benchmarks), time.monotonic()
     tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
     if world.is_first:
@@ -100,7 +104,7 @@ def measure(
     if anyone_asks(tasks, evaluation, shard, world):
         if world.is_first:
             make_usable(True)
-        wait_for_all(world)
+        copy_if_made_here(checkpoint, run_dir, world)
         if world.size > 1:
             engine.open()  # engines of several processes synchronise while opening
     with Grader() as grader:
@@ -114,6 +118,7 @@ def measure(
                     answer_shorter(shorter, task, engine, grader, show, shard)
             if world.size == 1:
                 conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
+    bring_answers(out, world)
     wait_for_all(world)
     engine.close()
     for scorer in [one.scorer for one in benchmarks if one.scorer]:
@@ -126,6 +131,8 @@ def measure(
         assert manifest is not None
         seconds = manifest.seconds + time.monotonic() - began
         replace(manifest, state="done", seconds=seconds).write(out)
+    if world.keeps_a_copy:
+        discard(out)
 
 
 def longest_of(benchmarks: Sequence[Benchmark], evaluation: Evaluation, checkpoint: Path) -> int | None:

@@ -1,6 +1,5 @@
 """Run a recipe: train each stage on text, graft the vision tower back, evaluate, and write the report."""
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,11 +18,11 @@ from xreasoner.evals.task import ASKED
 from xreasoner.models.identity import model_identity
 from xreasoner.models.load import load_tokenizer
 from xreasoner.models.surgery import detach, graft
-from xreasoner.parallel import World, ending_together, gather_shares, join_world, wait_for_all
+from xreasoner.parallel import World, ending_together, join_world, wait_for_all
+from xreasoner.pipeline.disks_of_a_run import agreed_plan, copy_if_made_here, holding
 from xreasoner.pipeline.evaluate import measure, write_asked
 from xreasoner.pipeline.stages import (
     Plan,
-    make_plan,
     print_plan,
     refuse_unseeable,
 )
@@ -49,7 +48,6 @@ from xreasoner.storage.run_folder import (
     State,
     fingerprint,
     length_file,
-    locked,
     read_manifest,
     set_aside,
 )
@@ -69,13 +67,11 @@ PERCEPTION_LOSS = 0.05
 def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = (), plain: bool = True) -> None:
     """`plain`: print lines also where a terminal could show the view of the run."""
     world = join_world()
-    with ending_together(world), locked(recipe.run_dir) if world.is_first else nullcontext():
+    with ending_together(world), holding(recipe.run_dir, world) as world:
         journal = Journal(console, recipe.run_dir / "log")
-        with pinned_in(recipe.run_dir):
-            plan = make_plan(recipe, journal.say, redo)
+        plan = agreed_plan(recipe, journal, redo, world)
         refuse_changed(plan.stages, recipe)
         refuse_uninstalled(recipe.track)
-        refuse_unshared(recipe.run_dir, world)
         wait_for_all(world)  # every rank has read the folder before the first rank changes it
         check_engines(plan, world, journal)
         if world.is_first:
@@ -104,23 +100,6 @@ def make_all(plan: Plan, world: World, journal: Journal) -> None:
             if is_due and stage is not plan.stages[-1] and plan.benchmarks and plan.is_evaluated(stage.name):
                 write_report(plan.run_dir, is_live=True)
                 written = time.monotonic()
-
-
-def refuse_unshared(run_dir: Path, world: World) -> None:
-    """The first rank writes the models that all ranks of all machines read."""
-    if world.size == 1:
-        return
-    token = run_dir / "token"
-    if world.is_first:
-        write_atomically(token, os.urandom(8).hex().encode())
-    wait_for_all(world)
-    seen = gather_shares([token.read_text() if token.is_file() else ""], world)
-    strangers = [str(rank) for rank, found in enumerate(seen) if found != seen[0]]
-    if strangers:
-        raise ValueError(
-            f"{run_dir}: ranks {', '.join(strangers)} do not see the first rank's files here; "
-            "all machines need the run directory under the same path on a shared file system"
-        )
 
 
 def check_engines(plan: Plan, world: World, journal: Journal) -> None:
@@ -182,7 +161,8 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) 
         require_room(stage.folder, weights_to_write(stage, plan), f"the weights of stage {stage.name}")
     wait_for_all(world)
     if stage.manifest.state != "trained":
-        train(stage, plan.text_model(stage.start), plan.recipe, journal)
+        copy_if_made_here(plan.text_model(stage.start), plan.run_dir, world)
+        train(stage, plan.text_model(stage.start), plan.recipe, journal, world)
     wait_for_all(world)
     if world.is_first:
         note(stage, "trained", began)
@@ -194,6 +174,8 @@ def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) 
         write_checksums(stage.folder)
         note(stage, "done", began)
         journal.say(f"{stage.name}: done in {time.monotonic() - began:.0f} s")
+    elif world.keeps_a_copy:
+        discard(stage.folder / "state")
     wait_for_all(world)
 
 
@@ -232,21 +214,18 @@ def detach_base(plan: Plan, journal: Journal) -> None:
         wanted.write(unfinished)
 
 
-def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal) -> None:
+def train(stage: PlannedStage, start: Path, recipe: Recipe, journal: Journal, world: World) -> None:
     """The trainer resumes from the last state in the folder."""
-    settings, out, progress = (
-        stage.settings,
-        stage.folder,
-        StepLines(journal.console, length_file(recipe.run_dir, "stages", stage.name)),
-    )
+    settings, out, seed, system = stage.settings, stage.folder, recipe.seed, recipe.instruction
+    progress = StepLines(journal.console, length_file(recipe.run_dir, "stages", stage.name))
     match settings:
         case SftStage():
-            problems, held_out = split_held_out(stage.problems, settings.held_out, recipe.seed)
-            train_sft(settings, start, problems, out, recipe.seed, progress, recipe.instruction, held_out)
+            problems, held_out = split_held_out(stage.problems, settings.held_out, seed)
+            train_sft(settings, start, problems, out, seed, progress, system, held_out, world)
         case GrpoStage():
             fitting = within_length(stage, settings, recipe, start, journal)
-            problems, held_out = split_held_out(fitting, settings.held_out, recipe.seed)
-            train_grpo(settings, start, problems, held_out, out, recipe.seed, progress, recipe.instruction)
+            problems, held_out = split_held_out(fitting, settings.held_out, seed)
+            train_grpo(settings, start, problems, held_out, out, seed, progress, system, world)
 
 
 def within_length(
@@ -301,7 +280,7 @@ def evaluate_model(
         benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     if checkpoint is not None:
         refuse_unseeable(benchmarks, checkpoint)
-    with ending_together(world), locked(out) if world.is_first else nullcontext():
+    with ending_together(world), holding(out, world) as world:
         journal = Journal(console, out / "log")
         if world.is_first:
             write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())

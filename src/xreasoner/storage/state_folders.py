@@ -74,6 +74,11 @@ def drop_incomplete_states(folder: Path, say: Say) -> None:
         discard(state)
 
 
+def drop_states(folder: Path) -> None:
+    for state in folder.glob(f"{_NAME}*"):
+        discard(state)
+
+
 def damage_of_state(state: Path) -> str | None:
     if checked_json(state / NOTE) is None:
         return f"{state / NOTE} is damaged"

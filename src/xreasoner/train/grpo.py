@@ -67,11 +67,12 @@ def train_grpo(
     seed: int,
     display: StepDisplay,
     instruction: str | None = None,
+    world: World | None = None,
 ) -> None:
     """Train the checkpoint `start` into `out/model`. An interrupted run resumes from `out/state`."""
     if not problems:
         raise ValueError("there is nothing to train on: the data of this stage is empty")
-    world = join_world()
+    world = world or join_world()
     display = display if world.is_first else NoDisplay()
     policy = open_policy(start, settings, seed, world)
     if not policy.loss.packs:
@@ -126,8 +127,7 @@ def train_grpo(
             display.step(step + 1, {name: values[name] for name in SHOWN})
             watch.see(step + 1, values)
             if world.is_first and (step + 1) % settings.samples_every == 0:
-                path = out / "samples" / f"step-{step + 1:06}.jsonl"
-                write_samples(batch, path, policy.tokenizer.decode)
+                write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl", policy.tokenizer.decode)
             if is_evaluated(step + 1, steps, settings.eval_every):
                 with states.interruptible(step + 1, kept | UNMEASURED):
                     best = evaluate_held_out(policy, rollouts, held_out, step + 1, best, out, metrics)

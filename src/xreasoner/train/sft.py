@@ -11,9 +11,10 @@ import torch
 
 from xreasoner.data.steps import cut_steps
 from xreasoner.data.token_store import TokenStore, open_tokens, token_store
+from xreasoner.disks import copy_to_all
 from xreasoner.launch.interrupts import held_back
 from xreasoner.models.tensor_files import parameters
-from xreasoner.parallel import join_world, reduces_gradients, seed_step, sum_over_ranks, wait_for_all
+from xreasoner.parallel import World, join_world, reduces_gradients, seed_step, sum_over_ranks
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
@@ -38,9 +39,10 @@ def train_sft(
     display: StepDisplay,
     instruction: str | None = None,
     held_out: Sequence[Problem] = (),
+    world: World | None = None,
 ) -> None:
     """Train the checkpoint `start` into `out/model`. An interrupted run resumes from `out/state`."""
-    world = join_world()
+    world = world or join_world()
     display = display if world.is_first else NoDisplay()
     policy = open_policy(start, settings, seed, world)
     if not policy.loss.packs:
@@ -86,7 +88,6 @@ def train_sft(
                 gradient = partial(accumulate, policy, examples, steps[step])
                 loss = microbatch.fit(gradient, undo=optimizer.zero_grad)
             grad_norm = take_step(loss, step)
-
             seconds = time.monotonic() - began
             tokens = sum(examples.lengths[index] for index in steps[step])
             measured = {
@@ -172,7 +173,7 @@ def tokenised(
     """Made by the first rank; kept beside the training state and deleted with it at the end."""
     if policy.world.is_first:
         token_store(problems, instruction, policy.tokenizer, folder, display.note, thoughts)
-    wait_for_all(policy.world)
+    copy_to_all(folder, policy.world)
     return open_tokens(folder)
 
 

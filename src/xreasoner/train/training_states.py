@@ -10,30 +10,39 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.checkpoint.storage import WriteResult
 from torch.optim import AdamW
 
+from xreasoner.disks import bring_to_first, copy_to_all
 from xreasoner.launch.interrupts import Interrupted, at_once, pending
-from xreasoner.parallel import World, gather_shares, keep_only_shards, saving_group, sum_over_ranks
+from xreasoner.parallel import (
+    World,
+    gather_shares,
+    keep_only_shards,
+    saving_group,
+    sum_over_ranks,
+    wait_for_all,
+)
 from xreasoner.storage.disk import error_number, in_units, require_room, room
 from xreasoner.storage.files import write_atomically
+from xreasoner.storage.folders import discard
 from xreasoner.storage.journal import Say
 from xreasoner.storage.state_folders import (
     complete_state,
     drop_incomplete_states,
+    drop_states,
     read_note,
-    saved_step,
     state_folder,
     whole_state,
 )
@@ -64,6 +73,8 @@ class TrainingStates:
         self.in_background = in_background
         self._thread = ThreadPoolExecutor(1, "saving")
         self._saving: Future[Any] | None = None
+        self._saved = 0
+        """The step of the newest state. Another machine than the first has none on disk."""
 
     def __enter__(self) -> Self:
         return self
@@ -76,10 +87,13 @@ class TrainingStates:
 
     def resume(self) -> tuple[int, dict[str, Any]]:
         """Load the newest state that is not damaged; its step and the extras. (0, {}) where there is none."""
+        self._drop_copies()
         chosen = whole_state(self.folder, self.say) if self.world.is_first else None
-        state = gather_shares([chosen], self.world)[0]
-        if state is None:
+        name = gather_shares([chosen and chosen.name], self.world)[0]
+        if name is None:
             return 0, {}
+        state = self.folder / name
+        copy_to_all(state, self.world)
         load(
             dict(state_tensors(self.model, self.optimizer)),
             storage_reader=FileSystemReader(state),
@@ -88,7 +102,15 @@ class TrainingStates:
         if self.world.is_first:
             write_atomically(self.metrics, (state / METRICS).read_bytes())
         note = read_note(state)
+        wait_for_all(self.world)
+        self._drop_copies()
+        self._saved = note["step"]
         return note["step"], note["extra"]
+
+    def _drop_copies(self) -> None:
+        """States stay on the first rank's disk only."""
+        if self.world.keeps_a_copy:
+            drop_states(self.folder)
 
     def save(self, step: int, extra: Mapping[str, Any]) -> None:
         """In the background: copy the state to host memory, and write it while training continues.
@@ -99,15 +121,17 @@ class TrainingStates:
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         require_room(self.folder, size, f"the training state of step {step}")
         metrics = self.metrics.read_bytes() if self.world.is_first else b""
-        writer = StateWriter(state_folder(self.folder, step), {"step": step, "extra": extra}, metrics)
-        group = saving_group(self.world)
+        note = {"step": step, "extra": extra}
+        group = saving_group(self.world)  # all ranks make it now, and not in their threads
+        write = partial(write_state, state_folder(self.folder, step), note, metrics, self.world, group)
+        self._saved = step
         if self.in_background:
             # torch's `async_save` does the same, but copies each tensor three times.
             copies = {name: value.to("cpu", copy=True) for name, value in tensors.items()}
-            self._saving = self._thread.submit(save, copies, storage_writer=writer, process_group=group)
+            self._saving = self._thread.submit(write, copies)
         else:
             with self._failing_in_one_line():
-                save(tensors, storage_writer=writer, process_group=group)
+                write(tensors)
 
     @contextmanager
     def interruptible(self, step: int, extra: Mapping[str, Any]) -> Iterator[None]:
@@ -131,7 +155,7 @@ class TrainingStates:
 
     def _end(self, step: int, extra: Mapping[str, Any], stop: Interrupted) -> NoReturn:
         self.finish()
-        if step > saved_step(self.folder):
+        if step > self._saved:
             self.save(step, extra)
             self.finish()
         stop.saved = f"the training state of step {step} is saved"
@@ -148,8 +172,8 @@ class TrainingStates:
     def _failing_in_one_line(self) -> Iterator[None]:
         try:
             yield
-        except CheckpointException as failure:
-            rank, (error, _) = next(iter(failure.failures.items()))
+        except (CheckpointException, OSError) as failure:
+            rank, error = first_failure(failure, self.world)
             if self.world.is_first:
                 drop_incomplete_states(self.folder, lambda line: None)
             number = error_number(error, self.folder) if isinstance(error, Exception) else None
@@ -161,17 +185,31 @@ class TrainingStates:
             ) from None
 
 
-class StateWriter(FileSystemWriter):
-    """Marks the state as complete after all ranks have written their files. Only the first rank gets here."""
+def first_failure(failure: CheckpointException | OSError, world: World) -> tuple[int, BaseException]:
+    """The rank that failed, and its error."""
+    if isinstance(failure, OSError):
+        return world.rank, failure
+    rank, (error, _) = next(iter(failure.failures.items()))
+    return rank, error
 
-    def __init__(self, state: Path, note: Mapping[str, Any], metrics: bytes) -> None:
-        super().__init__(state)
-        self.state, self.note, self.metrics = state, note, metrics
 
-    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        super().finish(metadata, results)
-        write_atomically(self.state / METRICS, self.metrics)
-        complete_state(self.state, self.note)
+def write_state(
+    state: Path,
+    note: Mapping[str, Any],
+    metrics: bytes,
+    world: World,
+    group: dist.ProcessGroup | None,
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Marked as complete after all ranks have written their files, and the first one has them."""
+    save(dict(tensors), storage_writer=FileSystemWriter(state), process_group=group)
+    bring_to_first(state, world, group=group)
+    if world.is_first:
+        write_atomically(state / METRICS, metrics)
+        complete_state(state, note)
+    elif world.keeps_a_copy:
+        discard(state)
+    wait_for_all(world, group)
 
 
 def state_tensors(model: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:

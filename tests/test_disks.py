@@ -1,0 +1,113 @@
+"""Machines with disks of their own: processes that see different folders."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.train.processes import run_on_ranks
+
+from xreasoner import disks
+from xreasoner.disks import bring_home, bring_to_first, copy_to_all, find_disks
+from xreasoner.parallel import World, join_world, wait_for_all
+
+Content = dict[str, bytes]
+LONG = bytes(range(256)) * 10
+
+
+def meet(folders: list[Path], block: int = 1000) -> tuple[Path, World]:
+    """`folders`: what each rank sees. Files are sent in several blocks."""
+    disks.BLOCK = block
+    world = join_world()
+    return folders[world.rank], find_disks(folders[world.rank], world)
+
+
+def held(folder: Path) -> Content:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def fill(folder: Path, content: Content) -> Path:
+    for name, data in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def see_each_other(folders: list[Path]) -> World:
+    return meet(folders)[1]
+
+
+def test_ranks_find_those_that_see_the_same_folder(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    found = run_on_ranks(see_each_other, 4, [a, b, a, b])
+    assert [one.disks for one in found] == [(0, 1, 0, 1)] * 4
+    assert [one.keeps_a_copy for one in found] == [False, True, False, False]
+    assert found[3].writers == [0, 2]
+    assert not found[0].has_one_disk
+    assert held(a) == held(b) == {}
+    (one, other) = run_on_ranks(see_each_other, 2, [a, a])
+    assert one.has_one_disk
+    assert other.writers == [0, 1]
+    assert not other.keeps_a_copy
+
+
+def copy_and_bring(folders: list[Path]) -> tuple[Content, Content]:
+    folder, world = meet(folders)
+    copy_to_all(folder / "data", world)
+    copied = held(folder)
+    wait_for_all(world)
+    fill(folder, {f"answers/{world.rank}/new": b"of its own", f"answers/{world.rank}/old": b"x"})
+    bring_to_first(folder / "answers", world, [f"{world.rank}/n*"])
+    wait_for_all(world)
+    return copied, held(folder)
+
+
+def test_files_are_copied_to_all_disks_and_brought_back(tmp_path: Path) -> None:
+    mine = {"data/long": LONG, "data/deep/er/empty": b"", "data/changed": b"now", "data/same": b"same"}
+    first = fill(tmp_path / "a", {**mine, "elsewhere": b"1"})
+    there = fill(
+        tmp_path / "b", {"data/changed": b"old", "data/same": b"same", "data/extra": b"", "own": b"2"}
+    )
+    unchanged = (there / "data" / "same").stat().st_mtime_ns
+    (_, brought), (copied, _) = run_on_ranks(copy_and_bring, 2, [first, there])
+    assert copied == {**mine, "own": b"2"}
+    assert (there / "data" / "same").stat().st_mtime_ns == unchanged, "it was not sent"
+    assert {name for name in brought if name.startswith("answers/1")} == {"answers/1/new"}
+    assert brought["answers/1/new"] == b"of its own"
+
+
+def move_home(folders: list[Path]) -> None:
+    bring_home(*meet(folders))
+
+
+def test_a_run_moves_to_the_machine_of_the_first_rank(tmp_path: Path) -> None:
+    run = {"recipe.yaml": b"name: run", "stages/1-sft/model/weights": LONG}
+    old = fill(tmp_path / "old", {**run, "lock": b"7"})
+    run_on_ranks(move_home, 2, [tmp_path / "new", old])
+    assert held(tmp_path / "new") == run
+    assert held(old) == {"stages/1-sft/model/weights": LONG, "lock": b"7"}, "a copy from now on"
+    run_on_ranks(move_home, 2, [tmp_path / "new", old])
+    fill(old, {"recipe.yaml": b"name: another"})
+    with pytest.raises(AssertionError, match="the machines of ranks 0, 1 each hold a run here; move all but"):
+        run_on_ranks(move_home, 2, [tmp_path / "new", old])
+    assert held(old)["recipe.yaml"] == b"name: another"
+
+
+def copy_over_a_bad_line(folders: list[Path]) -> None:
+    folder, world = meet(folders)
+    whole = disks.torch.frombuffer
+
+    def damaged(block: bytearray, dtype: torch.dtype) -> torch.Tensor:
+        block[-1] ^= 1
+        return whole(block, dtype=dtype)
+
+    disks.torch.frombuffer = damaged
+    copy_to_all(folder, world)
+
+
+def test_what_arrives_damaged_is_refused(tmp_path: Path) -> None:
+    first = fill(tmp_path / "a", {"data": LONG})
+    with pytest.raises(
+        AssertionError, match="b/data: rank 1 got it damaged from rank 0; run the command again"
+    ):
+        run_on_ranks(copy_over_a_bad_line, 2, [first, tmp_path / "b"])
+    assert held(tmp_path / "b") == {}
