@@ -115,6 +115,10 @@ def test_a_base_in_4_bits_by_hand() -> None:
     rest = 2 * (7_615_616_512 - matrices) + 2 * 3584 * 18944
     assert memory.weights(packed) == pytest.approx(matrices * 0.515869 + rest + 4 * 1000, rel=1e-6)
     assert memory.weights(packed) < 0.38 * memory.weights(plain)
+    # On four GPUs each has all packed matrices, a quarter of the rest, and gathers both ends and adapters.
+    four = TrainingSetup(shape, 2, gpus=4, adapters=1000, in_4_bits=True)
+    held = matrices * 0.515869 + 2 * 3584 * 18944 + (2 * (7_615_616_512 - matrices) + 4 * 1000) / 4
+    assert memory.weights(four) == pytest.approx(held + 2 * (2 * 152064 * 3584 + 2 * 1000 / 28), rel=1e-6)
 
 
 def test_what_is_divided_and_what_is_not() -> None:

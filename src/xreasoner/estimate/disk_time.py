@@ -42,8 +42,9 @@ def disk_time(t: TrainingSetup, saved: int, in_background: bool, copied: bool) -
     state = 3.0 * FLOAT32 * t.trainable
     write = state / machines / DISK
     return DiskTime(
-        # A rank reads its own rows; what another process of the machine has read is in memory.
-        read=checkpoint if copied else checkpoint / machines,
+        # A rank reads its own rows, and of a base in 4 bits all; what another process of the machine has read
+        # is in memory.
+        read=checkpoint if copied or t.in_4_bits else checkpoint / machines,
         state=state,
         pause=state / t.gpus / TO_HOST if in_background else write,
         write=write,

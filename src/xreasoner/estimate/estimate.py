@@ -240,7 +240,7 @@ def milder(stage: Stage, gpus: Gpus) -> Iterator[tuple[str, dict[str, object]]]:
     lora = stage.lora or Lora(rank=64)
     if stage.lora is None:
         yield "lora={rank: 64}", {"lora": lora}
-    if lora.base == "own" and gpus.count == 1:
+    if lora.base == "own":
         yield "lora.base=4bit", {"lora": lora.model_copy(update={"base": "4bit"})}
     if isinstance(stage, SftStage):
         # The last resort: longer chains are then left out.

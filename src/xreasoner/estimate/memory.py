@@ -70,8 +70,12 @@ class TrainingSetup:
 
 def weights(t: TrainingSetup) -> float:
     """Trainable weights are float32 and sharded; gathered or cast copies come on top."""
+    if t.in_4_bits:
+        # Of a layer only its adapters are gathered.
+        gathered = t.compute * (t.shape.ends + 2 * t.adapters / t.shape.layers) if t.gpus > 1 else 0.0
+        return packed(t) + (unpacked(t) + FLOAT32 * t.adapters) / t.gpus + gathered
     if t.adapters:
-        held = (frozen(t) + FLOAT32 * t.adapters) / t.gpus
+        held = (t.compute * t.shape.parameters + FLOAT32 * t.adapters) / t.gpus
     else:
         held = FLOAT32 * t.shape.parameters / t.gpus
     if t.gpus > 1:
@@ -83,13 +87,14 @@ def weights(t: TrainingSetup) -> float:
     return held
 
 
-def frozen(t: TrainingSetup) -> float:
-    """Beside adapters. In 4 bits, one matrix at a time is unpacked."""
-    matrices = t.shape.layers * t.shape.layer_matrices
-    if not t.in_4_bits:
-        return t.compute * t.shape.parameters
-    unpacked = t.compute * t.shape.hidden * t.shape.mlp
-    return NF4 * matrices + t.compute * (t.shape.parameters - matrices) + unpacked
+def packed(t: TrainingSetup) -> float:
+    """A base in 4 bits, whole on each GPU; one matrix at a time is unpacked."""
+    return NF4 * t.shape.layers * t.shape.layer_matrices + t.compute * t.shape.hidden * t.shape.mlp
+
+
+def unpacked(t: TrainingSetup) -> float:
+    """What of such a base stays as it is: embeddings and norms."""
+    return t.compute * (t.shape.parameters - t.shape.layers * t.shape.layer_matrices)
 
 
 def gradients(t: TrainingSetup) -> float:

@@ -46,7 +46,7 @@ class Lora(Settings):
     rank: Count = 32
     alpha: Positive = 64.0
     base: Literal["own", "4bit"] = "own"
-    """The frozen weights: in their own precision, or quantised to 4 bits (QLoRA), in one process only. The
+    """The frozen weights: in their own precision, or quantised to 4 bits (QLoRA), whole on each GPU. The
     result is merged into the exact weights either way."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

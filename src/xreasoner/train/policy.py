@@ -48,7 +48,7 @@ def open_policy(start: Path, settings: Optimization, seed: int, world: World) ->
             f"{start} has a vision tower: training is text-only, "
             "so detach the language model first (xreasoner detach)"
         )
-    refuse_4bit(settings, world)
+    refuse_4bit(settings)
     dtype = agreed_dtype(settings, parameters(start), world)
     # Trained weights are kept in float32: in bfloat16 small updates would be lost to rounding.
     lm = empty_model(start, dtype if settings.lora else torch.float32, world.device)

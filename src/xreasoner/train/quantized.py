@@ -15,24 +15,18 @@ from transformers import PreTrainedModel
 
 from xreasoner.models.read_weights import read_into, stored_name
 from xreasoner.models.tensor_files import StoredTensor, read_shards
-from xreasoner.parallel import World
 from xreasoner.recipe.schema import Lora, Optimization
 
 BLOCK = 64
 """Weights that share a scale."""
 
 
-def refuse_4bit(settings: Optimization, world: World) -> None:
+def refuse_4bit(settings: Optimization) -> None:
     """Where it cannot work, before anything is loaded."""
     if not is_4bit(settings.lora):
         return
     if find_spec("bitsandbytes") is None:
         raise ValueError("lora.base: 4bit needs bitsandbytes: pip install 'xreasoner[qlora]'")
-    if world.size > 1:
-        raise ValueError(
-            "lora.base: 4bit works in one process only: FSDP shards rows, and the packed matrices have none; "
-            "use lora.base: own, which is sharded, or --gpus 1"
-        )
 
 
 def is_4bit(lora: Lora | None) -> bool:
@@ -40,7 +34,8 @@ def is_4bit(lora: Lora | None) -> bool:
 
 
 class QuantizedLinear(nn.Module):
-    """A linear layer whose weight is packed. It is no parameter and in no state dict."""
+    """A linear layer whose weight is packed. It is no parameter and in no state dict, so FSDP leaves it whole
+    on every rank: it shards rows, and a packed matrix has none."""
 
     def __init__(
         self, plain: nn.Linear, stored: StoredTensor, dtype: torch.dtype, device: torch.device
