@@ -19,7 +19,7 @@ from xreasoner.records import Score
 from xreasoner.report.cards import Card, choose, embedded
 from xreasoner.report.curves import read_metrics, smoothed
 from xreasoner.report.findings import Finding, find, interval, percent, sentence, signed, verdict
-from xreasoner.report.html import since_the_peak
+from xreasoner.report.html import since_the_peak, what_changed
 from xreasoner.report.html_samples import answer_html, card_html, examples
 from xreasoner.report.results import Evaluated, Results, collect
 from xreasoner.report.table import print_table
@@ -244,3 +244,33 @@ def test_what_was_lost_since_the_peak_stands_in_the_first_sentence(results: Resu
     lost = round(100 * (sft.summary.accuracy - rl.summary.accuracy))
     expected = f" It was highest after rl, {percent(rl.summary.accuracy)}; −{-lost} points since."
     assert since_the_peak(fallen) == expected
+
+
+def test_each_stage_says_what_it_gained_and_lost(results: Results, page: str) -> None:
+    said = list(what_changed(find(results), results))
+    assert [line.split(",")[0] for line in said] == ["<b>sft</b>", "<b>rl</b>"]
+    assert "<b>sft</b>, after base: gained images (general)<b> +" in said[0]
+    for finding in find(results):
+        (point,) = [one for one in finding.points if one.stage == "sft"]
+        if finding.role == "skill" and finding.subset == "all" and point.change and point.change.low > 0:
+            size = f"{finding.title.lower()} ({finding.domain})<b> {signed(point.change.difference)}</b>"
+            assert size in said[0].partition("no clear change")[0]
+    assert "without images" not in "".join(said)
+    assert page.index('<ul class="learned">') < page.index('class="tiles"')
+
+
+def test_comparisons_are_folded_by_benchmark(results: Results, page: str) -> None:
+    part = page.split('id="comparisons"')[1].split("</section>")[0]
+    names = {one.benchmark for one in results.comparisons if one.subset == "all"}
+    assert len(re.findall("<details", part)) == len({(o.benchmark, o.subset) for o in results.comparisons})
+    for name in names:
+        (summary,) = re.findall(rf'<span class="name">{name}</span><span>(.*?)</span></summary>', part)
+        assert summary.startswith("base → rl <b"), "the last stage against the first"
+
+
+def test_only_the_page_of_a_live_run_loads_itself_again(run_dir: Path, page: str) -> None:
+    write_report(run_dir, is_live=True)
+    live = (run_dir / "report.html").read_text()
+    write_report(run_dir)
+    assert 'http-equiv="refresh"' in live and "the run goes on" in live
+    assert 'http-equiv="refresh"' not in page and "the run goes on" not in page

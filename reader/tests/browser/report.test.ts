@@ -53,6 +53,28 @@ it("fits a phone: tables and plots scroll, the page does not", async () => {
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
 });
 
+it("keeps the first column in sight on a phone, while the stages scroll", async () => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  const places = await page.$eval("#accuracy .scroll", (box) => {
+    const cell = (which: string) => box.querySelector(`tbody tr ${which}`)!.getBoundingClientRect().left;
+    const before = [cell("th"), cell("td:last-child")];
+    box.scrollLeft = 10_000;
+    return { scrolled: box.scrollLeft, before, after: [cell("th"), cell("td:last-child")] };
+  });
+  expect(places.scrolled).toBeGreaterThan(0);
+  expect(places.after[0]).toBe(places.before[0]);
+  expect(places.before[1] - places.after[1]).toBe(places.scrolled);
+});
+
+it("prints on few pages, and no table is cut", async () => {
+  await page.setViewportSize({ width: 703, height: 1016 }); // A4 less its margins
+  await page.emulateMedia({ media: "print" });
+  const wide = await page.$$eval(".scroll table", (all) => all.filter((one) => one.scrollWidth > innerWidth).length);
+  expect(wide).toBe(0);
+  const pdf = (await page.pdf({ format: "A4", preferCSSPageSize: false })).toString("latin1");
+  expect(pdf.match(/\/Type\s*\/Page\b/g)!.length).toBeLessThan(16);
+});
+
 it("prints without what only a screen needs", async () => {
   await page.emulateMedia({ media: "print" });
   expect(await page.isVisible("nav")).toBe(false);

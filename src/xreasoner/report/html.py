@@ -1,6 +1,6 @@
 """The report as one self-contained page: findings, tables, plots and samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -101,7 +101,28 @@ def duration(seconds: float) -> str:
 def headline(findings: Sequence[Finding], results: Results) -> str:
     """The first finding as a sentence, then a tile per kind of benchmark."""
     tiles = "".join(tile(one) for one in findings if one.role != "blind")
-    return f'<p class="lead">{lead(findings[0])}</p>{world(results)}<div class="tiles">{tiles}</div>'
+    lines = "".join(f"<li>{line}</li>" for line in what_changed(findings, results))
+    learned = f'<ul class="learned">{lines}</ul>' if lines else ""
+    return f'<p class="lead">{lead(findings[0])}</p>{learned}{world(results)}<div class="tiles">{tiles}</div>'
+
+
+def what_changed(findings: Sequence[Finding], results: Results) -> Iterator[str]:
+    """A sentence for each stage: what it gained, what it lost, and what it left as it was."""
+    for stage in results.stages:
+        found: dict[str, list[str]] = {"gained": [], "lost": [], "no clear change in": []}
+        before = ""
+        for finding in findings:
+            point = next((one for one in finding.points if one.stage == stage and one.change), None)
+            if point is None or point.change is None or finding.role == "blind" or finding.subset != "all":
+                continue
+            change, before = point.change, point.before or ""
+            word = "gained" if change.low > 0 else "lost" if change.high < 0 else "no clear change in"
+            what = f"{finding.title.lower()} ({finding.domain})"
+            size = f" {signed(change.difference)}" if word != "no clear change in" else ""
+            found[word].append(f"{escape(what)}<b>{size}</b>")
+        parts = [f"{word} {', '.join(some)}" for word, some in found.items() if some]
+        if parts:
+            yield f"<b>{escape(stage)}</b>, after {escape(before)}: {'; '.join(parts)}"
 
 
 MINIWORLD = (
@@ -147,9 +168,11 @@ def tile(finding: Finding) -> str:
     big = signed(change.difference) if change else accuracy(finding.last)
     unit = "points" if change else ""
     detail = f"<p>{escape(interval(change))}</p>" if change else ""
+    since = since_the_peak(finding)
+    lost = f'<p class="since">{since.strip()}</p>' if since else ""
     return (
         f'<article class="tile {kind}"><h3>{finding.title} <small>{escape(finding.domain)}</small>{chip}</h3>'
-        f'<p class="big">{big} <small>{unit}</small></p><p class="steps">{path}</p>{detail}'
+        f'<p class="big">{big} <small>{unit}</small></p><p class="steps">{path}</p>{detail}{lost}'
         f'<p class="about">{escape(finding.about)}, n&nbsp;=&nbsp;{finding.last.summary.n:,}</p></article>'
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from xreasoner.evals.comparisons import Comparison
 from xreasoner.evals.statistics import Difference
 from xreasoner.evals.summary import SHARES, Summary
 from xreasoner.report.findings import Finding, percent
@@ -219,20 +220,32 @@ def budgets(results: Results) -> str:
 
 
 def comparisons(results: Results) -> str:
+    """A fold for each benchmark, which says how the last stage compares with the first."""
     if not results.comparisons:
         return ""
+    by_name: dict[str, list[Comparison]] = {}
+    for one in results.comparisons:
+        name = one.benchmark + (" (image needed)" if one.subset != "all" else "")
+        by_name.setdefault(name, []).append(one)
+    folds = "".join(comparison_fold(name, some, results.stages) for name, some in by_name.items())
+    about = "Paired on the same items. p is corrected over all of them."
+    return f'<p class="all">{about}</p><div class="folds">{folds}</div>'
+
+
+def comparison_fold(name: str, some: Sequence[Comparison], stages: Sequence[str]) -> str:
+    order = {stage: place for place, stage in enumerate(stages)}
+    whole = max(some, key=lambda one: order.get(one.after, 0) - order.get(one.before, 0))
     lines = [
-        f'<tr><th scope="row">{escape(one.benchmark)}{" (image needed)" if one.subset != "all" else ""}</th>'
-        f"<td>{escape(one.before)} → {escape(one.after)}</td><td>{one.change.n:,}</td>"
-        f"<td><b>{points(one.change.difference)}</b></td>"
-        f"<td>{points(one.change.low)} … {points(one.change.high)}</td><td>{one.change.p:.2g}</td>"
+        f'<tr><th scope="row">{escape(one.before)} → {escape(one.after)}</th><td>{one.change.n:,}</td>'
+        f"<td>{changed(one.change)}</td><td>{one.change.p:.2g}</td>"
         f"<td>{one.p_corrected:.2g}</td><td>{needed(one.change)}</td></tr>"
-        for one in results.comparisons
+        for one in some
     ]
-    heads = ("benchmark", "stages", "n", "points", "95% interval", "p", "p, corrected", "n for 80% power")
+    heads = ("stages", "n", "points [95%]", "p", "p, corrected", "n for 80% power")
+    said = f"{escape(whole.before)} → {escape(whole.after)} {changed(whole.change)}"
     return (
-        f'<details class="fold"><summary>{len(lines)} paired comparisons on the same items</summary>'
-        f"{table_of(heads, lines, kind='plain')}</details>"
+        f'<details class="fold compared"><summary><span class="name">{escape(name)}</span><span>{said}</span>'
+        f"</summary>{table_of(heads, lines)}</details>"
     )
 
 
