@@ -25,7 +25,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
     return build_tokenizer()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_lm(tokenizer: PreTrainedTokenizerBase) -> Callable[..., PreTrainedModel]:
     def build(seed: int = 0, **changes: Any) -> PreTrainedModel:
         torch.manual_seed(seed)
@@ -69,8 +69,15 @@ def arms() -> list[Problem]:
     return [Problem(f"arm{i}", ("what ?",), str(i), "exact", reasoning="so then") for i in range(5)]
 
 
-@pytest.fixture
-def gambler(start: Path, arms: list[Problem], tmp_path: Path) -> Path:
-    """A model that thinks briefly and answers 0 to 4 at random."""
-    train_sft(settings(steps=60, tokens_per_step=80), start, arms, tmp_path / "sft", 0, NoDisplay())
-    return tmp_path / "sft" / "model"
+@pytest.fixture(scope="session")
+def gambler(
+    new_lm: Callable[..., PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    arms: list[Problem],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A model that thinks briefly and answers 0 to 4 at random. Read only."""
+    start, out = tmp_path_factory.mktemp("start"), tmp_path_factory.mktemp("gambler")
+    save_model(new_lm(), tokenizer, start)
+    train_sft(settings(steps=60, tokens_per_step=80), start, arms, out, 0, NoDisplay())
+    return out / "model"
