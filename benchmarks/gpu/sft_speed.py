@@ -78,7 +78,8 @@ def measure(case: Case, machine: Machine) -> Iterator[Line]:
     mean_length = sum(len(one.ids) ** 2 for one in examples) / tokens
     seconds = seconds_per_step(policy, row, stage, machine)
     speed = tokens / seconds
-    mfu = training_flops(stage, shape, 1, mean_length) * speed / machine.peak
+    once = stage.model_copy(update={"gradient_checkpointing": False})  # what is computed again does not count
+    mfu = training_flops(once, shape, 1, mean_length) * speed / machine.peak
     yield (
         at_least("tokens/s", speed, case.speed, note=note)
         if case.speed

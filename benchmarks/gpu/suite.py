@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from xreasoner.estimate.gpus import BANDWIDTHS, PEAKS
+from xreasoner.models.gpu_speed import BANDWIDTHS, PEAKS, gpu_in
 from xreasoner.parallel import World
 
 Precision = Literal["float32", "bfloat16"]
@@ -84,9 +84,9 @@ def read_machine(tiny: bool) -> Machine:
             raise ValueError("no CUDA device: on a CPU only --tiny runs")
         return Machine(torch.device("cpu"), "CPU", 1e12, 1e11, 8e9, tiny)
     found = torch.cuda.get_device_properties(0)
-    known = next((name for name in PEAKS if name in found.name.replace(" ", "").upper()), None)
+    known = gpu_in(found.name)
     if known is None:
-        raise ValueError(f"{found.name}: its peak speed is unknown; add it to xreasoner.estimate.gpus")
+        raise ValueError(f"{found.name}: its peak speed is unknown; add it to xreasoner.models.gpu_speed")
     device = torch.device("cuda", 0)
     return Machine(device, found.name, PEAKS[known], BANDWIDTHS[known], found.total_memory, tiny)
 

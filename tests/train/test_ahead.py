@@ -96,6 +96,7 @@ def test_each_step_has_the_weights_of_its_lag(
     for step, line in enumerate(lines):
         file = tmp_path / "out" / "samples" / f"step-{step + 1:06}.jsonl"
         assert {json.loads(one)["lag"] for one in file.read_text().splitlines()} == {line["lag"]}
+    assert all(0 < line["sync_seconds"] < line["sampling_seconds"] for line in lines)
     assert lines[-1]["mismatch"] > 10 * lines[0]["mismatch"]
 
 

@@ -42,7 +42,12 @@ def test_a_users_reward_is_learned_and_logged_by_name(
 ) -> None:
     """A weight of -1 turns correctness round, and 2 a token count into the larger part of the sum."""
     mine = tmp_path / "mine.py"
-    mine.write_text("def tokens(problem, reply):\n    return reply.tokens / reply.limit\n")
+    mine.write_text(
+        "import time\n\n"
+        "def tokens(problem, reply):\n"
+        "    time.sleep(0.01)\n"
+        "    return reply.tokens / reply.limit\n"
+    )
     rewards = [{"function": "correct", "weight": -1.0}, {"function": f"{mine}:tokens", "weight": 2.0}]
     chosen = settings(steps=1, samples_every=1, rewards=rewards)
     train_grpo(chosen, gambler, arms, [], tmp_path / "out", 0, NoDisplay())
@@ -54,6 +59,8 @@ def test_a_users_reward_is_learned_and_logged_by_name(
     assert line["reward_tokens"] == pytest.approx(line["answer_length"] / 20)
     assert line["reward"] == pytest.approx(2 * line["reward_tokens"] - line["correct"])
     assert line["reward_correct"] == line["correct"]
+    assert 0.01 < line["grading_seconds"] < line["rollout_seconds"]
+    assert line["sync_seconds"] < 0.01  # it samples from the trained model itself
 
 
 @pytest.mark.parametrize(

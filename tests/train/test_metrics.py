@@ -36,8 +36,13 @@ DOCUMENTED = (Path(__file__).parent.parent.parent / "docs" / "metrics.md").read_
 
 def test_every_number_of_a_step_is_on_the_page_of_the_docs() -> None:
     batch = RolloutBatch((made_up_group(0, [1.0, 0.0]),), drawn=1, drawn_without_signal=0, seconds=1.0)
-    grpo = {**step_metrics(batch, UpdateMetrics(), 1e-6, 0.0, 0.0), "held_out": 0.0, "peak_gb": 0.0}
-    sft = ("loss", "lr", "grad_norm", "tokens", "seconds", "held_out_loss", "peak_gb")
+    grpo = {
+        **step_metrics(batch, UpdateMetrics(), 1e-6, 0.0, 0.0),
+        "held_out": 0.0,
+        "peak_gb": 0.0,
+        "mfu": 0.0,
+    }
+    sft = ("loss", "lr", "grad_norm", "tokens", "seconds", "held_out_loss", "mfu", "peak_gb")
     before, after = DOCUMENTED.split("## GRPO")
     for names, part in ((sft, before), (grpo, after)):
         rows = "".join(line.split("|")[1] for line in part.splitlines() if line.startswith("| `"))

@@ -4,34 +4,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-PEAKS: dict[str, float] = {
-    "B200": 2250e12,
-    "H200": 989e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "A6000": 155e12,
-    "RTX5090": 210e12,
-    "RTX4090": 165e12,
-    "RTX3090": 71e12,
-    "L4": 121e12,
-    "T4": 65e12,
-}
-"""Dense bfloat16 (T4: float16) operations per second, by the vendors' data sheets."""
-BANDWIDTHS: dict[str, float] = {
-    "B200": 8.0e12,
-    "H200": 4.8e12,
-    "H100": 3.35e12,
-    "A100": 2.0e12,
-    "L40S": 0.86e12,
-    "A6000": 0.77e12,
-    "RTX5090": 1.79e12,
-    "RTX4090": 1.01e12,
-    "RTX3090": 0.94e12,
-    "L4": 0.3e12,
-    "T4": 0.32e12,
-}
-"""Memory bandwidth in bytes per second, the bound of generation."""
+from xreasoner.models.gpu_speed import BANDWIDTHS, PEAKS
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ class RolloutsNow:
         self.training = sampler.training
 
     def take(self, step: int) -> RolloutBatch:
-        return self._collector.collect(self._problems, step)
+        batch = self._collector.collect(self._problems, step)
+        return replace(batch, sync_seconds=self._sampler.sync_seconds)
 
     def accuracy(self, held_out: Sequence[Problem]) -> float:
         return self._collector.accuracy(held_out)
@@ -150,8 +151,10 @@ class RolloutsAhead:
     def _sample(self, step: int, version: int, weights: "CopiedWeights") -> RolloutBatch:
         began = time.monotonic()
         self._send(version, weights)
+        sent = time.monotonic()
         batch = self._collector.collect(self._problems, step)
-        return replace(batch, lag=step - version, seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return replace(batch, lag=step - version, seconds=seconds, sync_seconds=sent - began)
 
     def _send(self, version: int, weights: "CopiedWeights") -> None:
         if version != self._sent:

@@ -1,6 +1,7 @@
 """The data of one GRPO step: problems drawn, answered, graded, and the advantages. No tensors."""
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -62,6 +63,18 @@ class RolloutBatch:
     """How many steps the policy has taken since the weights that all these answers were sampled with."""
     seconds: float = 0.0
     """Spent on sampling and grading beside the updates."""
+    grading_seconds: float = 0.0
+    """After the last answer was sampled: the rest is hidden behind the sampling."""
+    sync_seconds: float = 0.0
+    """The weights' way to the sampler."""
+
+
+@dataclass
+class GradingClock:
+    sampled_at: float = 0.0
+    """When the last answer was sampled."""
+    seconds: float = 0.0
+    """From then until all were graded."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,7 @@ class Collector:
     settings: GrpoStage
     seed: int
     world: World
+    clock: GradingClock = field(default_factory=GradingClock)
 
     def collect(self, problems: Sequence[Problem], step: int) -> RolloutBatch:
         """The groups of a step. Which problems it draws depends on nothing that was sampled."""
@@ -83,7 +97,7 @@ class Collector:
         groups = self._groups(problems, step, range(step * count, (step + 1) * count))
         kept = groups if count == wanted else first_with_signal(groups, wanted)
         silent = sum(not group.has_signal for group in groups)
-        return RolloutBatch(tuple(kept), drawn=count, drawn_without_signal=silent)
+        return RolloutBatch(tuple(kept), count, silent, grading_seconds=self.clock.seconds)
 
     def accuracy(self, held_out: Sequence[Problem]) -> float:
         """Greedy accuracy, as in an evaluation. Answers that the grader failed on are left out."""
@@ -98,7 +112,9 @@ class Collector:
         drawn = [(place, draw(problems, self.seed, place)) for place in places]
         own = own_share(drawn, self.world)
         scored = self._scored(own, sampling_of(self.settings, self.seed, step))
-        judged = gather_shares(self._judged(own, scored), self.world)
+        own_judged = self._judged(own, scored)
+        self.clock.seconds = time.monotonic() - self.clock.sampled_at
+        judged = gather_shares(own_judged, self.world)
         return [
             make_group(problem, answers, self.rewards, advantage_function(self.settings.advantage))
             for (_, problem), answers in zip(drawn, judged, strict=True)
@@ -124,6 +140,7 @@ class Collector:
                 check_rollout(rollout)
                 finished.append(rollout)
                 yield asked[rollout.prompt_id][1], rollout.text
+            self.clock.sampled_at = time.monotonic()
 
         scores = self.grader.score_many(as_they_finish())
         return by_prompt(asked, zip(finished, scores, strict=True), sampling.n)

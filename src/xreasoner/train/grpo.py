@@ -44,12 +44,14 @@ from xreasoner.train.metrics import (
     metrics_of,
     peak_memory,
     rollout_metrics,
+    trained_lengths,
     write_samples,
 )
 from xreasoner.train.microbatch import MicroBatch
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
+from xreasoner.train.speed import utilisation
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.training_states import UNMEASURED, TrainingStates
 from xreasoner.train.update import UpdateMetrics, update
@@ -97,6 +99,7 @@ def train_grpo(
         return Collector(engine, grader, rewards, instruction, settings, seed, world)
 
     kept, watch = {"best": dataclasses.asdict(best)}, GrpoWatch(display.note)
+    used = utilisation(policy, parameters(start))
     warn_of_settings(settings, steps, parameters(start), display.note)
     with (
         held_back(),
@@ -123,6 +126,7 @@ def train_grpo(
                 has_one_step = settings.updates_per_batch == settings.minibatches == 1
                 updated = microbatch.fit(made, optimizer.zero_grad, has_one_step)
             values = step_metrics(batch, updated, lr_at(step), began, collected)
+            values |= used.of(trained_lengths(batch), values["update_seconds"])
             metrics.write(step + 1, values)
             display.step(step + 1, {name: values[name] for name in SHOWN})
             watch.see(step + 1, values)
@@ -144,7 +148,12 @@ def step_metrics(
     batch: RolloutBatch, updated: UpdateMetrics, lr: float, began: float, collected: float
 ) -> dict[str, float]:
     """`rollout_seconds`: how long the update waited for its rollouts."""
-    seconds = {"rollout_seconds": collected - began, "update_seconds": time.monotonic() - collected}
+    seconds = {
+        "rollout_seconds": collected - began,
+        "grading_seconds": batch.grading_seconds,
+        "sync_seconds": batch.sync_seconds,
+        "update_seconds": time.monotonic() - collected,
+    }
     if batch.seconds:
         seconds["sampling_seconds"] = batch.seconds
     seconds |= peak_memory()

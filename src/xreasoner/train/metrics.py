@@ -100,6 +100,16 @@ def rollout_metrics(batch: RolloutBatch) -> dict[str, float]:
     }
 
 
+def trained_lengths(batch: RolloutBatch) -> list[int]:
+    """Of the sequences that the update computes: answers of groups with a signal, their prompts once each."""
+    found: list[int] = []
+    for group in batch.groups:
+        if group.has_signal:
+            found.append(len(group.answers[0].rollout.prompt_ids))
+            found += [len(answer.rollout.token_ids) for answer in group.answers]
+    return found
+
+
 def each_reward(answers: Sequence[GradedRollout]) -> dict[str, float]:
     """The mean of each reward function, if there are several."""
     names = list(answers[0].values) if answers else []

@@ -1,5 +1,6 @@
 """What samples GRPO's answers: the trained model itself, or an engine with a copy of its weights."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,11 +36,15 @@ class Sampler:
         self._engine, self._policy, self._follower = engine, policy, follower
         # At the start the engine has the base weights. After a resume the trained ones differ from them.
         self._is_behind = True
+        self.sync_seconds = 0.0
+        """Of the latest answers: what their weights took to get here."""
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
+        began = time.monotonic()
         if self._follower and self._is_behind:
             self._follower.take_weights(TrainedWeights(self._policy))
         self._is_behind = False
+        self.sync_seconds = time.monotonic() - began
         # Layers compiled for training would be compiled again for each number of rows in progress.
         with torch.compiler.set_stance("force_eager"):
             yield from self._engine.generate(prompts, sampling)

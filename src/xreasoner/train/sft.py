@@ -25,6 +25,7 @@ from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.rows import cut_rows, one_per_row, pack, rank_rows
+from xreasoner.train.speed import utilisation
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.training_states import UNMEASURED, TrainingStates
 from xreasoner.train.warn import warn_of_settings
@@ -69,6 +70,7 @@ def train_sft(
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
     kept: dict[str, Any] = {"best": asdict(best)}
+    used = utilisation(policy, parameters(start))
     warn_of_settings(settings, len(steps), parameters(start), display.note)
     with (
         held_back(),
@@ -89,13 +91,15 @@ def train_sft(
                 loss = microbatch.fit(gradient, undo=optimizer.zero_grad)
             grad_norm = take_step(loss, step)
             seconds = time.monotonic() - began
-            tokens = sum(examples.lengths[index] for index in steps[step])
+            lengths = [examples.lengths[index] for index in steps[step]]
+            tokens = sum(lengths)
             measured = {
                 "loss": loss,
                 "lr": lr_at(step),
                 "grad_norm": grad_norm,
                 "tokens": tokens,
                 "seconds": seconds,
+                **used.of(lengths, seconds),
                 **peak_memory(),
             }
             metrics.write(step + 1, measured)

@@ -1,0 +1,52 @@
+"""MFU: which part of the GPUs' peak speed training uses. What is computed twice does not count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from xreasoner.models.gpu_speed import PEAKS, gpu_in
+from xreasoner.parallel import World
+from xreasoner.train.policy import Policy
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    matrices: int
+    """Entries of the matrices that every token is multiplied with."""
+    attention: int
+    """Layers times the width of their queries."""
+    passes: int
+    """As long as forward passes: a backward pass takes two, or one where the weights are frozen (LoRA)."""
+    peak: float | None
+    """Operations per second of all devices; None where they are unknown."""
+
+    def of(self, lengths: Sequence[int], seconds: float) -> dict[str, float]:
+        """Of sequences of these lengths; nothing on a CPU."""
+        if self.peak is None:
+            return {}
+        return {"mfu": self.passes * self.forward(lengths) / seconds / self.peak}
+
+    def forward(self, lengths: Sequence[int]) -> float:
+        """Two operations per matrix entry and token; a token attends to half its sequence on average."""
+        return 2 * self.matrices * sum(lengths) + 2 * self.attention * sum(n * n for n in lengths)
+
+
+def utilisation(policy: Policy, parameters: int) -> Utilisation:
+    """`parameters` of the checkpoint: of those in memory, some may be sharded or packed to four bits."""
+    config = policy.lm.config
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    looked_up = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
+    return Utilisation(
+        parameters - looked_up,
+        config.num_hidden_layers * config.num_attention_heads * head_size,
+        2 if policy.lora else 3,
+        peak_of(policy.world),
+    )
+
+
+def peak_of(world: World) -> float | None:
+    if world.device.type != "cuda":
+        return None
+    name = gpu_in(torch.cuda.get_device_name(world.device))
+    return world.size * PEAKS[name] if name else None

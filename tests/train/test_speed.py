@@ -1,0 +1,59 @@
+"""MFU against published figures, and by hand."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.train.test_sft import settings
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xreasoner.models.gpu_speed import PEAKS, gpu_in
+from xreasoner.parallel import World
+from xreasoner.train.policy import make_policy
+from xreasoner.train.speed import Utilisation, utilisation
+
+
+def test_by_hand() -> None:
+    used = Utilisation(matrices=100, attention=8, passes=3, peak=1e6)
+    # Forward: 2 * 100 * (3 + 5) for the matrices, 2 * 8 * (9 + 25) for the attention.
+    assert used.forward([3, 5]) == 1600 + 544
+    assert used.of([3, 5], seconds=0.1) == {"mfu": pytest.approx(3 * 2144 / 0.1 / 1e6)}
+
+
+def test_nothing_is_said_where_the_peak_is_unknown() -> None:
+    assert Utilisation(100, 8, 3, peak=None).of([3, 5], 0.1) == {}
+
+
+def test_a_published_run_of_lora_comes_to_the_published_mfu() -> None:
+    """NeMo Automodel: Qwen2.5-7B, LoRA, rows of 4,096 tokens, 14,110 tokens/s on one H100: 43%."""
+    entries = 7_615_616_512 - 152_064 * 3584  # without the input embeddings
+    used = Utilisation(entries, attention=28 * 3584, passes=2, peak=PEAKS["H100"])
+    assert used.of([4096], 4096 / 14_110)["mfu"] == pytest.approx(0.43, abs=0.02)
+
+
+def test_the_matrices_of_a_model(
+    new_lm: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    lm, world = new_lm(), World(0, 1, torch.device("cpu"))
+    count = sum(parameter.numel() for parameter in lm.parameters())
+    policy = make_policy(lm, tokenizer, settings(), 0, world, torch.float32)
+    used = utilisation(policy, count)
+    assert (used.matrices, used.attention, used.passes) == (count, 2 * 32, 3)  # its head is its embeddings
+    assert used.peak is None
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA A100-SXM4-80GB", "A100"),
+        ("NVIDIA GeForce RTX 4090", "RTX4090"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA L4", "L4"),
+        ("Tesla T4", "T4"),
+        ("NVIDIA RTX A6000", "A6000"),
+        ("NVIDIA GeForce GTX 1080", None),
+    ],
+)
+def test_a_gpu_is_known_by_the_name_that_its_driver_gives(device: str, name: str | None) -> None:
+    assert gpu_in(device) == name
