@@ -8,6 +8,7 @@ from tests.train.rollouts import made_up_group
 from xreasoner.train.collect import RolloutBatch
 from xreasoner.train.grpo import step_metrics
 from xreasoner.train.metrics import MetricsFile, rollout_metrics
+from xreasoner.train.speed import Utilisation
 from xreasoner.train.update import UpdateMetrics
 
 
@@ -37,7 +38,7 @@ DOCUMENTED = (Path(__file__).parent.parent.parent / "docs" / "metrics.md").read_
 def test_every_number_of_a_step_is_on_the_page_of_the_docs() -> None:
     batch = RolloutBatch((made_up_group(0, [1.0, 0.0]),), drawn=1, drawn_without_signal=0, seconds=1.0)
     grpo = {
-        **step_metrics(batch, UpdateMetrics(), 1e-6, 0.0, 0.0),
+        **step_metrics(batch, UpdateMetrics(), 1e-6, 0.0, 0.0, Utilisation(1, 1, 3, None)),
         "held_out": 0.0,
         "peak_gb": 0.0,
         "mfu": 0.0,

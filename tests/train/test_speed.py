@@ -4,12 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.train.test_sft import settings
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from xreasoner.models.gpu_speed import PEAKS, gpu_in
 from xreasoner.parallel import World
-from xreasoner.train.policy import make_policy
 from xreasoner.train.speed import Utilisation, utilisation
 
 
@@ -31,13 +29,10 @@ def test_a_published_run_of_lora_comes_to_the_published_mfu() -> None:
     assert used.of([4096], 4096 / 14_110)["mfu"] == pytest.approx(0.43, abs=0.02)
 
 
-def test_the_matrices_of_a_model(
-    new_lm: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerBase
-) -> None:
+def test_the_matrices_of_a_model(new_lm: Callable[..., PreTrainedModel]) -> None:
     lm, world = new_lm(), World(0, 1, torch.device("cpu"))
     count = sum(parameter.numel() for parameter in lm.parameters())
-    policy = make_policy(lm, tokenizer, settings(), 0, world, torch.float32)
-    used = utilisation(policy, count)
+    used = utilisation(lm, is_frozen=False, world=world)
     assert (used.matrices, used.attention, used.passes) == (count, 2 * 32, 3)  # its head is its embeddings
     assert used.peak is None
 

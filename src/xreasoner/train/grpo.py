@@ -51,7 +51,7 @@ from xreasoner.train.microbatch import MicroBatch
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
-from xreasoner.train.speed import utilisation
+from xreasoner.train.speed import Utilisation
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.training_states import UNMEASURED, TrainingStates
 from xreasoner.train.update import UpdateMetrics, update
@@ -99,7 +99,6 @@ def train_grpo(
         return Collector(engine, grader, rewards, instruction, settings, seed, world)
 
     kept, watch = {"best": dataclasses.asdict(best)}, GrpoWatch(display.note)
-    used = utilisation(policy, parameters(start))
     warn_of_settings(settings, steps, parameters(start), display.note)
     with (
         held_back(),
@@ -125,8 +124,7 @@ def train_grpo(
                 made = partial(update, policy, reference, take_step, batch, step=step)
                 has_one_step = settings.updates_per_batch == settings.minibatches == 1
                 updated = microbatch.fit(made, optimizer.zero_grad, has_one_step)
-            values = step_metrics(batch, updated, lr_at(step), began, collected)
-            values |= used.of(trained_lengths(batch), values["update_seconds"])
+            values = step_metrics(batch, updated, lr_at(step), began, collected, policy.used)
             metrics.write(step + 1, values)
             display.step(step + 1, {name: values[name] for name in SHOWN})
             watch.see(step + 1, values)
@@ -145,7 +143,12 @@ def train_grpo(
 
 
 def step_metrics(
-    batch: RolloutBatch, updated: UpdateMetrics, lr: float, began: float, collected: float
+    batch: RolloutBatch,
+    updated: UpdateMetrics,
+    lr: float,
+    began: float,
+    collected: float,
+    used: Utilisation,
 ) -> dict[str, float]:
     """`rollout_seconds`: how long the update waited for its rollouts."""
     seconds = {
@@ -156,7 +159,7 @@ def step_metrics(
     }
     if batch.seconds:
         seconds["sampling_seconds"] = batch.seconds
-    seconds |= peak_memory()
+    seconds |= used.of(trained_lengths(batch), seconds["update_seconds"]) | peak_memory()
     return rollout_metrics(batch) | dataclasses.asdict(updated) | {"lr": lr} | seconds
 
 

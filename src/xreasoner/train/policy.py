@@ -23,6 +23,7 @@ from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.optim import weights_not_finite
 from xreasoner.train.packing_check import check_packing
 from xreasoner.train.quantized import is_4bit, quantize_layers, quantized_layers, refuse_4bit
+from xreasoner.train.speed import Utilisation, utilisation
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Policy:
     lora: Lora | None
     streams: bool
     """Its checkpoint stores the model's own tensors, so they are read and written one at a time."""
+    used: Utilisation
 
     def precision(self) -> AbstractContextManager[object]:
         return autocast(self.compute_dtype, self.world.device)
@@ -67,6 +69,7 @@ def make_policy(
     """`lm` may be on the meta device: its weights are then read from `start` after they are sharded."""
     dtype = agreed_dtype(settings, lm.num_parameters(), world)
     lm.train()
+    used = utilisation(lm, settings.lora is not None, world)
     if settings.lora:
         add_adapters(lm, settings.lora)
     if "embeddings" in settings.freeze:
@@ -94,7 +97,7 @@ def make_policy(
     if settings.compile:
         for layer in layers:
             layer.forward = torch.compile(layer.forward, dynamic=True)
-    return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora, streams)
+    return Policy(lm, loss, tokenizer, world, dtype, saved_dtype, settings.lora, streams, used)
 
 
 def agreed_dtype(settings: Optimization, parameters: int, world: World) -> torch.dtype:

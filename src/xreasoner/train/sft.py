@@ -25,7 +25,7 @@ from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
 from xreasoner.train.packing_check import NOT_PACKED
 from xreasoner.train.policy import Policy, open_policy
 from xreasoner.train.rows import cut_rows, one_per_row, pack, rank_rows
-from xreasoner.train.speed import utilisation
+from xreasoner.train.speed import Utilisation
 from xreasoner.train.step_display import NoDisplay, StepDisplay, displaying
 from xreasoner.train.training_states import UNMEASURED, TrainingStates
 from xreasoner.train.warn import warn_of_settings
@@ -70,7 +70,6 @@ def train_sft(
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
     kept: dict[str, Any] = {"best": asdict(best)}
-    used = utilisation(policy, parameters(start))
     warn_of_settings(settings, len(steps), parameters(start), display.note)
     with (
         held_back(),
@@ -90,20 +89,11 @@ def train_sft(
                 gradient = partial(accumulate, policy, examples, steps[step])
                 loss = microbatch.fit(gradient, undo=optimizer.zero_grad)
             grad_norm = take_step(loss, step)
-            seconds = time.monotonic() - began
             lengths = [examples.lengths[index] for index in steps[step]]
-            tokens = sum(lengths)
-            measured = {
-                "loss": loss,
-                "lr": lr_at(step),
-                "grad_norm": grad_norm,
-                "tokens": tokens,
-                "seconds": seconds,
-                **used.of(lengths, seconds),
-                **peak_memory(),
-            }
+            measured = {"loss": loss, "lr": lr_at(step), "grad_norm": grad_norm}
+            measured |= speed_metrics(lengths, time.monotonic() - began, policy.used)
             metrics.write(step + 1, measured)
-            display.step(step + 1, {"loss": loss, "tokens/s": tokens / seconds})
+            display.step(step + 1, {"loss": loss, "tokens/s": measured["tokens"] / measured["seconds"]})
             if watched and is_evaluated(step + 1, len(steps), settings.eval_every):
                 with states.interruptible(step + 1, kept | UNMEASURED):
                     best = measure_held_out(policy, watched, step + 1, best, settings, out, metrics)
@@ -114,6 +104,10 @@ def train_sft(
         states.finish()
         with states.interruptible(len(steps), kept):
             write_result(policy, best, out)
+
+
+def speed_metrics(lengths: Sequence[int], seconds: float, used: Utilisation) -> dict[str, float]:
+    return {"tokens": sum(lengths), "seconds": seconds, **used.of(lengths, seconds), **peak_memory()}
 
 
 def measure_held_out(

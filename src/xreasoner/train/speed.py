@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers import PreTrainedModel
 
 from xreasoner.models.gpu_speed import PEAKS, gpu_in
 from xreasoner.parallel import World
-from xreasoner.train.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,16 @@ class Utilisation:
         return 2 * self.matrices * sum(lengths) + 2 * self.attention * sum(n * n for n in lengths)
 
 
-def utilisation(policy: Policy, parameters: int) -> Utilisation:
-    """`parameters` of the checkpoint: of those in memory, some may be sharded or packed to four bits."""
-    config = policy.lm.config
+def utilisation(lm: PreTrainedModel, is_frozen: bool, world: World) -> Utilisation:
+    """Of the model as its checkpoint has it: later it may be sharded, or packed to four bits."""
+    config = lm.config
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     looked_up = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
     return Utilisation(
-        parameters - looked_up,
+        lm.num_parameters() - looked_up,
         config.num_hidden_layers * config.num_attention_heads * head_size,
-        2 if policy.lora else 3,
-        peak_of(policy.world),
+        2 if is_frozen else 3,
+        peak_of(world),
     )
 
 
