@@ -14,6 +14,7 @@ from tests.faults.runs import outcome, run
 from xreasoner.cli.failures import in_one_line
 from xreasoner.storage import disk, files
 from xreasoner.storage.disk import UNFINISHED
+from xreasoner.storage.run_folder import locked
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,15 @@ def test_a_small_disk(kilobytes: int, tiny_base: Path, tmp_path: Path, unbroken:
         run(tiny_base, small / "out")
         found = outcome(small / "out")
         assert [name for name in unbroken if found[name] != unbroken[name]] == []
+
+
+def test_a_disk_without_room_for_the_lock(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    with mounted(small, 4):
+        (small / "one page").write_bytes(b"x" * 4096)
+        with pytest.raises(OSError) as full, locked(small):
+            pass
+        assert (in_one_line(full.value) or "").startswith(f"{small / 'lock'}: No space left on device")
 
 
 def test_what_a_system_refuses_is_one_line(tmp_path: Path, tiny_base: Path) -> None:

@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+from xreasoner.storage.disk import LineFile
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class LeftOutFile:
     """`left_out.jsonl` with position, id, reason and detail per line, and the counts by reason."""
 
     def __init__(self, path: Path) -> None:
-        self._file: IO[str] = path.open("w", encoding="utf-8")
+        path.unlink(missing_ok=True)
+        self._file = LineFile(path)
         self.counts: Counter[str] = Counter()
 
     def add(self, one: LeftOut) -> None:

@@ -5,7 +5,6 @@ It stands for an instruct model: it reads images and answers one-step questions,
 Suffixes: B lessons, T tokens, E hidden size, C cells of the alphabet, N target tokens.
 """
 
-import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,8 @@ from xreasoner.miniworld.model import Size, new_model, save_base
 from xreasoner.miniworld.scene import alphabet
 from xreasoner.miniworld.seeing import cell_pixels, learn_to_see, look, meanings
 from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.models.side_files import new_folder, refuse_filled
+from xreasoner.storage.files import write_json
 from xreasoner.storage.journal import Say
 
 MEASURED = "measured.json"
@@ -118,10 +119,10 @@ def make_base(
 
 
 def build_base(settings: BaseSettings, out: Path, say: Say) -> None:
-    """What `xreasoner miniworld base OUT` does: train, save, base_accuracies."""
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; choose a new folder for the base checkpoint")
+    """What `xreasoner miniworld base OUT` does: train, save, measure. OUT appears when all of it is done."""
+    refuse_filled(out)
     model, _ = make_base(settings, say)
-    save_base(model, out)
-    say("measured on the test split:")
-    (out / MEASURED).write_text(json.dumps(base_accuracies(out, PROBLEMS, say), indent=1) + "\n")
+    with new_folder(out) as folder:
+        save_base(model, folder)
+        say("measured on the test split:")
+        write_json(folder / MEASURED, base_accuracies(folder, PROBLEMS, say))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xreasoner.storage.files import remove, unfinished_prefix
 from xreasoner.storage.folders import folder_written_atomically
 
 TEXT_FILES = (
@@ -38,10 +39,17 @@ WEIGHT_ENDINGS = (
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to fill that may not replace another one."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not an empty folder: choose another name or remove it")
+    refuse_filled(out)
+    for leftover in out.parent.glob(f"{unfinished_prefix(out)}*"):
+        remove(leftover)
     with folder_written_atomically(out) as folder:
         yield folder
+
+
+def refuse_filled(out: Path) -> None:
+    """Before long work whose result goes into a new folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not an empty folder: choose another name or remove it")
 
 
 def copy_text_files(vlm: Path, out: Path) -> None:

@@ -2,10 +2,13 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from uuid import uuid4
+
+import torch
 
 from xreasoner.models.load import Loaded
 from xreasoner.records import Rollout
@@ -63,8 +66,9 @@ class ActiveRequest:
 class _SampleOutput:
     """The text of one sample while it is generated."""
 
-    def __init__(self, request: ActiveRequest, sample: int, loaded: Loaded) -> None:
-        self.request, self.sample, self.tokens = request, sample, 0
+    def __init__(self, request: ActiveRequest, sample: int, loaded: Loaded, sent: str = "") -> None:
+        """`sent`: the text that the client has, if this sample is generated a second time."""
+        self.request, self.sample, self.tokens, self.sent = request, sample, 0, sent
         self.decoder = IncrementalDecoder(loaded.tokenizer, request.prompt.prefix_ids)
         self.stopped_at: str | None = None
 
@@ -79,6 +83,12 @@ class _SampleOutput:
         if found:
             place, self.stopped_at = min(found)
             self.decoder.text = text[: place + (len(self.stopped_at) if options.keeps_stop else 0)]
+
+    def send(self) -> None:
+        """The text so far, where it is more than the client has."""
+        if len(self.decoder.text) > len(self.sent):
+            self.sent = self.decoder.text
+            self.request.deliver(TextSoFar(self.sample, self.sent))
 
     @property
     def is_full(self) -> bool:
@@ -109,12 +119,21 @@ class _SampleOutput:
 
 
 class EngineLoop:
+    """A step that fails loses the requests in its rows.
+
+    Each is tried once more, alone, and the one that fails again is answered with its error.
+    """
+
     def __init__(self, loaded: Loaded, rows: int, context: int, max_requests: int) -> None:
         self._loaded, self._rows, self._context = loaded, rows, context
         self._special_tokens = TorchEngine(loaded, rows).special_tokens
         self._max_requests = max_requests
         self._submitted: SimpleQueue[ActiveRequest | None] = SimpleQueue()
         self._released: SimpleQueue[ActiveRequest] = SimpleQueue()
+        self._received: deque[ActiveRequest] = deque()
+        self._lost: deque[ActiveRequest] = deque()
+        self._tried_again: set[str] = set()
+        self._runs_alone = False
         self._requests: dict[str, ActiveRequest] = {}
         self._outputs: dict[tuple[str, int], _SampleOutput] = {}
         self._scheduler: Scheduler | None = None
@@ -158,17 +177,20 @@ class EngineLoop:
             busy = self._scheduler is not None and self._scheduler.has_unfinished
             if not busy:
                 self._scheduler = None  # and its cache
-            if not self._admit_submitted(wait=not busy):
+            if not self._receive(wait=not (busy or self._received or self._lost)):
                 return
             self._drop_released()
+            self._admit(busy)
             try:
                 self._step()
             # The server must survive a failure of the engine.
             except Exception as error:
-                log.exception("the engine failed; %d requests are lost", len(self._requests))
-                self._fail_all(f"{type(error).__name__}: {str(error)[:200]}")
+                log.exception("the engine failed with %d requests", len(self._requests))
+                if isinstance(error, torch.OutOfMemoryError):
+                    self._rows = max(1, self._rows // 2)
+                self._sort_lost(f"{type(error).__name__}: {str(error)[:200]}")
 
-    def _admit_submitted(self, wait: bool) -> bool:
+    def _receive(self, wait: bool) -> bool:
         """False if the server shuts down."""
         try:
             while True:
@@ -177,31 +199,59 @@ class EngineLoop:
                     self._fail_all("the server is shutting down")
                     return False
                 wait = False
-                self._schedule(request)
+                self._received.append(request)
         except Empty:
             return True
+
+    def _admit(self, busy: bool) -> None:
+        """Nothing joins a request that is tried again."""
+        if busy and self._runs_alone:
+            return
+        self._runs_alone = not busy and bool(self._lost)
+        if self._runs_alone:
+            request = self._lost.popleft()
+            self._tried_again.add(request.id)
+            self._schedule(request)
+        elif not self._lost:
+            while self._received:
+                self._schedule(self._received.popleft())
 
     def _schedule(self, request: ActiveRequest) -> None:
         if self._scheduler is None:
             self._scheduler = Scheduler(self._loaded, self._special_tokens, self._rows, self._context)
+        sampling, is_new = request.options.sampling, request.id not in self._requests
         self._requests[request.id] = request
-        sampling = request.options.sampling
         samples = range(sampling.n)
-        for sample in samples:
-            self._outputs[request.id, sample] = _SampleOutput(request, sample, self._loaded)
+        for sample in samples if is_new else self._open_samples(request):
+            before = self._outputs.get((request.id, sample))
+            output = _SampleOutput(request, sample, self._loaded, before.sent if before else "")
+            self._outputs[request.id, sample] = output
+        groups = [samples] if is_new else [range(one, one + 1) for one in self._open_samples(request)]
         # The stream name is empty so that an equal request with an equal seed gets an equal answer.
-        to_schedule = Request(request.id, lambda: request.prompt.encoded, sampling, samples, stream="")
-        self._scheduler.add([to_schedule])
+        self._scheduler.add(
+            Request(request.id, lambda: request.prompt.encoded, sampling, group, stream="")
+            for group in groups
+        )
+
+    def _open_samples(self, request: ActiveRequest) -> list[int]:
+        return [
+            sample for sample in range(request.options.sampling.n) if (request.id, sample) in self._outputs
+        ]
 
     def _drop_released(self) -> None:
         while not self._released.empty():
             request = self._released.get()
-            if self._requests.pop(request.id, None) is None:
-                continue
-            for sample in range(request.options.sampling.n):
-                self._outputs.pop((request.id, sample), None)
+            self._received = deque(one for one in self._received if one is not request)
+            self._lost = deque(one for one in self._lost if one is not request)
+            self._tried_again.discard(request.id)
+            self._forget(request)
             if self._scheduler is not None:
                 self._scheduler.abort(request.id)
+
+    def _forget(self, request: ActiveRequest) -> None:
+        self._requests.pop(request.id, None)
+        for sample in range(request.options.sampling.n):
+            self._outputs.pop((request.id, sample), None)
 
     def _step(self) -> None:
         if self._scheduler is None or not self._scheduler.has_unfinished:
@@ -217,7 +267,7 @@ class EngineLoop:
             if output.is_full:
                 full.append(slot)
             elif output.request.streams:
-                output.request.deliver(TextSoFar(output.sample, output.decoder.text))
+                output.send()
         for rollout in self._scheduler.stop(full) if full else ():
             self._finish(rollout)
 
@@ -226,7 +276,23 @@ class EngineLoop:
         if output is not None:
             output.request.deliver(output.finish(rollout))
 
+    def _sort_lost(self, why: str) -> None:
+        """After a failed step. Requests that had no row yet wait on; of the others one may have caused it."""
+        waiting = self._scheduler.waiting if self._scheduler else set()
+        self._scheduler = None
+        for request in reversed(self._requests.copy().values()):
+            open_samples = {(request.id, sample) for sample in self._open_samples(request)}
+            if not open_samples:
+                continue
+            if request.id in self._tried_again:
+                request.deliver(RequestFailed(why))
+                self._forget(request)
+            elif open_samples <= waiting:
+                self._received.appendleft(request)
+            else:
+                self._lost.appendleft(request)
+
     def _fail_all(self, why: str) -> None:
-        for request in self._requests.values():
+        for request in {one.id: one for one in (*self._requests.values(), *self._received)}.values():
             request.deliver(RequestFailed(why))
         self._requests, self._outputs, self._scheduler = {}, {}, None

@@ -15,7 +15,12 @@ BLOCK = 1 << 16
 
 def unfinished(path: Path) -> Path:
     """The temporary path at which `path` is created or deleted; `sweep` removes leftovers."""
-    return path.with_name(f".{path.name}{UNFINISHED}{os.getpid()}")
+    return path.with_name(f"{unfinished_prefix(path)}{os.getpid()}")
+
+
+def unfinished_prefix(path: Path) -> str:
+    """Of the names under which processes create or delete `path`."""
+    return f".{path.name}{UNFINISHED}"
 
 
 def sweep(folder: Path) -> None:

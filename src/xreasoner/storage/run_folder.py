@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xreasoner.storage.checked_json import read_checked_json, write_checked_json
+from xreasoner.storage.disk import errors_named
 
 State = Literal["started", "trained", "done"]
 
@@ -23,13 +24,13 @@ def locked(run_dir: Path) -> Iterator[None]:
     """Exclusive use of the directory. The lock ends with its process, even after kill -9."""
     run_dir.mkdir(parents=True, exist_ok=True)
     refuse_local_locks(run_dir, Path("/proc/self/mounts"))
-    with (run_dir / "lock").open("a+") as file:
+    with (run_dir / "lock").open("ab+", buffering=0) as file:  # a buffer would fail again when it is closed
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise ValueError(
-                f"{run_dir}: this run directory is in use by process {file.read().strip()}; "
+                f"{run_dir}: this run directory is in use by process {file.read().decode()}; "
                 "wait for it, or choose another directory with --out"
             ) from None
         except OSError as error:
@@ -40,8 +41,8 @@ def locked(run_dir: Path) -> Iterator[None]:
                 "each other; mount it with locks, or choose another directory with --out"
             ) from None
         file.truncate(0)
-        file.write(f"{os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with errors_named(run_dir / "lock"):
+            file.write(f"{os.getpid()} on {socket.gethostname()}".encode())
         yield
 
 

@@ -27,6 +27,7 @@ from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD
+from xreasoner.models.side_files import new_folder, refuse_filled
 from xreasoner.storage.journal import Say
 
 READ_SIZES = (2, 4, 8, 8, 12)
@@ -180,9 +181,9 @@ def build_world_base(
     """
     if level not in range(len(LEVELS)):
         raise ValueError(f"level {level}: there are worlds from 0 (tied) to {len(LEVELS) - 1} (free)")
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; choose a new folder for the base checkpoint")
+    refuse_filled(out)
     course = course or Course()
     start: Any = load(after).model if after else starting_model(course, seed, kept, say)
     model = learn_to_see(start, LEVELS[level], course, seed, say)
-    save_base(model, out)
+    with new_folder(out) as folder:
+        save_base(model, folder)

@@ -14,6 +14,7 @@ from xreasoner.rollout.segments import SegmentedRollout
 from xreasoner.rollout.special_tokens import TokenDecoder, read_special_tokens
 from xreasoner.rollout.torch_engine.attention import check_supported
 from xreasoner.rollout.torch_engine.decode_graphs import CudaRecorder, Recorder
+from xreasoner.rollout.torch_engine.recovery import Recovery
 from xreasoner.rollout.torch_engine.scheduler import Scheduler
 from xreasoner.rollout.torch_engine.slots import Request
 
@@ -65,16 +66,18 @@ class TorchEngine:
         model, was_training = self.loaded.model, self.loaded.model.training
         rows = min(self.max_rows, max(1, sum(len(request.samples) for request in requests)))
         longest = max_tokens(sampling, self.special_tokens.exits.longest)
-        scheduler = Scheduler(
-            self.loaded, self.special_tokens, rows, longest, self.check_every, self.recorder
-        )
-        scheduler.add(requests)
+
+        def open_scheduler(rows: int) -> Scheduler:
+            return Scheduler(self.loaded, self.special_tokens, rows, longest, self.check_every, self.recorder)
+
+        recovery = Recovery(open_scheduler, rows)
         model.eval()
         try:
-            while scheduler.has_unfinished:
-                yield from scheduler.step()
+            yield from recovery.run(requests)
         finally:
             model.train(was_training)
+        if recovery.rows < rows:
+            self.max_rows = recovery.rows
 
     def _replay(self, partial_rollout: PartialRollout, sampling: Sampling) -> SegmentedRollout:
         """Apply the budgets to the tokens that are already there."""

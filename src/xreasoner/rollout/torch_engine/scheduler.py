@@ -6,6 +6,7 @@ Suffixes: R all rows, V vocabulary, S generated tokens, M rows that move.
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -97,6 +98,11 @@ class Scheduler:
     def has_unfinished(self) -> bool:
         return bool(self._waiting or self._slots)
 
+    @property
+    def waiting(self) -> set[tuple[str, int]]:
+        """The prompts and samples that have no row yet."""
+        return {(request.prompt_id, sample) for request in self._waiting for sample in request.samples}
+
     @torch.inference_mode()
     def step(self) -> list[Rollout]:
         """Admit waiting requests if there is room, decode, and return the finished rollouts."""
@@ -168,7 +174,10 @@ class Scheduler:
         opened = self._decode_tail(encoded.ids, TAIL_TOKENS).rstrip().endswith(THINK_OPEN)
         first = len(self._slots)
         for sample in request.samples:
-            tracker = request.tracker or BudgetTracker(request.sampling, self._special_tokens.exits, opened)
+            # A copy, because the request may be run again.
+            tracker = copy(request.tracker) or BudgetTracker(
+                request.sampling, self._special_tokens.exits, opened
+            )
             start = self._clock - len(request.prefix_ids)
             self._slots.append(Slot(request, sample, encoded.ids, tracker, start))
         with_prefix = replace(encoded, ids=(*encoded.ids, *request.prefix_ids))

@@ -1,0 +1,71 @@
+"""Kills at random moments, full disks and damaged files: is the end ever wrong, or an error not one line?
+
+    OMP_NUM_THREADS=1 python -m benchmarks.faults kills --count 20 --seed 0
+    OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--every 1] [--only SFT]
+    OMP_NUM_THREADS=1 python -m benchmarks.faults damage
+
+The files of a run that met a fault are compared, byte by byte, with those of an unbroken one.
+"""
+
+import argparse
+import random
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.faults.damage import damaged
+from benchmarks.faults.full_disk import full_disk, preload
+from benchmarks.faults.kills import killed
+from benchmarks.faults.runs import SIZE, Tally, kinds
+
+from xreasoner.miniworld.model import new_base, save_base
+
+
+def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
+    model = folder / "base"
+    save_base(new_base(0, SIZE)[0], model)
+    if chosen.fault == "damage":
+        yield damaged(model, folder)
+        return
+    rng = random.Random(chosen.seed)
+    for number, (what, kind) in enumerate(kinds(model, folder).items()):
+        if chosen.only and what not in chosen.only:
+            continue
+        place = folder / str(number)
+        place.mkdir()
+        if chosen.fault == "kills":
+            yield killed(what, kind, chosen.count, rng, place)
+        else:
+            # Two processes come to the same write in another order, so a sample is as good as all of them.
+            every = chosen.every if kind.processes == 1 else chosen.every * 10
+            yield full_disk(what, kind, every, place)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("fault", choices=["kills", "disk", "damage"])
+    parser.add_argument("--count", type=int, default=20, help="kills of each kind of run")
+    parser.add_argument("--every", type=int, default=1, help="every n-th write meets the full disk")
+    parser.add_argument("--only", nargs="+", help="these kinds of runs")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    if chosen.fault == "disk":
+        preload()
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    print("| what | tried | survived | wrong | |\n|---|---|---|---|---|", flush=True)
+    wrong = list[str]()
+    for tally in tallies(chosen, folder):
+        print(tally.line(), flush=True)
+        wrong += tally.wrong
+    print(*wrong, sep="\n")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(f"{sum(one.ru_utime + one.ru_stime for one in used) / 60:.1f} CPU minutes")
+    shutil.rmtree(folder, ignore_errors=not wrong)
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

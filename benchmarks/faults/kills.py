@@ -1,0 +1,71 @@
+"""A run is killed at a random moment, resumed, killed again, and at the end compared with an unbroken one."""
+
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+
+from benchmarks.faults.runs import (
+    Kind,
+    Tally,
+    differing,
+    files_of,
+    processor_seconds,
+    started,
+    wait_for_work,
+    waited,
+)
+
+from xreasoner.storage.files import UNFINISHED
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+KILLS_IN_A_ROW = 4
+
+
+def killed(what: str, kind: Kind, kills: int, rng: random.Random, folder: Path) -> Tally:
+    tally, said = Tally(f"killed: {what}"), folder / "said"
+    seconds = unbroken(kind, folder / "unbroken" / "out", said)
+    wanted = files_of(folder / "unbroken" / "out")
+    while tally.tried < kills:
+        out = kind.place(folder / f"broken-{tally.tried}" / "out")
+        story, runs = list[str](), min(KILLS_IN_A_ROW, kills - tally.tried)
+        for _ in range(runs):
+            tally.tried += 1
+            story.append(killed_once(tally, kind, out, rng, seconds, said))
+        codes = waited(started(kind, out, said))
+        differ = differing(out, wanted)
+        left = [str(path) for path in folder.rglob(f"*{UNFINISHED}*")]
+        if codes != [0] * kind.processes or differ or left:
+            tally.wrong.append(f"{what}: after {story}: {codes}, {differ}, {left}")
+        else:
+            tally.survived += runs
+            shutil.rmtree(out.parent)
+    return tally
+
+
+def unbroken(kind: Kind, out: Path, said: Path) -> float:
+    """CPU seconds of its first rank."""
+    pids = started(kind, kind.place(out), said)
+    while (used := processor_seconds(pids[0])) is not None:
+        last = used
+        wait_for_work(pids[0], used + 0.01)
+    assert waited(pids) == [0] * kind.processes, said.read_text()
+    return last
+
+
+def killed_once(tally: Tally, kind: Kind, out: Path, rng: random.Random, seconds: float, said: Path) -> str:
+    pids = started(kind, out, said)
+    number, moment = rng.choice(SIGNALS), rng.uniform(0, seconds)
+    wait_for_work(pids[0], moment)
+    # torchrun sends every rank TERM or INT; a KILL hits one of them.
+    for pid in pids if number != signal.SIGKILL else [rng.choice(pids)]:
+        os.kill(pid, number)
+    codes = waited(pids)
+    ended = set(codes) == {0}
+    tally.notes["after its end" if ended else f"by {number.name}"] += 1
+    allowed = {0, 128 + number, -number} | ({1} if kind.processes > 1 else set())
+    story = f"{number.name} at {moment:.2f} s"
+    if not set(codes) <= allowed:
+        tally.wrong.append(f"{tally.what}: {story} ended with {codes}")
+    return story
