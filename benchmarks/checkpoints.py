@@ -1,4 +1,4 @@
-"""Peak host memory of loading, saving and resuming on several ranks, and what a saved state costs in time.
+"""Peak host memory of loading, copying, saving and resuming on several ranks, and what a state costs in time.
 
     python benchmarks/checkpoints.py [--ranks 4] [--layers 16] [--trained-layers 5] [--folder DIR]
 
@@ -31,6 +31,7 @@ from xreasoner.models.write_weights import folder_of_all_ranks, write_weights
 from xreasoner.parallel import World, gather_shares, join_world, shard
 from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.optim import adamw
+from xreasoner.train.samplers import empty_copy, fill_copy
 from xreasoner.train.training_states import METRICS, TrainingStates
 
 CPU = torch.device("cpu")
@@ -105,6 +106,11 @@ def measure(phase: str, start: Path, folder: Path, layers: int) -> dict[str, Any
             shapes = {name: weight.shape for name, weight in weights.items()}
             write_weights(shapes, weights.items(), torch.float32, out, world)
         return result(began, before, held + host_memory.write_checkpoint(t, FLOAT32))
+    if phase == "copy to sample from":
+        reset_peak()
+        began = time.monotonic()
+        fill_copy(empty_copy(lm, torch.float32, CPU), own_weights(lm).items())
+        return result(began, before, held + host_memory.copy_on_cpu(t))
     optimizer = adamw(loss, 1e-3)
     held += host_memory.moments_on_cpu(t)
     in_background = phase == "save in the background"
@@ -171,7 +177,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
         for phase in ("load", "write checkpoint"):
             on_ranks(asked.ranks, phase, folder / "large", folder, asked.layers)
-        for phase in ("save", "save in the background"):
+        for phase in ("copy to sample from", "save", "save in the background"):
             shutil.rmtree(folder / "state", ignore_errors=True)
             on_ranks(asked.ranks, phase, folder / "small", folder, asked.trained_layers)
         for ranks in (asked.ranks, 2, 1):

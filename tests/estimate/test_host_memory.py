@@ -22,6 +22,11 @@ def test_a_rank_of_eight_by_hand() -> None:
     assert found.most == pytest.approx(1.5e9 + 11.423e9 + 1.09e9, rel=1e-3)
 
 
+def test_each_step_that_is_sampled_ahead_holds_a_copy() -> None:
+    waits, ahead = (host_memory(EIGHT, BFLOAT16, True, max_lag) for max_lag in (0, 2))
+    assert ahead.most - waits.most == 3 * 2 * PARAMETERS
+
+
 def test_without_the_background_no_copy_is_made() -> None:
     assert host_memory(EIGHT, BFLOAT16, in_background=False).save == EMBEDDING * 4 / 8
 

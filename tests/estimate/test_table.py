@@ -142,15 +142,16 @@ def test_loading_and_saving_of_a_line(name: str, machine: str) -> None:
     found = MADE.estimates(name, read_gpus(machine), MADE.MACHINES[machine])["rl"]
     disk, trained = found.disk, m.adapters() if gpus == 1 else m.billions
     assert disk is not None
-    assert disk.read / 1e9 == pytest.approx(2 * m.billions)
-    assert disk.load == pytest.approx(2 * m.billions / 2)  # 2 GB/s
+    read = 2 * m.billions / (4 if gpus == 32 else 1)  # each machine its part
+    assert disk.read / 1e9 == pytest.approx(read)
+    assert disk.load == pytest.approx(read / 2)  # 2 GB/s
     assert disk.state / 1e9 == pytest.approx(12 * trained)
     assert disk.pause == pytest.approx(12 * trained / gpus / 10)  # 10 GB/s from each GPU
     assert disk.write == pytest.approx(12 * trained / (4 if gpus == 32 else 1) / 2)
     assert disk.checkpoint / 1e9 == pytest.approx(2 * m.billions)
-    # A copy of the state with the largest tensor, or the copy to sample from on its way to the GPU.
+    # A copy of the state with the largest tensor.
     saving = 12 * trained / gpus + 2 * VOCABULARY[name] * m.hidden / 1e9
-    assert found.host / 1e9 == pytest.approx(1.5 + max(saving, 2 * m.billions if gpus > 1 else 0))
+    assert found.host / 1e9 == pytest.approx(1.5 + saving)
 
 
 def test_a_server_leaves_only_the_update() -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from xreasoner.train.collect import Collector, sampling_of
 from xreasoner.train.grpo import train_grpo
 from xreasoner.train.metrics import rollout_metrics
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
-from xreasoner.train.policy import open_policy, save_policy, trained_weights
+from xreasoner.train.policy import Policy, open_policy, save_policy, trained_weights
 from xreasoner.train.samplers import CopiedEngine
 from xreasoner.train.step_display import NoDisplay
 from xreasoner.train.update import UpdateMetrics, update
@@ -147,6 +148,33 @@ def test_the_answers_ahead_are_sampled_during_the_update(
     monkeypatch.setattr(grpo, "update", waiting)
     train(stage(lag), gambler, arms, tmp_path / "out")
     assert len(watched.asked) == 5
+
+
+@pytest.mark.parametrize("lag", [1, 2])
+def test_a_copy_of_the_weights_is_held_for_each_step_under_way(
+    gambler: Path, arms: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lag: int
+) -> None:
+    """Where sampling is the slower one; the estimate counts as many."""
+    made, alive, seen = [threading.Event() for _ in range(5)], WeakSet[Any](), list[int]()
+
+    class CountedWeights(ahead.CopiedWeights):
+        def __init__(self, policy: Policy) -> None:
+            super().__init__(policy)
+            alive.add(self)
+            next(event for event in made if not event.is_set()).set()
+
+    class SlowEngine(CopiedEngine):
+        def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Rollout]:
+            assert made[min(len(seen), 4 - lag)].wait(120), "the copy that is made while this step is awaited"
+            seen.append(len(alive))
+            yield from super().generate(prompts, sampling)
+
+    monkeypatch.setattr(ahead, "CopiedWeights", CountedWeights)
+    monkeypatch.setattr(
+        ahead, "open_server", lambda chosen, start, world: SlowEngine(load(start), chosen.rows)
+    )
+    train(stage(lag), gambler, arms, tmp_path / "out")
+    assert max(seen) == lag + 1
 
 
 def test_a_killed_run_samples_again_what_it_had_not_learned_from(

@@ -35,8 +35,8 @@ class DiskTime:
         return self.read / DISK
 
 
-def disk_time(t: TrainingSetup, saved: int, in_background: bool, copied: bool) -> DiskTime:
-    """`saved`: bytes of a number in a checkpoint. `copied`: each GPU reads the whole model to sample from."""
+def disk_time(t: TrainingSetup, saved: int, in_background: bool) -> DiskTime:
+    """`saved`: bytes of a number in a checkpoint."""
     checkpoint = float(saved * t.shape.parameters)
     machines = math.ceil(t.gpus / ON_MACHINE)
     state = 3.0 * FLOAT32 * t.trainable
@@ -44,7 +44,7 @@ def disk_time(t: TrainingSetup, saved: int, in_background: bool, copied: bool) -
     return DiskTime(
         # A rank reads its own rows, and of a base in 4 bits all; what another process of the machine has read
         # is in memory.
-        read=checkpoint if copied or t.in_4_bits else checkpoint / machines,
+        read=checkpoint if t.in_4_bits else checkpoint / machines,
         state=state,
         pause=state / t.gpus / TO_HOST if in_background else write,
         write=write,

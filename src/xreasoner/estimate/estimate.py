@@ -86,11 +86,9 @@ def estimate_stage(name: str, stage: Stage, shape: Shape, gpus: Gpus, data_size:
         compute = estimate_compute(stage, shape, data_size, gpus)
     # A checkpoint is saved in the precision of the start, which real models have in bfloat16.
     trained = training_setup(stage, shape, gpus.count)
-    copied = copies_to_sample_from(stage, gpus)
-    disk = disk_time(trained, BFLOAT16, stage.save_in_background, copied)
-    host = host_memory(trained, BFLOAT16, stage.save_in_background).most
-    if copied:
-        host = max(host, read_whole(engine_width(stage, gpus.count) * shape.parameters))
+    disk = disk_time(trained, BFLOAT16, stage.save_in_background)
+    max_lag = stage.max_lag if isinstance(stage, GrpoStage) else 0
+    host = host_memory(trained, BFLOAT16, stage.save_in_background, max_lag).most
     vllm = share_of_vllm(stage, shape, gpus) if isinstance(stage, GrpoStage) else None
     return StageEstimate(name, gpus.count, peaks, compute, data_size, tuple(advice), host, disk, vllm)
 

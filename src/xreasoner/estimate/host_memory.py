@@ -21,21 +21,30 @@ class HostMemory:
     save: float
     resume: float
     write_checkpoint: float
+    ahead: float = 0.0
+    """Of the first rank."""
 
     @property
     def most(self) -> float:
         """With the process itself. A state may still be written while a checkpoint is."""
-        return PROCESS + max(self.load, self.resume, self.save + self.write_checkpoint)
+        return PROCESS + max(self.load, self.resume, self.save + self.write_checkpoint + self.ahead)
 
 
-def host_memory(t: TrainingSetup, saved: int, in_background: bool) -> HostMemory:
-    return HostMemory(load(), save(t, in_background), resume(t), write_checkpoint(t, saved))
+def host_memory(t: TrainingSetup, saved: int, in_background: bool, max_lag: int = 0) -> HostMemory:
+    return HostMemory(
+        load(), save(t, in_background), resume(t), write_checkpoint(t, saved), ahead(t, max_lag)
+    )
 
 
 def read_whole(weights: float) -> float:
-    """transformers reads a model into host memory before it goes to the GPU: one to sample from, or to
-    evaluate. With the process itself."""
+    """transformers reads a model that is evaluated into host memory before it goes to the GPU. With the
+    process itself."""
     return PROCESS + weights
+
+
+def ahead(t: TrainingSetup, max_lag: int) -> float:
+    """The weights that the answers of the next steps are sampled with: for each step under way a copy."""
+    return (max_lag + 1) * t.compute * t.shape.parameters if max_lag else 0.0
 
 
 def weights_on_cpu(t: TrainingSetup) -> float:
@@ -45,6 +54,11 @@ def weights_on_cpu(t: TrainingSetup) -> float:
 
 def moments_on_cpu(t: TrainingSetup) -> float:
     return 2 * FLOAT32 * t.trainable / t.gpus
+
+
+def copy_on_cpu(t: TrainingSetup) -> float:
+    """To sample from, whole on each rank, and a weight that is gathered for it."""
+    return t.compute * (t.shape.parameters + 2 * largest(t))
 
 
 def load() -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from xreasoner.models.tensor_files import FLOATS, StoredTensor, read_blocks, read_shards
 
@@ -20,17 +20,22 @@ Source = StoredTensor | Tensor
 
 
 def empty_model(path: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """A causal language model whose weights are on the meta device. Its buffers are computed already."""
+    """A causal language model whose weights are on the meta device."""
+    lm = empty_model_of(AutoConfig.from_pretrained(path, trust_remote_code=False), dtype, device)
+    if (path / "generation_config.json").is_file():
+        lm.generation_config = GenerationConfig.from_pretrained(path)
+    return lm
+
+
+def empty_model_of(config: PreTrainedConfig, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """Its buffers are computed already."""
     with torch.device("meta"):
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         lm: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     for module in lm.modules():
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else torch.empty_like(buffer, device=device)
     for module in lm.modules():
         lm._init_weights(module)  # computes the buffers; on the meta device it does nothing
-    if (path / "generation_config.json").is_file():
-        lm.generation_config = GenerationConfig.from_pretrained(path)
     return lm
 
 

@@ -3,13 +3,16 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from xreasoner.models.load import Loaded, load
+from xreasoner.models.load import Loaded
+from xreasoner.models.read_weights import empty_model_of, give_memory
 from xreasoner.parallel import World, full_weight, rejoining
 from xreasoner.recipe.schema import GrpoStage
 from xreasoner.records import Prompt, Rollout, Sampling
@@ -66,7 +69,8 @@ def open_sampler(
     world = policy.world
     match choose_engine(settings.rollout, start, world.device):
         case "torch" if world.size > 1:
-            copied = CopiedEngine(load(start, world.device, policy.compute_dtype), settings.rows)
+            lm = empty_copy(policy.lm, policy.compute_dtype, world.device)
+            copied = CopiedEngine(Loaded(lm, policy.tokenizer, None), settings.rows)
             yield Sampler(copied, policy, copied)
         case "torch":
             loaded = Loaded(policy.lm, policy.tokenizer, None)
@@ -92,14 +96,28 @@ def open_server(settings: GrpoStage, start: Path, world: World) -> FollowingEngi
     return RemoteVllmEngine(settings.server, start, world)
 
 
+def empty_copy(lm: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """It gets its weights from the trained shards before it is used, so nothing is read into host memory."""
+    copy = empty_model_of(deepcopy(lm.config), dtype, device)
+    copy.generation_config = lm.generation_config
+    give_memory(copy, device)
+    copy.tie_weights()
+    return copy.requires_grad_(False)
+
+
+@torch.no_grad()
+def fill_copy(copy: PreTrainedModel, weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Each weight is gathered whole, one after the other. All ranks call this."""
+    own = copy.state_dict()
+    for name, weight in weights:
+        own[name].copy_(full_weight(weight))
+
+
 class CopiedEngine(TorchEngine):
     """Has a full model of its own, because the trained one is sharded over the ranks."""
 
-    @torch.no_grad()
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        own = self.loaded.model.state_dict()
-        for name, weight in weights:
-            own[name].copy_(full_weight(weight))
+        fill_copy(self.loaded.model, weights)
 
     def sleep(self) -> None:
         """Does nothing: the copy is small beside the states of the optimizer."""
