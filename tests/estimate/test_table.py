@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from xreasoner.estimate import estimate, memory
+from xreasoner.estimate import memory, vllm_share
 from xreasoner.estimate.gpus import read_gpus
 from xreasoner.rollout.torch_engine import prefill
 from xreasoner.rollout.vllm_engine.engine import VllmEngine
@@ -168,6 +168,17 @@ def test_a_server_leaves_only_the_update() -> None:
     assert saved == pytest.approx(2 * seven.parameters)
 
 
+@pytest.mark.parametrize(
+    ("model", "card", "count"),
+    # At 5,000 tokens. 7B: 24 GB hold 15 answers beside the weights. 72B: 145.4 GB of weights are 72.7 of the
+    # 72 that two cards give each; eight cards of 24 GB are left with 0.5 GB for a cache of 3.3.
+    [("7B", "H100-80", 1), ("7B", "RTX4090-24", 2), ("72B", "H100-80", 4), ("72B", "RTX4090-24", None)],
+)
+def test_the_cards_over_which_a_server_spreads_a_model(model: str, card: str, count: int | None) -> None:
+    shape = MADE.KNOWN[f"Qwen/Qwen2.5-VL-{model}-Instruct"]
+    assert vllm_share.gpus_of_a_server(shape, read_gpus(f"1x{card}"), 5000, 2) == count
+
+
 def test_the_page_has_these_tables() -> None:
     page = (ROOT / "docs" / "scale.md").read_text()
     assert page.count(MADE.BEGIN) == page.count(MADE.END) == 1
@@ -176,4 +187,4 @@ def test_the_page_has_these_tables() -> None:
 
 def test_what_the_engines_do_is_what_is_estimated() -> None:
     assert memory.PREFILL_TOKENS == prefill.MAX_TOKENS
-    assert signature(VllmEngine).parameters["memory"].default == estimate.EVALUATION_SHARE
+    assert signature(VllmEngine).parameters["memory"].default == vllm_share.SERVER_SHARE

@@ -17,7 +17,7 @@ from xreasoner.estimate.time import (
     estimate_compute,
     rows_at_once,
 )
-from xreasoner.estimate.vllm_share import VllmShare, vllm_share
+from xreasoner.estimate.vllm_share import SERVER_SHARE, VllmShare, gpus_of_a_server, vllm_share
 from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
 from xreasoner.recipe.settings import EngineName
 from xreasoner.rollout.choose import VLLM_FROM
@@ -26,8 +26,6 @@ PROMPT = 512
 """Assumed tokens of a prompt, where the recipe limits only the answer."""
 IMAGE_PIXELS, PIXELS_OF_A_TOKEN = 2**20, 28 * 28
 """Assumed: one image of a megapixel in each prompt of an evaluation, unless `max_pixels` is less."""
-EVALUATION_SHARE = 0.9
-"""Of the GPU, which vLLM takes to evaluate."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ def vllm_bounds(stage: GrpoStage, shape: Shape, gpus: Gpus) -> tuple[float, floa
 def remedies(name: str, stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[str]:
     """Changes that save memory, the mildest first, each on top of the ones before."""
     changed, needed = stage, most(stage, shape, gpus)
-    for said, change in milder(stage, gpus):
+    for said, change in milder(stage, shape, gpus):
         before, changed = needed, changed.model_copy(update=change)
         needed = most(changed, shape, gpus)
         fits = needed <= gpus.memory
@@ -221,7 +219,7 @@ def most(stage: Stage, shape: Shape, gpus: Gpus) -> float:
     return max(peak.memory.total for peak in peaks_of(stage, shape, gpus))
 
 
-def milder(stage: Stage, gpus: Gpus) -> Iterator[tuple[str, dict[str, object]]]:
+def milder(stage: Stage, shape: Shape, gpus: Gpus) -> Iterator[tuple[str, dict[str, object]]]:
     if not stage.gradient_checkpointing:
         yield "gradient_checkpointing=true", {"gradient_checkpointing": True}
     longest = longest_sequence(stage)
@@ -231,8 +229,10 @@ def milder(stage: Stage, gpus: Gpus) -> Iterator[tuple[str, dict[str, object]]]:
         for rows in (64, 16):
             if stage.rows > rows:
                 yield f"rows={rows}", {"rows": rows}
-        if stage.rollout != "server":
-            yield "rollout=server, on GPUs of its own", {"rollout": "server"}
+        own = gpus_of_a_server(shape, gpus, longest, compute_width(stage))
+        if stage.rollout != "server" and own:
+            spread = f" (--tensor-parallel-size {own})" if own > 1 else ""
+            yield f"rollout=server, on GPUs of its own{spread}", {"rollout": "server"}
         if stage.kl:
             yield "kl=0", {"kl": 0.0}
     lora = stage.lora or Lora(rank=64)
@@ -258,14 +258,20 @@ def estimate_evaluation(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Sta
     vllm = None
     if may_use_vllm(evaluation.engine, shape):
         longest = prompts.tokens + answer
-        vllm = vllm_share(shape, gpus, EVALUATION_SHARE, evaluation.rows, longest, width, shape.vision)
+        vllm = vllm_share(shape, gpus, SERVER_SHARE, evaluation.rows, longest, width, shape.vision)
     advice = []
     if used.total > gpus.memory:
         free = gpus.memory - (used.total - used.kv_cache - used.logits)
         rows = int(free / ((used.kv_cache + used.logits) / evaluation.rows))
-        advice.append(
-            f"evaluation: rows={rows} fits" if rows > 0 else "evaluation: use GPUs with more memory"
-        )
+        longest = prompts.tokens + answer
+        own = gpus_of_a_server(shape, gpus, longest, width, shape.vision)
+        if rows > 0:
+            advice.append(f"evaluation: rows={rows} fits")
+        elif own:
+            served = f"a server with --tensor-parallel-size {own} for each checkpoint"
+            advice.append(f"evaluation: after=[], then {served} (docs/vllm.md) fits")
+        else:
+            advice.append("evaluation: use GPUs with more memory")
     peaks = (MemoryPeak("answers", used),)
     host = read_whole(held)
     return StageEstimate("evaluation", gpus.count, peaks, None, None, tuple(advice), host, vllm=vllm)

@@ -162,7 +162,7 @@ def changes(stage: Stage, wish: Wishes) -> Raw:
         return most(stage.model_copy(update=update), wish.shape, wish.gpus)
 
     made = list[Raw]()
-    for _, change in milder(stage, wish.gpus):
+    for _, change in milder(stage, wish.shape, wish.gpus):
         if needed(made) <= wish.gpus.memory:
             break
         if "rollout" not in change:  # a server needs GPUs of its own
