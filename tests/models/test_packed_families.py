@@ -34,9 +34,7 @@ def one_by_one(lm: PreTrainedModel, example: Example) -> Tensor:
     return loss_T[torch.tensor(example.is_target[1:])].sum()
 
 
-def test_packed_training_is_training_one_by_one(vlm: Path, tmp_path: Path) -> None:
-    detach(vlm, tmp_path / "lm")
-    lm = AutoModelForCausalLM.from_pretrained(tmp_path / "lm", dtype=torch.float32)
+def assert_packed_is_one_by_one(lm: PreTrainedModel) -> None:
     expected = sum((one_by_one(lm, example) for example in examples()), torch.zeros(()))
     expected.backward()
     wanted = gradient(lm)
@@ -50,3 +48,9 @@ def test_packed_training_is_training_one_by_one(vlm: Path, tmp_path: Path) -> No
         torch.testing.assert_close(
             found[name], value, rtol=1e-3, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}"
         )
+
+
+def test_packed_training_is_training_one_by_one(vlm: Path, tmp_path: Path) -> None:
+    detach(vlm, tmp_path / "lm")
+    lm = AutoModelForCausalLM.from_pretrained(tmp_path / "lm", dtype=torch.float32)
+    assert_packed_is_one_by_one(lm)

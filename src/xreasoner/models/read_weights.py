@@ -31,12 +31,18 @@ def empty_model_of(config: PreTrainedConfig, dtype: torch.dtype, device: torch.d
     """Its buffers are computed already."""
     with torch.device("meta"):
         lm: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    for module in lm.modules():
+    compute_buffers(lm, device)
+    return lm
+
+
+def compute_buffers(model: PreTrainedModel, device: torch.device) -> None:
+    for module in model.modules():
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else torch.empty_like(buffer, device=device)
-    for module in lm.modules():
-        lm._init_weights(module)  # computes the buffers; on the meta device it does nothing
-    return lm
+    owners = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
+    nearest = {module: owner for owner in owners for module in owner.modules()}
+    for module, its_owner in nearest.items():
+        its_owner._init_weights(module)  # computes the buffers; on the meta device it does nothing
 
 
 def give_memory(model: nn.Module, device: torch.device) -> None:

@@ -8,13 +8,15 @@ a model grafted into a bfloat16 one is rounded to bfloat16).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, __version__
 
-from xreasoner.models.config import read_config
-from xreasoner.models.families import Layout, find_family, find_layout, text_names
+from xreasoner.models.config import has_vision, read_config
+from xreasoner.models.families import find_family
+from xreasoner.models.find_tower import Layout, TextModel, find_layout, text_model, text_names
+from xreasoner.models.logit_check import check_same_logits
 from xreasoner.models.side_files import copy_all_but_weights, copy_text_files, new_folder
 from xreasoner.models.tensor_files import (
     FLOATS,
@@ -30,17 +32,21 @@ from xreasoner.models.tensor_files import (
 )
 from xreasoner.models.text_config import check_same_computation, derive_text_config, write_config
 
-EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-
 
 @dataclass(frozen=True)
 class TextTower:
     """The text model inside a vision-language checkpoint."""
 
+    whole: PreTrainedConfig
+    """The vision-language model's configuration."""
     config: PreTrainedConfig
+    text: TextModel
     shards: tuple[Shard, ...]
     names: dict[str, str]
     """Name in the checkpoint -> name in the text model."""
+
+    def by_text_name(self) -> dict[str, StoredTensor]:
+        return {name: tensor for shard in self.shards for name, tensor in self.tensors(shard)}
 
     def tensors(self, shard: Shard) -> list[tuple[str, StoredTensor]]:
         return [(self.names[tensor.name], tensor) for tensor in shard.tensors if tensor.name in self.names]
@@ -51,6 +57,7 @@ def detach(vlm: Path, out: Path) -> None:
     vlm, out = Path(vlm), Path(out)
     tower = _open_tower(vlm)
     _check_complete(tower, vlm)
+    check_same_logits(vlm, tower.whole, tower.config, tower.by_text_name())
     with new_folder(out) as folder:
         _write_text_model(tower, folder)
         write_config(tower.config, folder)
@@ -76,14 +83,31 @@ def _open_tower(vlm: Path) -> TextTower:
     raw = read_config(vlm)
     if "quantization_config" in raw:
         raise ValueError(f"{vlm} is quantised: detach and graft need the weights in full precision")
-    family = find_family(raw.get("model_type", "unknown"))
-    shards = read_shards(vlm)
+    if not has_vision(vlm):
+        raise ValueError(
+            f"{vlm} is a {raw.get('model_type')!r} without a vision tower: nothing to detach from"
+        )
+    if raw.get("model_type") not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{vlm} is a {raw.get('model_type')!r}, which transformers {__version__} does not know"
+        )
+    whole = AutoConfig.from_pretrained(vlm, trust_remote_code=False)
+    _check_packages(whole, vlm)
+    config = derive_text_config(whole, find_family(whole.model_type), vlm)
+    text, shards = text_model(config), read_shards(vlm)
     stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
-    layout = find_layout(family, stored)
-    config = AutoConfig.from_pretrained(vlm, trust_remote_code=False)
-    tied = _is_tied(stored, layout, config.tie_word_embeddings, vlm)
-    dtype = FLOATS[stored[layout.embeddings].dtype]
-    return TextTower(derive_text_config(config, family, tied, dtype), shards, text_names(layout, stored))
+    layout = find_layout(text, stored, vlm)
+    config.tie_word_embeddings = _is_tied(stored, layout, whole.tie_word_embeddings, vlm)
+    config.dtype = whole.dtype or FLOATS[stored[layout.embeddings].dtype]
+    return TextTower(whole, config, text, shards, text_names(text, layout, stored))
+
+
+def _check_packages(config: PreTrainedConfig, vlm: Path) -> None:
+    """Vision towers with an `architecture` are built by timm."""
+    if hasattr(getattr(config, "vision_config", None), "architecture") and find_spec("timm") is None:
+        raise ValueError(
+            f"{vlm}: transformers builds its vision tower with another package: pip install timm"
+        )
 
 
 def _is_tied(stored: dict[str, StoredTensor], layout: Layout, says_tied: bool, vlm: Path) -> bool:
@@ -97,16 +121,17 @@ def _is_tied(stored: dict[str, StoredTensor], layout: Layout, says_tied: bool, v
 
 def _check_complete(tower: TextTower, vlm: Path) -> None:
     """`from_pretrained` only warns about a missing tensor and fills it with random numbers."""
-    with torch.device("meta"):
-        wanted = {
-            k: tuple(v.shape) for k, v in AutoModelForCausalLM.from_config(tower.config).named_parameters()
-        }
-    found = {name: tensor.shape for shard in tower.shards for name, tensor in tower.tensors(shard)}
+    wanted, found = dict(tower.text.shapes), {n: t.shape for n, t in tower.by_text_name().items()}
     if tower.config.tie_word_embeddings:
-        wanted, found = ({k: v for k, v in side.items() if k != HEAD} for side in (wanted, found))
+        wanted.pop(tower.text.head, None)
+        found.pop(tower.text.head, None)
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
-            raise ValueError(f"{vlm}: {name} should have shape {wanted.get(name)} but has {found.get(name)}")
+            kind = tower.config.architectures[0]
+            raise ValueError(
+                f"{vlm}: {kind} has {name} of shape {wanted.get(name)}, the checkpoint {found.get(name)}: "
+                "it is incomplete, or stores its text tower in another layout"
+            )
 
 
 def _write_text_model(tower: TextTower, folder: Path) -> None:
@@ -123,10 +148,10 @@ def _write_text_model(tower: TextTower, folder: Path) -> None:
 
 def _match(tower: TextTower, lm: Path) -> dict[str, StoredTensor]:
     """The trained tensor for each of the tower's, by name in the text model. Refuses what does not fit."""
-    wanted = {name: tensor for shard in tower.shards for name, tensor in tower.tensors(shard)}
+    wanted, text = tower.by_text_name(), tower.text
     trained = {tensor.name: tensor for shard in read_shards(lm) for tensor in shard.tensors}
-    if tower.config.tie_word_embeddings and EMBEDDINGS in trained:
-        trained = _with_tied_head(trained, HEAD in wanted, lm)
+    if tower.config.tie_word_embeddings and text.embeddings in trained:
+        trained = _with_tied_head(trained, text, text.head in wanted, lm)
     for name in sorted(wanted.keys() | trained.keys()):
         if name not in trained:
             raise ValueError(f"{lm} lacks the tensor {name} of the vision-language model")
@@ -137,16 +162,16 @@ def _match(tower: TextTower, lm: Path) -> dict[str, StoredTensor]:
 
 
 def _with_tied_head(
-    trained: dict[str, StoredTensor], head_is_stored: bool, lm: Path
+    trained: dict[str, StoredTensor], text: TextModel, head_is_stored: bool, lm: Path
 ) -> dict[str, StoredTensor]:
     """Some trainers save a tied head and some do not: the VLM decides whether it is stored."""
-    embeddings = trained[EMBEDDINGS]
-    if HEAD in trained and not same_values(trained[HEAD], embeddings):
+    embeddings = trained[text.embeddings]
+    if text.head in trained and not same_values(trained[text.head], embeddings):
         raise ValueError(
-            f"{lm} holds a {HEAD} of its own, but the vision-language model ties it to {EMBEDDINGS}"
+            f"{lm} holds a {text.head} of its own, but the vision-language model ties it to {text.embeddings}"
         )
-    body = {name: tensor for name, tensor in trained.items() if name != HEAD}
-    return body | {HEAD: embeddings} if head_is_stored else body
+    body = {name: tensor for name, tensor in trained.items() if name != text.head}
+    return body | {text.head: embeddings} if head_is_stored else body
 
 
 def _check_fits(found: StoredTensor, wanted: StoredTensor, lm: Path) -> None:

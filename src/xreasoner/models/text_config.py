@@ -5,11 +5,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from xreasoner.models.families import Family
+from xreasoner.models.families import NOT_ALONE, SAME_ON_TEXT, Family
 
 IMAGE_ROPE = ("mrope_section", "mrope_interleaved")
 """How image positions divide the rope's frequencies. On text all three positions are equal: plain rope."""
@@ -31,22 +30,21 @@ SHAPES_THE_COMPUTATION = (
 )
 
 
-def derive_text_config(
-    vlm: PreTrainedConfig, family: Family, tied: bool, stored_dtype: torch.dtype
-) -> PreTrainedConfig:
+def derive_text_config(vlm: PreTrainedConfig, family: Family, path: Path) -> PreTrainedConfig:
     """The configuration with which `AutoModelForCausalLM` computes on text what the VLM computes."""
-    tower = vlm.text_config
-    config = _as_plain_text(tower, family.towers[0]) if family.own_text_class else deepcopy(tower)
-    if config.model_type not in family.towers:
-        towers = ", ".join(family.towers)
+    tower = vlm.get_text_config()
+    same = SAME_ON_TEXT.get(tower.model_type)
+    config = _as_plain_text(tower, same) if same else deepcopy(tower)
+    if config is vlm or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ValueError(
-            f"{family.name} with a {config.model_type!r} text tower is not supported; towers: {towers}"
+            f"{path}: the text tower of {vlm.model_type!r} is a {config.model_type!r}, and transformers "
+            "has no causal language model of that type, so it cannot be detached"
         )
+    if why := NOT_ALONE.get(config.model_type):
+        raise ValueError(f"{path}: the text tower of {vlm.model_type!r} cannot be trained alone: {why}")
     for setting, off in family.ignored_by_vlm.items():
         setattr(config, setting, off)
     config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
-    config.tie_word_embeddings = tied
-    config.dtype = vlm.dtype or stored_dtype
     return config
 
 
@@ -63,9 +61,10 @@ def write_config(config: PreTrainedConfig, folder: Path) -> None:
     values = {key: value for key, value in config.to_dict().items() if value != of_any_model.get(key, ...)}
     values["transformers_version"] = of_any_model["transformers_version"]
     values["torch_dtype"] = values["dtype"]
-    (folder / "config.json").write_text(
-        json.dumps(values | _rope_before_v5(values["rope_parameters"]), indent=2) + "\n"
-    )
+    old = values | _rope_before_v5(values["rope_parameters"])
+    if AutoConfig.for_model(**old).to_dict()["rope_parameters"] == values["rope_parameters"]:
+        values = old  # configurations younger than the old names misread them
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
 
 
 def _rope_before_v5(rope: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""Further families: there and back byte for byte, the same logits on text, trained packed as one by one."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from tests.models.conftest import save_vlm
+from tests.models.kinds import FURTHER
+from tests.models.test_packed_families import assert_packed_is_one_by_one
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+from xreasoner.models.families import FAMILIES
+from xreasoner.models.surgery import detach, graft
+from xreasoner.train.loss import LanguageModelLoss
+from xreasoner.train.packing_check import check_packing
+
+REFUSED = {
+    "qwen3_vl_moe": "Qwen3MoeForCausalLM has model.layers.0.mlp.experts.0.down_proj.weight of shape",
+    "llama4": "attends in chunks",
+}
+SCALED = {"aya_vision": 0.25, "cohere2_vision": 0.25}
+"""What the vision-language class leaves out of its logits."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FURTHER if kind not in REFUSED])
+def test_there_and_back_and_trained(kind: str, text_BT: Tensor, tmp_path: Path) -> None:
+    if kind == "paligemma" and transformers.__version__.startswith("5.16."):
+        pytest.skip("PaliGemma of transformers 5.16 leaves out the cap of the logits, which detach refuses")
+    vlm, lm_path = save_vlm(kind, tmp_path / "vlm"), tmp_path / "lm"
+    detach(vlm, lm_path)
+    graft(vlm, lm_path, tmp_path / "back")
+    file = "model.safetensors"
+    assert (tmp_path / "back" / file).read_bytes() == (vlm / file).read_bytes()
+    lm, report = AutoModelForCausalLM.from_pretrained(lm_path, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    ids_BT = text_BT % 50  # some families mark tokens above
+    with torch.no_grad():
+        ours_BTV = lm(input_ids=ids_BT).logits
+        theirs_BTV = AutoModelForImageTextToText.from_pretrained(vlm)(input_ids=ids_BT).logits
+    torch.testing.assert_close(ours_BTV, theirs_BTV * SCALED.get(kind, 1.0), rtol=1e-5, atol=2e-6)
+    assert theirs_BTV.std() > 0.1
+    if check_packing(LanguageModelLoss(lm), torch.float32):
+        assert_packed_is_one_by_one(lm)
+    else:
+        assert kind == "paligemma"  # it caps attention scores, which packed attention does not
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_trained_alone_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    vlm = save_vlm(kind, tmp_path / "vlm")
+    with pytest.raises(ValueError) as caught:
+        detach(vlm, tmp_path / "lm")
+    assert REFUSED[kind] in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_other_logits_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A factor that the vision-language class leaves out, in a family of which that is not known."""
+    vlm = save_vlm("aya_vision", tmp_path / "vlm")
+    monkeypatch.delitem(FAMILIES, "aya_vision")
+    with pytest.raises(ValueError, match="Cohere2ForCausalLM computes other logits than AyaVision"):
+        detach(vlm, tmp_path / "lm")
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
+def test_a_vision_tower_of_another_package_names_it(tmp_path: Path) -> None:
+    AutoConfig.for_model("gemma3n").save_pretrained(tmp_path / "vlm")
+    with pytest.raises(ValueError, match="pip install timm"):
+        detach(tmp_path / "vlm", tmp_path / "lm")
