@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from tests.train.test_sft import settings as sft_settings
 from tests.vllm.servers import serving_policy
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -17,8 +18,11 @@ from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.checkpoint import save_model
 from xreasoner.models.load import Loaded, load, load_tokenizer
 from xreasoner.models.surgery import detach
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.recipe.file import read_recipe
 from xreasoner.recipe.settings import ServerSettings
 from xreasoner.records import Message, Part, Picture, Problem, Prompt
+from xreasoner.report.push import write_release
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.engine import VllmEngine
 from xreasoner.train.sft import train_sft
@@ -38,6 +42,18 @@ SIZE = Size(
     rope_sections=(0, 1, 15),
 )
 ROWS = 64
+RECIPE = """
+name: small
+model: {base}
+out: {out}
+stages:
+  sft:
+    kind: sft
+    data: [{{source: miniworld, families: [sums], steps: [2, 2], count: 8}}]
+    steps: 1
+evaluation:
+  benchmarks: []
+"""
 
 
 def shaken(model: PreTrainedModel, spread: float = 0.3) -> PreTrainedModel:
@@ -52,10 +68,15 @@ def shaken(model: PreTrainedModel, spread: float = 0.3) -> PreTrainedModel:
 
 @pytest.fixture(scope="session")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("vlm") / "checkpoint"
+    """As `xreasoner push --out` writes it, after one step of training."""
+    folder = tmp_path_factory.mktemp("vlm")
     model, _, _ = new_base(0, SIZE)
-    save_base(shaken(model), out)
-    return out
+    save_base(shaken(model), folder / "base")
+    (folder / "small.yaml").write_text(RECIPE.format(base=folder / "base", out=folder / "run"))
+    run_recipe(read_recipe(folder / "small.yaml", []), Console(quiet=True))
+    write_release(folder / "run", None, "me/small", folder / "pushed")
+    assert (folder / "pushed" / "README.md").is_file()
+    return folder / "pushed"
 
 
 @pytest.fixture(scope="session")

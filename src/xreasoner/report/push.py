@@ -11,7 +11,7 @@ from xreasoner.data.hub import ask_hub
 from xreasoner.models.config import has_vision
 from xreasoner.models.side_files import new_folder
 from xreasoner.report.model_card import model_card, without_private
-from xreasoner.report.results import collect, read_recipe
+from xreasoner.report.results import collect, read_evaluations, read_recipe, stage_order
 from xreasoner.storage.disk import UNFINISHED
 from xreasoner.storage.folders import refuse_damaged
 from xreasoner.storage.run_folder import read_manifest, stage_folders
@@ -29,7 +29,7 @@ def write_release(run_dir: Path, stage: str | None, name: str, out: Path) -> Non
     checkpoint = next(path for path in (folder / "checkpoint", folder / "model") if path.is_dir())
     refuse_damaged(checkpoint, f"train it again with --redo {stage}")
     recipe = read_recipe(run_dir)
-    has_results = any((run_dir / "evals").glob("*/*.json"))
+    has_results = read_evaluations(run_dir, stage_order(run_dir))
     results = collect(run_dir) if has_results else None
     with new_folder(out) as release:
         for file in checkpoint.iterdir():
