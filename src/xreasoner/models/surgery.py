@@ -127,7 +127,7 @@ def _check_complete(tower: TextTower, vlm: Path) -> None:
         found.pop(tower.text.head, None)
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
-            kind = tower.config.architectures[0]
+            (kind,) = tower.config.architectures or ["the text model"]
             raise ValueError(
                 f"{vlm}: {kind} has {name} of shape {wanted.get(name)}, the checkpoint {found.get(name)}: "
                 "it is incomplete, or stores its text tower in another layout"
