@@ -122,7 +122,7 @@ def build_base(
     seed: int = 0,
     level: Annotated[
         int | None,
-        typer.Option(help="A looser world, 0 to 6 (docs/miniworld.md); by default the quickstart's."),
+        typer.Option(help="A looser world, 0 to 7 (docs/miniworld.md); by default the quickstart's."),
     ] = None,
 ) -> None:
     """Train the base checkpoint of the mini-world and write it to OUT; takes minutes."""
