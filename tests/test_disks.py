@@ -1,6 +1,7 @@
 """Machines with disks of their own: processes that see different folders."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,13 +95,13 @@ def test_a_run_moves_to_the_machine_of_the_first_rank(tmp_path: Path) -> None:
 
 def copy_over_a_bad_line(folders: list[Path]) -> None:
     folder, world = meet(folders)
-    whole = disks.torch.frombuffer
+    send = disks.dist.send
 
-    def damaged(block: bytearray, dtype: torch.dtype) -> torch.Tensor:
+    def damaged(block: torch.Tensor, *to: Any) -> None:
         block[-1] ^= 1
-        return whole(block, dtype=dtype)
+        send(block, *to)
 
-    disks.torch.frombuffer = damaged
+    disks.dist.send = damaged
     copy_to_all(folder, world)
 
 

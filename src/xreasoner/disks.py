@@ -141,9 +141,10 @@ def move(folder: Path, transfers: Sequence[Transfer], world: World, group: dist.
 def send(path: Path, one: Transfer, group: dist.ProcessGroup) -> None:
     with path.open("rb") as file:
         for size in block_sizes(one.facts["bytes"]):
-            block = bytearray(file.read(size))
-            assert len(block) == size, f"{path} changed while it was sent"
-            dist.send(torch.frombuffer(block, dtype=torch.uint8), one.receiver, group)
+            block = torch.empty(size, dtype=torch.uint8)
+            read = file.readinto(block.numpy().data)
+            assert read == size, f"{path} changed while it was sent"
+            dist.send(block, one.receiver, group)
 
 
 def receive(path: Path, one: Transfer, group: dist.ProcessGroup) -> None:
