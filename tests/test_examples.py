@@ -1,7 +1,10 @@
 """The examples run as written and reach the stated results."""
 
 import json
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from statistics import fmean
 
@@ -60,3 +63,18 @@ def test_a_stage_trains_with_losses_of_ones_own(tmp_path: Path) -> None:
     assert [line["step"] for line in metrics] == [1, 2]
     assert any(line["grad_norm"] > 0 for line in metrics)
     assert all(line["loss"] <= 0 for line in metrics), "no advantage is negative"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:
+    """Two steps in place of sixty; a notebook without stored output cannot show an old one."""
+    cells = json.loads((EXAMPLES / "first_look.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in cells if cell["cell_type"] == "code")
+    small = "\n".join(code).replace("STEPS = 60", "STEPS = 2").replace('"count": 1000', '"count": 50')
+    small = small.replace("(2, 4), 60, ", "(2, 4), 6, ")
+    command = [sys.executable, "-c", small]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.search(r"^\d+% -> \d+% \[\d+%, \d+%\]$", done.stdout, re.MULTILINE)
+    (answer,) = (tmp_path / "notebook" / "mine" / "benchmark.jsonl").read_text().splitlines()
+    assert json.loads(answer)["problem_id"] == "mine"

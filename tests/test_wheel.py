@@ -1,8 +1,10 @@
 """The package as it is installed: recipes and mini-world inside, and usable outside of a checkout."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -20,6 +22,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = made.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
     return site
+
+
+def test_the_dockerfile_copies_what_the_wheel_is_built_from() -> None:
+    """CI has no Docker: the file was linted with hadolint, its install tried without the extras."""
+    text = (ROOT / "Dockerfile").read_text()
+    copied = {word for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for word in line.split()}
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == allowed
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    sources = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {*sources, "pyproject.toml"} == copied
+    (extras,) = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+    assert set(extras.split(",")) <= set(project["project"]["optional-dependencies"])
 
 
 @pytest.mark.slow
