@@ -33,7 +33,7 @@ from xreasoner.recipe.file import read_recipe
 GREY = "#7a7f87"
 PUBLISHED = Path(__file__).parent.parent / "docs" / "curve.json"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
-STEPS = ("text_steps", "tower_steps", "projector_steps", "eyes_steps", "steps")
+STEPS = ("text_steps", "tower_steps", "kept_steps", "projector_steps", "eyes_steps", "steps")
 ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
 
 
