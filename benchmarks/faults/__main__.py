@@ -1,7 +1,8 @@
-"""Kills at random moments, full disks and damaged files: is the end ever wrong, or an error not one line?
+"""Kills, full disks, clocks that jump, damaged files: is the end ever wrong, or an error not one line?
 
     OMP_NUM_THREADS=1 python -m benchmarks.faults kills --count 20 --seed 0
     OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--every 1] [--only SFT]
+    OMP_NUM_THREADS=1 python -m benchmarks.faults clock
     OMP_NUM_THREADS=1 python -m benchmarks.faults damage
 
 The files of a run that met a fault are compared, byte by byte, with those of an unbroken one.
@@ -16,9 +17,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.faults.clock import clock_jumps
 from benchmarks.faults.damage import damaged
-from benchmarks.faults.full_disk import full_disk, preload
+from benchmarks.faults.full_disk import full_disk
 from benchmarks.faults.kills import killed
+from benchmarks.faults.preload import preload
 from benchmarks.faults.runs import SIZE, Tally, kinds
 
 from xreasoner.miniworld.model import new_base, save_base
@@ -38,6 +41,8 @@ def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
         place.mkdir()
         if chosen.fault == "kills":
             yield killed(what, kind, chosen.count, rng, place)
+        elif chosen.fault == "clock":
+            yield clock_jumps(what, kind, place)
         else:
             # Two processes come to the same write in another order, so a sample is as good as all of them.
             every = chosen.every if kind.processes == 1 else chosen.every * 10
@@ -46,13 +51,13 @@ def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("fault", choices=["kills", "disk", "damage"])
+    parser.add_argument("fault", choices=["kills", "disk", "clock", "damage"])
     parser.add_argument("--count", type=int, default=20, help="kills of each kind of run")
     parser.add_argument("--every", type=int, default=1, help="every n-th write meets the full disk")
     parser.add_argument("--only", nargs="+", help="these kinds of runs")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    if chosen.fault == "disk":
+    if chosen.fault in ("disk", "clock"):
         preload()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     print("| what | tried | survived | wrong | |\n|---|---|---|---|---|", flush=True)

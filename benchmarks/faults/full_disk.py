@@ -4,30 +4,14 @@
 """
 
 import ctypes
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 from benchmarks.faults.runs import Kind, Tally, differing, files_of, started, waited
 
 from xreasoner.storage.files import UNFINISHED
 
-SOURCE = Path(__file__).with_suffix(".c")
 NEVER = 2**40
-
-
-def preload() -> None:
-    """Start this program again, with the library that fails writes."""
-    if "full_disk" in os.environ.get("LD_PRELOAD", ""):
-        return
-    library = Path(tempfile.mkdtemp(prefix="faults-")) / "full_disk.so"
-    flags = ["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-    subprocess.run(["cc", *flags, "-o", str(library), str(SOURCE)], check=True)
-    os.environ["LD_PRELOAD"] = str(library)
-    os.execv(sys.executable, sys.orig_argv)
 
 
 def full_disk(what: str, kind: Kind, every: int, folder: Path) -> Tally:

@@ -29,18 +29,17 @@ def killed(what: str, kind: Kind, kills: int, rng: random.Random, folder: Path) 
     wanted = files_of(folder / "unbroken" / "out")
     while tally.tried < kills:
         out = kind.place(folder / f"broken-{tally.tried}" / "out")
-        story, runs = list[str](), min(KILLS_IN_A_ROW, kills - tally.tried)
-        for _ in range(runs):
+        story, before = list[str](), tally.tried
+        while len(story) < KILLS_IN_A_ROW and killed_once(tally, kind, out, rng, seconds, said, story):
             tally.tried += 1
-            story.append(killed_once(tally, kind, out, rng, seconds, said))
         codes = waited(started(kind, out, said))
         differ = differing(out, wanted)
         left = [str(path) for path in folder.rglob(f"*{UNFINISHED}*")]
         if codes != [0] * kind.processes or differ or left:
             tally.wrong.append(f"{what}: after {story}: {codes}, {differ}, {left}")
         else:
-            tally.survived += runs
-            shutil.rmtree(out.parent)
+            tally.survived += tally.tried - before
+        shutil.rmtree(out.parent)
     return tally
 
 
@@ -54,7 +53,10 @@ def unbroken(kind: Kind, out: Path, said: Path) -> float:
     return last
 
 
-def killed_once(tally: Tally, kind: Kind, out: Path, rng: random.Random, seconds: float, said: Path) -> str:
+def killed_once(
+    tally: Tally, kind: Kind, out: Path, rng: random.Random, seconds: float, said: Path, story: list[str]
+) -> bool:
+    """False where the run was finished before the kill."""
     pids = started(kind, out, said)
     number, moment = rng.choice(SIGNALS), rng.uniform(0, seconds)
     wait_for_work(pids[0], moment)
@@ -62,10 +64,11 @@ def killed_once(tally: Tally, kind: Kind, out: Path, rng: random.Random, seconds
     for pid in pids if number != signal.SIGKILL else [rng.choice(pids)]:
         os.kill(pid, number)
     codes = waited(pids)
-    ended = set(codes) == {0}
-    tally.notes["after its end" if ended else f"by {number.name}"] += 1
+    story.append(f"{number.name} at {moment:.2f} s")
     allowed = {0, 128 + number, -number} | ({1} if kind.processes > 1 else set())
-    story = f"{number.name} at {moment:.2f} s"
     if not set(codes) <= allowed:
-        tally.wrong.append(f"{tally.what}: {story} ended with {codes}")
-    return story
+        tally.wrong.append(f"{tally.what}: {story} ended with {codes}: {said.read_text()[-500:]}")
+    if set(codes) == {0}:
+        return False
+    tally.notes[f"by {number.name}"] += 1
+    return True

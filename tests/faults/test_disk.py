@@ -17,13 +17,6 @@ from xreasoner.storage.disk import UNFINISHED
 from xreasoner.storage.run_folder import locked
 
 
-@pytest.fixture(scope="module")
-def unbroken(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("unbroken") / "out"
-    run(tiny_base, out)
-    return outcome(out)
-
-
 @contextmanager
 def full_from(call: int) -> Iterator[list[int]]:
     """The disk is full from this write on: of a line, or of a file that is synced. Yields the calls."""
