@@ -68,6 +68,26 @@ def test_skipped_steps_change_no_weight_and_are_null_in_the_metrics(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_skipped_steps_are_counted_through_a_resume(
+    start: Path, problems: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps 2 and 3 are skipped, then the run ends. After the resume, step 4 is the third in a row."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    chosen = settings(steps=6, non_finite_steps=2, checkpoint_every=4)
+    monkeypatch.setattr(sft, "accumulate", spoilt_in_steps({2, 3}, math.nan))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(sft.TrainingStates, "end_if_interrupted", lambda *given: given[1] == 4 and stopped())
+        train_sft(chosen, start, problems, tmp_path / "out", 0, NoDisplay())
+    monkeypatch.setattr(sft, "accumulate", spoilt_in_steps({0}, math.nan))
+    with pytest.raises(
+        ValueError, match=r"step 4: .* Not taken, 3 in a row: the weights are those before it"
+    ):
+        train_sft(chosen, start, problems, tmp_path / "out", 0, NoDisplay())
+
+
 def test_log_probabilities(
     gambler: Path, arms: list[Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from xreasoner.data.prompt_length import longest_sequence
 from xreasoner.launch.interrupts import held_back
@@ -87,7 +88,7 @@ def train_grpo(
     microbatch = MicroBatch(settings, world, display.note)
     states = TrainingStates(out, policy.loss, optimizer, world, settings.save_in_background, display.note)
     done, extra = states.resume()
-    best = Best(**extra.get("best", {}))
+    best, take_step.in_a_row = Best(**extra.get("best", {})), extra.get("not_finite_in_a_row", 0)
     steps = settings.steps or math.ceil((settings.epochs or 0) * len(problems) / settings.prompts_per_step)
     lr_at = cosine(settings.lr, steps, settings.warmup, settings.min_lr_ratio)
 
@@ -98,7 +99,10 @@ def train_grpo(
     def collector(engine: Engine, world: World) -> Collector:
         return Collector(engine, grader, rewards, instruction, settings, seed, world)
 
-    kept, watch = {"best": dataclasses.asdict(best)}, GrpoWatch(display.note)
+    def kept() -> dict[str, Any]:
+        return {"best": dataclasses.asdict(best), "not_finite_in_a_row": take_step.in_a_row}
+
+    watch = GrpoWatch(display.note)
     warn_of_settings(settings, steps, parameters(start), display.note)
     with (
         held_back(),
@@ -110,13 +114,12 @@ def train_grpo(
         displaying(display, "grpo", steps, done),
     ):
         if settings.eval_every and (done == 0 or "unmeasured" in extra):
-            with states.interruptible(done, kept | UNMEASURED):
+            with states.interruptible(done, kept() | UNMEASURED):
                 best = evaluate_held_out(policy, rollouts, held_out, done, best, out, metrics)
-                kept = {"best": dataclasses.asdict(best)}
         for step in range(done, steps):
             began = time.monotonic()
             seed_step(seed, step)
-            with states.interruptible(step, kept):
+            with states.interruptible(step, kept()):
                 batch = rollouts.take(step)
             collected = time.monotonic()
             set_lr(optimizer, lr_at(step))
@@ -131,14 +134,13 @@ def train_grpo(
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl", policy.tokenizer.decode)
             if is_evaluated(step + 1, steps, settings.eval_every):
-                with states.interruptible(step + 1, kept | UNMEASURED):
+                with states.interruptible(step + 1, kept() | UNMEASURED):
                     best = evaluate_held_out(policy, rollouts, held_out, step + 1, best, out, metrics)
-                    kept = {"best": dataclasses.asdict(best)}
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
-                states.save(step + 1, kept)
-            states.end_if_interrupted(step + 1, kept)
+                states.save(step + 1, kept())
+            states.end_if_interrupted(step + 1, kept())
         states.finish()
-        with states.interruptible(steps, kept):
+        with states.interruptible(steps, kept()):
             write_result(policy, best, out)
 
 

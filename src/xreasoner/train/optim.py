@@ -71,7 +71,9 @@ class GuardedStep:
         say: Callable[[str], None] = print,
     ) -> None:
         self._model, self._optimizer, self._clip_norm = model, optimizer, clip_norm
-        self._allowed, self._say, self._in_a_row = allowed, say, 0
+        self._allowed, self._say = allowed, say
+        self.in_a_row = 0
+        """Skipped steps until now; a training state keeps it."""
 
     def __call__(self, loss: float, step: int) -> float:
         """Take the step, or skip it; the norm of the gradient before it was clipped."""
@@ -81,17 +83,17 @@ class GuardedStep:
         if math.isfinite(loss) and math.isfinite(value):
             nn.utils.clip_grads_with_norm_(parameters, self._clip_norm, norm)
             self._optimizer.step()
-            self._in_a_row = 0
+            self.in_a_row = 0
         else:
             self._skip(loss, value, step)
         self._optimizer.zero_grad()
         return value
 
     def _skip(self, loss: float, norm: float, step: int) -> None:
-        self._in_a_row += 1
+        self.in_a_row += 1
         said = f"step {step}: loss {loss}, gradient norm {norm}; {first_not_finite(self._model)}"
-        if self._in_a_row > self._allowed:
-            in_a_row = f", {self._in_a_row} in a row" if self._in_a_row > 1 else ""
+        if self.in_a_row > self._allowed:
+            in_a_row = f", {self.in_a_row} in a row" if self.in_a_row > 1 else ""
             raise ValueError(
                 f"{said}. Not taken{in_a_row}: the weights are those before it. "
                 "Lower lr, look at the data of this step, or skip such steps with non_finite_steps"

@@ -66,10 +66,12 @@ def train_sft(
     microbatch = MicroBatch(settings, world, display.note)
     states = TrainingStates(out, policy.loss, optimizer, world, settings.save_in_background, display.note)
     done, extra = states.resume()
-    best = Best(**extra.get("best", {}))
+    best, take_step.in_a_row = Best(**extra.get("best", {})), extra.get("not_finite_in_a_row", 0)
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
-    kept: dict[str, Any] = {"best": asdict(best)}
+    def kept() -> dict[str, Any]:
+        return {"best": asdict(best), "not_finite_in_a_row": take_step.in_a_row}
+
     warn_of_settings(settings, len(steps), parameters(start), display.note)
     with (
         held_back(),
@@ -78,14 +80,13 @@ def train_sft(
         displaying(display, "sft", len(steps), done),
     ):
         if watched and (done == 0 or "unmeasured" in extra):
-            with states.interruptible(done, kept | UNMEASURED):
+            with states.interruptible(done, kept() | UNMEASURED):
                 best = measure_held_out(policy, watched, done, best, settings, out, metrics)
-                kept = {"best": asdict(best)}
         for step in range(done, len(steps)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
-            with states.interruptible(step, kept):
+            with states.interruptible(step, kept()):
                 gradient = partial(accumulate, policy, examples, steps[step])
                 loss = microbatch.fit(gradient, undo=optimizer.zero_grad)
             grad_norm = take_step(loss, step)
@@ -95,14 +96,13 @@ def train_sft(
             metrics.write(step + 1, measured)
             display.step(step + 1, {"loss": loss, "tokens/s": measured["tokens"] / measured["seconds"]})
             if watched and is_evaluated(step + 1, len(steps), settings.eval_every):
-                with states.interruptible(step + 1, kept | UNMEASURED):
+                with states.interruptible(step + 1, kept() | UNMEASURED):
                     best = measure_held_out(policy, watched, step + 1, best, settings, out, metrics)
-                    kept = {"best": asdict(best)}
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
-                states.save(step + 1, kept)
-            states.end_if_interrupted(step + 1, kept)
+                states.save(step + 1, kept())
+            states.end_if_interrupted(step + 1, kept())
         states.finish()
-        with states.interruptible(len(steps), kept):
+        with states.interruptible(len(steps), kept()):
             write_result(policy, best, out)
 
 
