@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 from tests.faults.runs import outcome
+from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.cli.failures import in_one_line
 from xreasoner.distill.distill import distill
@@ -114,6 +115,7 @@ def base_building(out: Path) -> None:
 
 def kinds(model: Path, folder: Path) -> dict[str, Kind]:
     """By name. `folder` gets the finished run that a report is made of."""
+    disable_progress_bar()  # a line of its own
     for module in (curves, plots, budget_curves):  # most of the time of a report, and they leave no files
         module.draw = lambda *_, **__: ""
     sft, grpo = {"sft": SFT}, {"rl": GRPO}

@@ -40,6 +40,7 @@ PLACES = {
     "between two steps": (sft, "set_lr", 3, 2),
     "before the optimizer's step": (optim.nn.utils, "get_total_norm", 3, 3),
     "while held-out data are measured": (sft, "mean_loss", 2, 2),
+    "when they are measured": (sft, "keep_best", 2, 2),
     "while the result is written": (best, "folder_written_atomically", 1, 4),
 }
 

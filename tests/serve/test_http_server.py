@@ -140,13 +140,16 @@ def test_a_get_with_a_body_does_not_disturb_the_next_request(server: HttpServer)
             assert received.startswith(b"HTTP/1.1 200")
 
 
-def test_a_half_closed_client_leaves_nothing_behind(server: HttpServer) -> None:
+def test_a_half_closed_client_leaves_nothing_behind(
+    server: HttpServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     whole = body(max_tokens=900, temperature=30)
     head = f"{HEAD}Content-Length: {len(whole)}\r\n\r\n".encode()
     exchange(server, head + whole, half_closed=True)
     exchange(server, head + whole[:20], half_closed=True)
     for _ in range(100):
         if request(server, "GET", "/health")[1]["requests"] == 0:
+            assert "Traceback" not in caplog.text + capfd.readouterr().err
             return
         time.sleep(0.1)
     pytest.fail("a request is still running")

@@ -1,9 +1,13 @@
 """Files appear complete or not at all; temporary files are swept; partly written lines are dropped."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from xreasoner.storage.disk import errors_named
 from xreasoner.storage.files import (
     BLOCK,
     drop_torn_line,
@@ -51,3 +55,19 @@ def test_what_follows_the_last_newline_is_cut_off(tmp_path: Path, torn: int) -> 
         path.write_bytes(whole + b"x" * torn)
         drop_torn_line(path)
         assert path.read_bytes() == whole
+
+
+def test_a_copy_that_finds_no_room_names_the_folder(tmp_path: Path) -> None:
+    """`copyfile` names its source first, and `copytree` raises a list of errors in place of the first one."""
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "file").touch()
+
+    def full(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source, None, target)
+
+    with pytest.raises(OSError) as found, errors_named(tmp_path / "to"):
+        full(str(tmp_path / "from" / "file"), str(tmp_path / "to" / "file"))
+    assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path / "to"))
+    with pytest.raises(OSError) as found, errors_named(tmp_path / "to"):
+        shutil.copytree(tmp_path / "from", tmp_path / "to", copy_function=full)
+    assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path / "to"))

@@ -1,6 +1,7 @@
 """Prepared problems on disk, read one at a time, so that a corpus need not fit in memory."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -61,9 +62,16 @@ class ProblemWriter:
         """The fingerprint of the kept problems. Dropped ones stay in the file, but not in the index."""
         self._file.close()
         kept = [row for number, row in enumerate(self._rows) if number not in without]
-        np.save(self._path.with_name("index.npy"), np.array(kept, np.int64).reshape(-1, 2))
+        save_array(self._path.with_name("index.npy"), np.array(kept, np.int64).reshape(-1, 2))
         kept_digests = (digest for number, digest in enumerate(self._digests) if number not in without)
         return joined_fingerprint(kept_digests)
+
+
+def save_array(path: Path, array: NDArray[np.int64]) -> None:
+    """As `np.save`, which does not say why it cannot write."""
+    encoded = io.BytesIO()
+    np.save(encoded, array)
+    path.write_bytes(encoded.getvalue())
 
 
 def problem_digest(problem: Problem) -> bytes:

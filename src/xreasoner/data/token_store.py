@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from xreasoner.chat.template import Example, training_ids
-from xreasoner.data.problem_store import problems_fingerprint
+from xreasoner.data.problem_store import problems_fingerprint, save_array
 from xreasoner.data.steps import shuffled
 from xreasoner.records import Problem
 from xreasoner.storage.files import sweep
@@ -126,4 +126,4 @@ def _write(
             if done // PROBLEMS_BETWEEN_LINES > (done - len(some)) // PROBLEMS_BETWEEN_LINES:
                 speed = end / (time.monotonic() - began)
                 say(f"{done:,} of {len(problems):,} problems tokenised, {speed:,.0f} tokens/s")
-    np.save(folder / SPANS, np.array(spans, np.int64).reshape(-1, 4))
+    save_array(folder / SPANS, np.array(spans, np.int64).reshape(-1, 4))

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -110,7 +110,10 @@ class Routes:
 
     async def _chat(self, request: Request) -> Response:
         self._check_key(request)
-        body = await _read_body(request)
+        try:
+            body = await _read_body(request)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody receives it
         events = EventQueue(asyncio.get_running_loop())
         completion = await run_in_threadpool(self._service.prepare, body, events.put)
         completion.submit()

@@ -19,14 +19,22 @@ def errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        named = isinstance(error, OSError) and error.filename and UNFINISHED not in str(error.filename)
-        number = None if named else error_number(error, path)
+        number = None if is_named(error) else error_number(error, path)
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
+def is_named(error: Exception) -> bool:
+    """Not by the source of a copy, nor by a name that is given up at once."""
+    if not isinstance(error, OSError) or not error.filename or error.filename2:
+        return False
+    return UNFINISHED not in str(error.filename)
+
+
 def error_number(error: Exception, path: Path) -> int | None:
+    if isinstance(error, shutil.Error) and (found := re.search(r"\[Errno (\d+)\]", str(error))):
+        return int(found[1])  # copytree collects what went wrong
     if isinstance(error, OSError):
         return error.errno
     if found := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors, written in Rust

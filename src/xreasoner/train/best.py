@@ -1,12 +1,14 @@
 """The checkpoint that did best on the held-out problems."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from xreasoner.parallel import wait_for_all
 from xreasoner.storage.folders import folder_written_atomically, refuse_damaged
+from xreasoner.train.optim import GuardedStep
 from xreasoner.train.policy import Policy, save_policy
 
 
@@ -15,6 +17,11 @@ class Best:
     score: float = -inf
     """Higher is better: an accuracy, or a negative loss."""
     step: int = -1
+
+
+def kept(best: Best, take_step: GuardedStep) -> dict[str, Any]:
+    """What a training state keeps beside weights and moments."""
+    return {"best": asdict(best), "not_finite_in_a_row": take_step.in_a_row}
 
 
 def is_evaluated(step: int, steps: int, every: int) -> bool:

@@ -25,7 +25,6 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from xreasoner.data.prompt_length import longest_sequence
 from xreasoner.launch.interrupts import held_back
@@ -37,7 +36,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.reward_sum import RewardSum
 from xreasoner.rollout.engine import Engine
 from xreasoner.train.ahead import RolloutSource, open_rollouts
-from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
+from xreasoner.train.best import Best, is_evaluated, keep_best, kept, write_result
 from xreasoner.train.collect import Collector, RolloutBatch, sampling_of
 from xreasoner.train.metrics import (
     MetricsFile,
@@ -99,9 +98,6 @@ def train_grpo(
     def collector(engine: Engine, world: World) -> Collector:
         return Collector(engine, grader, rewards, instruction, settings, seed, world)
 
-    def kept() -> dict[str, Any]:
-        return {"best": dataclasses.asdict(best), "not_finite_in_a_row": take_step.in_a_row}
-
     watch = GrpoWatch(display.note)
     warn_of_settings(settings, steps, parameters(start), display.note)
     with (
@@ -110,16 +106,16 @@ def train_grpo(
         Grader() as grader,
         RewardSum(settings.rewards, display.note) as rewards,
         open_rollouts(settings, start, policy, problems, range(done, steps), collector, longest) as rollouts,
-        metrics_of(world, out / "metrics.jsonl", done) as metrics,
+        metrics_of(world, out / "metrics.jsonl", done, "unmeasured" in extra) as metrics,
         displaying(display, "grpo", steps, done),
     ):
         if settings.eval_every and (done == 0 or "unmeasured" in extra):
-            with states.interruptible(done, kept() | UNMEASURED):
+            with states.interruptible(done, kept(best, take_step) | UNMEASURED):
                 best = evaluate_held_out(policy, rollouts, held_out, done, best, out, metrics)
         for step in range(done, steps):
             began = time.monotonic()
             seed_step(seed, step)
-            with states.interruptible(step, kept()):
+            with states.interruptible(step, kept(best, take_step)):
                 batch = rollouts.take(step)
             collected = time.monotonic()
             set_lr(optimizer, lr_at(step))
@@ -134,13 +130,13 @@ def train_grpo(
             if world.is_first and (step + 1) % settings.samples_every == 0:
                 write_samples(batch, out / "samples" / f"step-{step + 1:06}.jsonl", policy.tokenizer.decode)
             if is_evaluated(step + 1, steps, settings.eval_every):
-                with states.interruptible(step + 1, kept() | UNMEASURED):
+                with states.interruptible(step + 1, kept(best, take_step) | UNMEASURED):
                     best = evaluate_held_out(policy, rollouts, held_out, step + 1, best, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < steps:
-                states.save(step + 1, kept())
-            states.end_if_interrupted(step + 1, kept())
+                states.save(step + 1, kept(best, take_step))
+            states.end_if_interrupted(step + 1, kept(best, take_step))
         states.finish()
-        with states.interruptible(steps, kept()):
+        with states.interruptible(steps, kept(best, take_step)):
             write_result(policy, best, out)
 
 

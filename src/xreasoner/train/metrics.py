@@ -20,11 +20,14 @@ from xreasoner.train.token_pieces import Decode, TokenPieces, sampled_tokens
 
 
 class MetricsFile:
-    """Appends lines. Those after the step that is resumed from (0: the start) are dropped: it is redone."""
+    """Appends lines. Those of what is done again are dropped."""
 
-    def __init__(self, path: Path, resumed_from: int) -> None:
+    def __init__(self, path: Path, resumed_from: int, unmeasured: bool = False) -> None:
+        """`resumed_from`: the steps after it are done again (0: all).
+
+        `unmeasured`: its held-out data are measured again too."""
         before = _complete_lines(path) if resumed_from else []
-        kept = [line for line in before if json.loads(line)["step"] <= resumed_from]
+        kept = [line for line in before if not _is_again(json.loads(line), resumed_from, unmeasured)]
         write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
         self._file = LineFile(path)
 
@@ -49,12 +52,19 @@ class NoMetrics:
 
 
 @contextmanager
-def metrics_of(world: World, path: Path, resumed_from: int) -> Iterator[MetricsFile | NoMetrics]:
+def metrics_of(
+    world: World, path: Path, resumed_from: int, unmeasured: bool
+) -> Iterator[MetricsFile | NoMetrics]:
     if not world.is_first:
         yield NoMetrics()
         return
-    with MetricsFile(path, resumed_from) as metrics:
+    with MetricsFile(path, resumed_from, unmeasured) as metrics:
         yield metrics
+
+
+def _is_again(values: Mapping[str, float], resumed_from: int, unmeasured: bool) -> bool:
+    is_measured_again = unmeasured and any("held_out" in name for name in values)
+    return values["step"] > resumed_from - is_measured_again
 
 
 def _complete_lines(path: Path) -> list[str]:

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,7 +16,7 @@ from xreasoner.parallel import World, join_world, reduces_gradients, seed_step, 
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
-from xreasoner.train.best import Best, is_evaluated, keep_best, write_result
+from xreasoner.train.best import Best, is_evaluated, keep_best, kept, write_result
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, peak_memory
 from xreasoner.train.microbatch import MicroBatch
 from xreasoner.train.optim import GuardedStep, adamw, cosine, set_lr
@@ -69,24 +67,21 @@ def train_sft(
     best, take_step.in_a_row = Best(**extra.get("best", {})), extra.get("not_finite_in_a_row", 0)
     lr_at = cosine(settings.lr, len(steps), settings.warmup, settings.min_lr_ratio)
 
-    def kept() -> dict[str, Any]:
-        return {"best": asdict(best), "not_finite_in_a_row": take_step.in_a_row}
-
     warn_of_settings(settings, len(steps), parameters(start), display.note)
     with (
         held_back(),
         states,
-        metrics_of(world, out / "metrics.jsonl", done) as metrics,
+        metrics_of(world, out / "metrics.jsonl", done, "unmeasured" in extra) as metrics,
         displaying(display, "sft", len(steps), done),
     ):
         if watched and (done == 0 or "unmeasured" in extra):
-            with states.interruptible(done, kept() | UNMEASURED):
+            with states.interruptible(done, kept(best, take_step) | UNMEASURED):
                 best = measure_held_out(policy, watched, done, best, settings, out, metrics)
         for step in range(done, len(steps)):
             began = time.monotonic()
             seed_step(seed, step, world.rank)
             set_lr(optimizer, lr_at(step))
-            with states.interruptible(step, kept()):
+            with states.interruptible(step, kept(best, take_step)):
                 gradient = partial(accumulate, policy, examples, steps[step])
                 loss = microbatch.fit(gradient, undo=optimizer.zero_grad)
             grad_norm = take_step(loss, step)
@@ -96,13 +91,13 @@ def train_sft(
             metrics.write(step + 1, measured)
             display.step(step + 1, {"loss": loss, "tokens/s": measured["tokens"] / measured["seconds"]})
             if watched and is_evaluated(step + 1, len(steps), settings.eval_every):
-                with states.interruptible(step + 1, kept() | UNMEASURED):
+                with states.interruptible(step + 1, kept(best, take_step) | UNMEASURED):
                     best = measure_held_out(policy, watched, step + 1, best, settings, out, metrics)
             if (step + 1) % settings.checkpoint_every == 0 and step + 1 < len(steps):
-                states.save(step + 1, kept())
-            states.end_if_interrupted(step + 1, kept())
+                states.save(step + 1, kept(best, take_step))
+            states.end_if_interrupted(step + 1, kept(best, take_step))
         states.finish()
-        with states.interruptible(len(steps), kept()):
+        with states.interruptible(len(steps), kept(best, take_step)):
             write_result(policy, best, out)
 
 
