@@ -14,7 +14,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # The tests in which another torch or transformers can show.
 VERSION_TESTS := tests/chat tests/models tests/rollout tests/train
 
-.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers test-reader check docs resolve constraints clean
+.PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers test-reader check docs audit resolve constraints clean
 
 setup: $(VENV)/.installed
 
@@ -107,6 +107,10 @@ $(DOCS_VENV)/.installed: pyproject.toml
 	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
 	$(DOCS_VENV)/bin/python $(PIP) 'mkdocs-material==9.8.*'
 	touch $@
+
+# Known weaknesses of the pinned packages. Asks PyPI's advisory service, so it needs the net and is not in CI.
+audit: setup
+	$(UV) tool run pip-audit --no-deps --disable-pip --requirement constraints.txt
 
 # What users install has a solution: everything, on a CUDA machine and on one that only has a CPU.
 resolve: setup

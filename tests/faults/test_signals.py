@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.faults.runs import outcome, run
+from tests.faults.runs import outcome, run, run_until_trained
 
 from xreasoner.launch import interrupts
 from xreasoner.launch.interrupts import Interrupted, raise_on_signals
 from xreasoner.storage.files import UNFINISHED
 from xreasoner.storage.state_folders import saved_step
-from xreasoner.train import best, optim, sft
+from xreasoner.train import best, optim, sft, training_states
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,21 @@ def test_a_stage_that_gets_a_signal(
     run(tiny_base, tmp_path, checkpoint_every=100)
     found = outcome(tmp_path)
     assert [key for key in unbroken if found[key] != unbroken[key]] == []
+
+
+def test_a_signal_while_a_state_is_loaded(
+    tiny_base: Path, tmp_path: Path, signals: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_until_trained(tiny_base, tmp_path)
+    read = training_states.FileSystemReader.read_metadata
+
+    def kills(self, *arguments, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read(self, *arguments, **named)
+
+    monkeypatch.setattr(training_states.FileSystemReader, "read_metadata", kills)
+    with pytest.raises(Interrupted):
+        run(tiny_base, tmp_path)
 
 
 RECIPE = """

@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import AdamW
 
 from xreasoner.disks import bring_to_first, copy_to_all
-from xreasoner.launch.interrupts import Interrupted, at_once, pending
+from xreasoner.launch.interrupts import Interrupted, at_once, held_back, pending
 from xreasoner.parallel import (
     World,
     gather_shares,
@@ -94,11 +94,12 @@ class TrainingStates:
             return 0, {}
         state = self.folder / name
         copy_to_all(state, self.world)
-        load(
-            dict(state_tensors(self.model, self.optimizer)),
-            storage_reader=FileSystemReader(state),
-            process_group=saving_group(self.world),
-        )
+        with held_back():  # torch would take a signal for a failure of its own
+            load(
+                dict(state_tensors(self.model, self.optimizer)),
+                storage_reader=FileSystemReader(state),
+                process_group=saving_group(self.world),
+            )
         if self.world.is_first:
             write_atomically(self.metrics, (state / METRICS).read_bytes())
         note = read_note(state)
