@@ -1,15 +1,17 @@
 """Which checkpoints can be asked about images is known from their files, before anything is loaded."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from transformers import BaseImageProcessor
+from transformers import AutoProcessor, BaseImageProcessor
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from xreasoner.models.families import FAMILIES
-from xreasoner.models.image_support import PixelRange, image_tokens, pixel_range, why_no_images
-from xreasoner.models.load import load_image_processor
+from xreasoner.models.image_support import PixelRange, image_tokens, pixel_range, reads_videos, why_no_images
+from xreasoner.models.load import load_image_processor, load_tokenizer
 from xreasoner.models.resolve import resolve_model
 
 
@@ -20,7 +22,7 @@ def checkpoint(folder: Path, model_type: str, template: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize("model_type", [name for name, family in FAMILIES.items() if family.placeholder])
 def test_every_supported_family_can_be_asked(model_type: str, tmp_path: Path) -> None:
     placeholder = FAMILIES[model_type].placeholder
     folder = checkpoint(tmp_path, model_type, f"{{% for part in x %}}{placeholder}\n{{% endfor %}}")
@@ -33,6 +35,10 @@ def test_what_a_checkpoint_lacks_is_one_line(tmp_path: Path) -> None:
     assert (
         why_no_images(checkpoint(tmp_path, "kosmos-2", "")) == "images of kosmos-2 models are not supported"
     )
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "llava", "vision_config": {"model_type": "pixtral"}}'
+    )
+    assert why_no_images(tmp_path) == "its chat template does not write [IMG] for an image"
     checkpoint(tmp_path, "llava", "<image>")
     (tmp_path / "preprocessor_config.json").unlink()
     assert why_no_images(tmp_path) == "it has no image processor (preprocessor_config.json)"
@@ -67,3 +73,18 @@ def test_images_are_scaled_into_the_range(pixels: tuple[int, int], tokens: int) 
     assert isinstance(processor, BaseImageProcessor)
     grid = processor(images=[Image.new("RGB", (112, 112))], return_tensors="pt")["image_grid_thw"]
     assert int(grid.prod()) // 4 == tokens
+
+
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_the_whole_processor_wants_torchvision_only_where_it_reads_videos(tmp_path: Path) -> None:
+    base, llava = resolve_model("miniworld"), tmp_path
+    assert reads_videos(base)
+    with pytest.raises(ImportError, match="Torchvision"):
+        AutoProcessor.from_pretrained(base)
+    (llava / "config.json").write_text('{"model_type": "llava"}')
+    CLIPImageProcessorPil().save_pretrained(llava)
+    load_tokenizer(base).save_pretrained(llava)
+    assert not reads_videos(llava)
+    processor = AutoProcessor.from_pretrained(llava)
+    assert type(processor).__name__ == "LlavaProcessor"
+    assert processor.image_processor(Image.new("RGB", (9, 9)))["pixel_values"][0].shape == (3, 224, 224)

@@ -76,6 +76,7 @@ def test_the_card_says_how_to_ask_and_what_was_measured(run: Path, release: Path
     assert re.search(rf"\| sums-image \| 4 \| {re.escape(first)}.* \| {re.escape(last)}", body)
     assert "measured with\n8 tokens" in body
     assert 'from_pretrained("me/mine"' in body
+    assert "its processor also reads videos: `pip install torchvision`" in body
 
 
 def test_private_paths_stay_private(run: Path, release: Path) -> None:

@@ -16,7 +16,7 @@ from xreasoner.chat.think import THINK_CLOSE, write_answer, write_thought
 from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.records import OPTION_LETTERS, Message, Part, Picture, Problem, Prompt
 
-PLACEHOLDERS = ("<|image_pad|>", "<start_of_image>", "<IMG_CONTEXT>", "[IMG]", "<image>")
+PLACEHOLDERS = ("<|image_pad|>", "<|image|>", "<start_of_image>", "<IMG_CONTEXT>", "[IMG]", "<image>")
 """What the chat templates of the supported families write for an image."""
 _REPLY = "a reply"
 

@@ -12,8 +12,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Family:
     name: str
-    placeholder: str = "<|image_pad|>"
-    """What the chat template writes for an image."""
+    placeholder: str | None = "<|image_pad|>"
+    """What the chat template writes for an image. None: our engine cannot be asked about images."""
     ignored_by_vlm: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Text settings that the vision-language model never applies, and the value that switches them off."""
     scale_left_out: str | None = None
@@ -30,9 +30,14 @@ FAMILIES: dict[str, Family] = {
     "gemma3": Family(
         "Gemma 3", "<start_of_image>", ignored_by_vlm=MappingProxyType({"final_logit_softcapping": None})
     ),
-    "glm4v": Family("GLM-4.1V", "<|image|>"),
+    "llava_next": Family("LLaVA-NeXT", "<image>"),
+    "llava_onevision": Family("LLaVA-OneVision", "<image>"),
     "aya_vision": Family("Aya Vision", "<image>", scale_left_out="logit_scale"),
-    "cohere2_vision": Family("Command A Vision", "<|IMG_PATCH|>", scale_left_out="logit_scale"),
+    "cohere2_vision": Family("Command A Vision", None, scale_left_out="logit_scale"),
+    "ovis2": Family("Ovis2", "<image>"),
+    "glm4v": Family("GLM-4.1V", "<|image|>"),
+    "qwen3_5": Family("Qwen3.5"),
+    "qwen3_5_moe": Family("Qwen3.5-MoE"),
     "smolvlm": Family("SmolVLM", "<image>"),
     "idefics3": Family("Idefics3", "<image>"),
     "mistral3": Family("Mistral 3", "[IMG]"),
@@ -56,4 +61,9 @@ NOT_ALONE = {
 
 
 def find_family(model_type: str) -> Family:
-    return FAMILIES.get(model_type, Family(model_type))
+    return FAMILIES.get(model_type, Family(model_type, None))
+
+
+def placeholder_of(model_type: str, vision_type: str | None) -> str | None:
+    """Pixtral comes as a LLaVA whose template is Mistral's."""
+    return "[IMG]" if vision_type == "pixtral" else find_family(model_type).placeholder

@@ -1,11 +1,12 @@
 """Whether a checkpoint can be asked about images, from its files alone and without any model code."""
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from xreasoner.models.config import has_vision, read_config
-from xreasoner.models.families import FAMILIES
+from xreasoner.models.families import find_family, placeholder_of
 
 QWEN = "<|image_pad|>"
 """The families that take images of any size within a range of pixels."""
@@ -16,15 +17,27 @@ def why_no_images(checkpoint: Path) -> str | None:
     """What it lacks; None if nothing."""
     if not has_vision(checkpoint):
         return "this model is text-only"
-    model_type = str(read_config(checkpoint).get("model_type"))
-    if model_type not in FAMILIES:
+    config = read_config(checkpoint)
+    model_type, vision = str(config.get("model_type")), config["vision_config"]
+    placeholder = placeholder_of(model_type, vision.get("model_type"))
+    if placeholder is None:
         return f"images of {model_type} models are not supported"
     if not any((checkpoint / name).is_file() for name in PROCESSOR_FILES):
         return f"it has no image processor ({PROCESSOR_FILES[0]})"
-    placeholder = FAMILIES[model_type].placeholder
     if placeholder not in chat_template(checkpoint):
         return f"its chat template does not write {placeholder} for an image"
     return None
+
+
+def reads_videos(checkpoint: Path) -> bool:
+    """Whether `AutoProcessor` of this model opens a video processor, which takes torchvision in every family.
+
+    Nothing in the checkpoint's files prevents that. The image processors themselves fall back to Pillow."""
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
+
+    name = PROCESSOR_MAPPING_NAMES.get(str(read_config(checkpoint).get("model_type")))
+    processor = name and processor_class_from_name(name)
+    return bool(processor) and "video_processor" in signature(processor.__init__).parameters
 
 
 def chat_template(checkpoint: Path) -> str:
@@ -55,7 +68,7 @@ class PixelRange(NamedTuple):
 def pixel_range(checkpoint: Path, low: int | None = None, high: int | None = None) -> PixelRange | None:
     """The checkpoint's own limits, where `low` and `high` do not replace them; None for other families."""
     model_type = str(read_config(checkpoint).get("model_type"))
-    if model_type not in FAMILIES or FAMILIES[model_type].placeholder != QWEN:
+    if find_family(model_type).placeholder != QWEN:
         if low or high:
             raise ValueError(
                 f"{checkpoint}: min_pixels and max_pixels are for Qwen-VL models, not {model_type}"

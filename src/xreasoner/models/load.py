@@ -22,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from xreasoner.chat.image_tokens import FAMILY_IMAGES, FamilyImages
 from xreasoner.models.config import has_vision
-from xreasoner.models.families import FAMILIES
+from xreasoner.models.families import placeholder_of
 from xreasoner.models.image_support import PixelRange
 
 ImageProcessor = BaseImageProcessor | FamilyImages
@@ -78,7 +78,9 @@ def load_image_processor(path: Path, pixels: PixelRange | None = None) -> ImageP
     config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     if config.model_type not in FAMILY_IMAGES:
         return processor
-    return FAMILY_IMAGES[config.model_type](processor, config, FAMILIES[config.model_type].placeholder)
+    placeholder = placeholder_of(config.model_type, config.vision_config.model_type)
+    assert placeholder is not None, config.model_type
+    return FAMILY_IMAGES[config.model_type](processor, config, placeholder)
 
 
 def _processor_chat_template(path: Path) -> str | None:

@@ -27,13 +27,17 @@ PAPER = """\
 Raw = Mapping[str, Any]
 
 
-def model_card(recipe: Raw, stage: str, results: Results | None, sees: bool, name: str) -> str:
-    """`recipe` is the run's, defaults included; `sees` says whether the model takes images."""
+def model_card(
+    recipe: Raw, stage: str, results: Results | None, sees: bool, name: str, wants_torchvision: bool = True
+) -> str:
+    """`recipe` is the run's, defaults included; `sees` says whether the model takes images.
+
+    `wants_torchvision`: its processor reads videos too, and that takes torchvision."""
     path = trained_path(recipe, stage)
     parts = [
         f"# {name}",
         about(recipe, path, sees),
-        "## How to ask it\n\n" + prompting(recipe, sees, name),
+        "## How to ask it\n\n" + prompting(recipe, sees, name, sees and wants_torchvision),
         "## Results\n\n" + "\n\n".join(results_of(results, (BASE, *path))),
         "## What it was trained on\n\n" + "\n".join(data_lines(recipe, path)),
         "## Limits\n\n" + "\n".join(limits(recipe, path, results)),
@@ -80,7 +84,7 @@ KINDS = {
 }
 
 
-def prompting(recipe: Raw, sees: bool, name: str) -> str:
+def prompting(recipe: Raw, sees: bool, name: str, wants_torchvision: bool) -> str:
     """The system prompt, and one way with a thinking budget and one without."""
     given = recipe.get("instruction") or ""
     instruction = OPTIONS_PART.sub(r"\1", given)
@@ -91,7 +95,7 @@ def prompting(recipe: Raw, sees: bool, name: str) -> str:
     loader = "AutoModelForImageTextToText, AutoProcessor" if sees else "AutoModelForCausalLM, AutoTokenizer"
     model, processor = loader.split(", ")
     budget = recipe["evaluation"]["think_budget"]
-    needs = " (images need `pip install torchvision`)" if sees else ""
+    needs = " (its processor also reads videos: `pip install torchvision`)" if wants_torchvision else ""
     return f"""{asked}
 
 It writes a thought within `<think> </think>`, then the answer within `<answer> </answer>`. Thoughts can be

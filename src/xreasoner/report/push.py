@@ -9,6 +9,7 @@ import yaml
 
 from xreasoner.data.hub import ask_hub
 from xreasoner.models.config import has_vision
+from xreasoner.models.image_support import reads_videos
 from xreasoner.models.side_files import new_folder
 from xreasoner.report.model_card import model_card, without_private
 from xreasoner.report.results import collect, read_evaluations, read_recipe, stage_order
@@ -37,7 +38,7 @@ def write_release(run_dir: Path, stage: str | None, name: str, out: Path) -> Non
                 shutil.copyfile(file, release / file.name)
         if (folder / "model" / "adapter").is_dir():
             shutil.copytree(folder / "model" / "adapter", release / "adapter")
-        card = model_card(recipe, stage, results, has_vision(checkpoint), name)
+        card = model_card(recipe, stage, results, has_vision(checkpoint), name, reads_videos(checkpoint))
         (release / "README.md").write_text(card, encoding="utf-8")
         public = yaml.safe_dump(without_private(recipe), sort_keys=False, allow_unicode=True)
         (release / "recipe.yaml").write_text(public, encoding="utf-8")

@@ -1,11 +1,15 @@
 """Other model families, whose greedy text must equal that of `generate`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from tests.models.kinds import FURTHER
 from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
@@ -118,7 +122,14 @@ def qwen3_vl(marks: dict[str, int]) -> tuple[PreTrainedModel, int]:
     return Qwen3VLForConditionalGeneration(config), 16
 
 
-@pytest.mark.parametrize("build", [qwen2_vl, qwen3_vl])
+def further(kind: str, marks: dict[str, int]) -> tuple[PreTrainedModel, int]:
+    settings = FURTHER[kind]() | marks
+    settings["text_config"]["vocab_size"] = SHAPE["vocab_size"]
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    return AutoModelForImageTextToText.from_config(config), config.vision_config.patch_size
+
+
+@pytest.mark.parametrize("build", [qwen2_vl, qwen3_vl, partial(further, "glm4v")])
 def test_vision_language_models(
     build: Callable[[dict[str, int]], tuple[PreTrainedModel, int]],
     vlm_loaded: Loaded,

@@ -10,9 +10,10 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from tests.models.kinds import KINDS
+from tests.models.kinds import FURTHER, KINDS
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedTokenizerFast
+from transformers.models.aya_vision import AyaVisionProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3 import Gemma3Processor
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
@@ -21,12 +22,19 @@ from transformers.models.idefics3 import Idefics3Processor
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.internvl.processing_internvl import InternVLProcessor
 from transformers.models.llava import LlavaProcessor
+from transformers.models.llava_next import LlavaNextProcessor
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
+    LlavaOnevisionImageProcessorPil,
+)
+from transformers.models.ovis2 import Ovis2Processor
+from transformers.models.ovis2.image_processing_pil_ovis2 import Ovis2ImageProcessorPil
 from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from xreasoner.chat.image_tokens import FAMILY_IMAGES, FamilyImages
 from xreasoner.chat.template import PromptError, encode_plainly, encode_prompt
-from xreasoner.models.families import FAMILIES
+from xreasoner.models.families import FAMILIES, placeholder_of
 from xreasoner.models.image_support import why_no_images
 from xreasoner.models.load import Loaded, load
 from xreasoner.records import Message, Picture, Prompt, Sampling
@@ -37,6 +45,8 @@ SPECIAL = (
     *("<image>", "<IMG_CONTEXT>", "<img>", "</img>", "<video>", "<start_of_image>", "<image_soft_token>"),
     *("<end_of_image>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "<fake_token_around_image>", "<global-img>"),
     *(f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)),
+    *("<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "TILE_GLOBAL", "TILE_1", "TILE_2", "TILE_3"),
+    *("<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>", "<IMG_ATOM>"),
 )
 IDS = {token: WORDS + number for number, token in enumerate(SPECIAL)}
 SIZE = {"height": 16, "width": 16}
@@ -91,7 +101,43 @@ CASES = {
         lambda: PixtralImageProcessorPil(size={"longest_edge": 16}, patch_size=4),
         None,  # it needs torchvision
     ),
+    "llava_next": Case(
+        "llava_next",
+        "<image>",
+        lambda: LlavaNextImageProcessorPil(
+            size={"shortest_edge": 16}, crop_size=SIZE, image_grid_pinpoints=[[16, 32], [32, 16]]
+        ),
+        lambda images, tokenizer: LlavaNextProcessor(
+            images, tokenizer, 4, "default", num_additional_image_tokens=1
+        ),
+    ),
+    "llava_onevision": Case(
+        "llava_onevision",
+        "<image>",
+        lambda: LlavaOnevisionImageProcessorPil(size=SIZE, image_grid_pinpoints=[[16, 32], [32, 16]]),
+        None,  # it needs a video processor, and that torchvision
+    ),
+    "aya_vision": Case(
+        "aya_vision",
+        "<|IMG_PATCH|>",
+        lambda: GotOcr2ImageProcessorPil(size=SIZE, max_patches=4),
+        lambda images, tokenizer: AyaVisionProcessor(images, tokenizer, 4, 16, downsample_factor=2),
+    ),
+    "ovis2": Case(
+        "ovis2",
+        "<IMG_ATOM>",
+        lambda: Ovis2ImageProcessorPil(size=SIZE, max_patches=4, crop_to_patches=True),
+        lambda images, tokenizer: Ovis2Processor(images, tokenizer, image_seq_length=4),
+    ),
+    "pixtral": Case(
+        "pixtral",
+        "[IMG]",
+        lambda: PixtralImageProcessorPil(size={"longest_edge": 16}, patch_size=4),
+        None,  # it needs torchvision
+    ),
 }
+FIRST = ("llava", "internvl", "gemma3", "idefics3", "smolvlm", "mistral3")
+"""Those for which everything is tested; for the others, their tokens and greedy text."""
 
 
 def build_tokenizer(placeholder: str) -> PreTrainedTokenizerFast:
@@ -120,20 +166,26 @@ def build_tokenizer(placeholder: str) -> PreTrainedTokenizerFast:
 
 
 def build(name: str) -> Loaded:
-    case, placeholder = CASES[name], FAMILIES[name].placeholder
-    settings = KINDS[case.kind]()
-    settings["image_token_id"] = IDS[case.image_token]
+    case = CASES[name]
+    settings = {**KINDS, **FURTHER}[case.kind]()
+    placeholder = placeholder_of(settings["model_type"], settings["vision_config"].get("model_type"))
+    assert placeholder is not None
+    settings |= {"image_token_id": IDS[case.image_token], "video_token_id": IDS["<video>"]}
     settings["text_config"] |= {"vocab_size": WORDS + len(SPECIAL), "max_position_embeddings": 512}
     if name == "gemma3":
         settings["text_config"]["sliding_window"] = 512
         settings |= {"boi_token_index": IDS["<start_of_image>"], "eoi_token_index": IDS["<end_of_image>"]}
+    if name == "ovis2":
+        marks = ("<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>")
+        settings["visual_indicator_token_ids"] = [IDS[mark] for mark in marks]
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
     torch.manual_seed(0)
     model = AutoModelForImageTextToText.from_config(config).eval()
+    spread = 0.3 if name == "ovis2" else 0.05  # so that its texts differ
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    images = FAMILY_IMAGES[name](case.processor(), model.config, placeholder)
+            parameter.add_(spread * torch.randn_like(parameter))
+    images = FAMILY_IMAGES[config.model_type](case.processor(), model.config, placeholder)
     return Loaded(model, build_tokenizer(placeholder), images)
 
 
@@ -196,6 +248,25 @@ def test_internvls_tokens_are_those_of_its_own_rule() -> None:
     assert torch.equal(inputs["pixel_values"], wanted["pixel_values"])
 
 
+def test_pixtrals_tokens_by_hand() -> None:
+    """At most 16 pixels long, in cells of 4: 40 x 20 becomes 16 x 8."""
+    family = build("pixtral").image_processor
+    assert isinstance(family, FamilyImages)
+    _, tokens = family.read(images_of((40, 20)))
+    assert tokens == ["[IMG][IMG][IMG][IMG][IMG_BREAK][IMG][IMG][IMG][IMG][IMG_END]"]
+
+
+def test_onevisions_tokens_by_hand() -> None:
+    """Tiles of 16 pixels have 4 x 4 patches. 40 x 20 fills 32 x 16: 16 whole, 4 rows of 8 and a token more.
+    Two images are shown whole only, with a token more each."""
+    family = build("llava_onevision").image_processor
+    assert isinstance(family, FamilyImages)
+    _, tokens = family.read(images_of((40, 20)))
+    assert [text.count("<image>") for text in tokens] == [16 + 4 * 9]
+    _, tokens = family.read(images_of((40, 20), (16, 16)))
+    assert [text.count("<image>") for text in tokens] == [17, 17]
+
+
 def test_mistrals_tokens_by_hand() -> None:
     """At most 16 pixels long, in cells of 8: 40 x 20 becomes 16 x 8, the others 16 x 16."""
     family = build("mistral3").image_processor
@@ -228,7 +299,7 @@ def test_greedy_text_is_that_of_generate(name: str) -> None:
     assert len({rollout.token_ids for rollout in found.values()}) > 1
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FIRST)
 def test_the_image_matters(name: str) -> None:
     """Another image gives other logits: the pixels reach the language model."""
     loaded = build(name)
@@ -243,7 +314,7 @@ def test_the_image_matters(name: str) -> None:
     assert not torch.allclose(*logits, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FIRST)
 def test_a_placeholder_in_the_question_is_refused(name: str) -> None:
     loaded = build(name)
     prompt = asked("p", picture(1, 16, 16), f" w10 {FAMILIES[name].placeholder} w11")
