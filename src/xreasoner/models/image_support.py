@@ -33,11 +33,12 @@ def reads_videos(checkpoint: Path) -> bool:
     """Whether `AutoProcessor` of this model opens a video processor, which takes torchvision in every family.
 
     Nothing in the checkpoint's files prevents that. The image processors themselves fall back to Pillow."""
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
+    from transformers.models.auto import processing_auto as auto
 
-    name = PROCESSOR_MAPPING_NAMES.get(str(read_config(checkpoint).get("model_type")))
-    processor = name and processor_class_from_name(name)
-    return bool(processor) and "video_processor" in signature(processor.__init__).parameters
+    names: Any = vars(auto)["PROCESSOR_MAPPING_NAMES"]
+    name = names.get(str(read_config(checkpoint).get("model_type")))
+    processor: Any = auto.processor_class_from_name(name) if name else None
+    return processor is not None and "video_processor" in signature(processor).parameters
 
 
 def chat_template(checkpoint: Path) -> str:
