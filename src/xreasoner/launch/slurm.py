@@ -25,7 +25,7 @@ SCRIPT = """\
 # file system that they share, or on a disk of each node; its first node must then stay the same.
 set -euo pipefail
 cd {folder}
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 threads=$(( ${{SLURM_CPUS_ON_NODE:-{gpus}}} / {gpus} ))
 export {own_store}=1  # without it, restarts fail
 export OMP_NUM_THREADS=$(( threads > 0 ? threads : 1 ))
