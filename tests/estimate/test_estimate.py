@@ -125,6 +125,16 @@ def test_reinforcement_uses_all_cards_each_with_a_copy_to_sample_from() -> None:
     assert answers.weights == pytest.approx(SEVEN.parameters * (4 / 8 + 4 / 8 + 2))
 
 
+def test_one_card_has_a_copy_where_it_trains_float32_weights_in_bfloat16() -> None:
+    def weights(*changes: str) -> float:
+        (rl,) = (one for one in look("x-reasoner-7b", "1xB200-192", *changes).values() if one.stage == "rl")
+        return {peak.name: peak.memory for peak in rl.peaks}["answers"].weights / SEVEN.parameters
+
+    assert weights("rl.rollout=torch", "rl.kl=0") == pytest.approx(4 + 2)
+    assert weights("rl.rollout=torch", "rl.kl=0", "rl.dtype=float32") == pytest.approx(4)
+    assert weights("rl.rollout=torch", "rl.kl=0", "rl.lora={rank: 8}") == pytest.approx(2, abs=0.05)
+
+
 def test_the_small_recipe_fits_a_gamers_card() -> None:
     found = look("x-reasoner-3b-lora", "1xRTX4090-24", model="3B")
     assert [one.stage for one in found.values() if not one.fits(read_gpus("1xRTX4090-24"))] == []

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,14 @@ from tests.train.rollouts import settings
 from tests.train.test_sft import KilledError, weights
 from transformers import AutoModelForCausalLM
 
-from xreasoner.records import Problem
+from xreasoner.chat.template import problem_prompt
+from xreasoner.parallel import join_world
+from xreasoner.records import Problem, Sampling
 from xreasoner.train import grpo
 from xreasoner.train.collect import draw
 from xreasoner.train.grpo import train_grpo
+from xreasoner.train.policy import open_policy
+from xreasoner.train.samplers import needs_copy, open_sampler
 from xreasoner.train.step_display import NoDisplay
 from xreasoner.train.update import UpdateMetrics
 
@@ -61,6 +66,30 @@ def test_a_users_reward_is_learned_and_logged_by_name(
     assert line["reward_correct"] == line["correct"]
     assert 0.01 < line["grading_seconds"] < line["rollout_seconds"]
     assert line["sync_seconds"] < 0.01  # it samples from the trained model itself
+
+
+def test_in_bfloat16_a_copy_answers_and_follows_the_float32_weights(
+    gambler: Path, arms: list[Problem], tmp_path: Path
+) -> None:
+    """The copy's weights are those that a checkpoint would have; only rounding tells the two apart."""
+    policy = open_policy(gambler, settings(dtype="bfloat16"), 0, join_world())
+    assert needs_copy(policy)
+    assert not needs_copy(open_policy(gambler, settings(dtype="float32"), 0, join_world()))
+    in_lora = settings(dtype="bfloat16", lora={"rank": 4})
+    assert not needs_copy(open_policy(gambler, in_lora, 0, join_world()))
+    with open_sampler(settings(dtype="bfloat16"), gambler, policy) as sampler:
+        with torch.no_grad(), sampler.training():
+            policy.lm.get_output_embeddings().weight.mul_(0.0)
+        prompt = problem_prompt(arms[0], None)
+        (rollout,) = sampler.generate(
+            [prompt], Sampling(n=1, temperature=1.0, think_budget=4, answer_budget=4)
+        )
+    drawn = [p for p, own in zip(rollout.logprobs, rollout.by_policy, strict=True) if own]
+    # Every token is as likely as any other; a few may never be sampled.
+    assert len(set(drawn)) == 1 and drawn[0] == pytest.approx(-math.log(len(policy.tokenizer)), rel=0.01)
+
+    train_grpo(settings(dtype="bfloat16", steps=3, lr=3e-3), gambler, arms, [], tmp_path, 0, NoDisplay())
+    assert all(0 < line["mismatch"] < 0.05 and line["sync_seconds"] > 0 for line in metrics(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from xreasoner.estimate.memory import BFLOAT16, FLOAT32, Memory, Prompts, Traini
 from xreasoner.estimate.model_shape import Shape
 from xreasoner.estimate.time import (
     ComputeEstimate,
-    engine_width,
+    compute_width,
     estimate_compute,
     rows_at_once,
 )
@@ -92,8 +92,10 @@ def estimate_stage(name: str, stage: Stage, shape: Shape, gpus: Gpus, data_size:
 
 
 def copies_to_sample_from(stage: Stage, gpus: Gpus) -> bool:
-    """The torch engine needs a whole copy on each GPU where the trained weights are sharded."""
-    return isinstance(stage, GrpoStage) and gpus.count > 1 and stage.rollout not in ("vllm", "server")
+    """The torch engine has a copy on each GPU where the trained weights are sharded, or in float32."""
+    if not isinstance(stage, GrpoStage) or stage.rollout in ("vllm", "server"):
+        return False
+    return gpus.count > 1 or (stage.lora is None and stage.dtype != "float32")
 
 
 def may_use_vllm(engine: EngineName, shape: Shape) -> bool:
@@ -105,11 +107,6 @@ def share_of_vllm(stage: GrpoStage, shape: Shape, gpus: Gpus) -> VllmShare | Non
         return None
     rows = rows_at_once(stage, gpus.count)
     return vllm_share(shape, gpus, stage.rollout_memory, rows, longest_answer(stage), compute_width(stage))
-
-
-def compute_width(stage: Stage) -> int:
-    """Bytes per number; on a GPU `auto` is bfloat16."""
-    return FLOAT32 if stage.dtype == "float32" else BFLOAT16
 
 
 def training_setup(stage: Stage, shape: Shape, gpus: int) -> TrainingSetup:
@@ -146,7 +143,7 @@ def peaks_of(stage: Stage, shape: Shape, gpus: Gpus) -> tuple[MemoryPeak, ...]:
     # The reference model, in float32. With LoRA it is the adapter switched off.
     has_reference = stage.kl > 0 and not stage.lora
     reference = FLOAT32 * shape.parameters / trained.gpus if has_reference else 0.0
-    width = engine_width(stage, gpus.count)
+    width = compute_width(stage)
     copy = width * shape.parameters if copies_to_sample_from(stage, gpus) else 0.0
     beside = reference + copy
     held = FLOAT32 * shape.parameters / trained.gpus if not stage.lora else memory.weights(trained)

@@ -81,23 +81,21 @@ def forward_passes(stage: GrpoStage) -> float:
 
 def generating_seconds(stage: GrpoStage, shape: Shape, generated: float, length: float, gpus: Gpus) -> float:
     """A decoding step reads all weights and the cache, and adds one token to each row."""
-    width = engine_width(stage, gpus.count)
+    width = compute_width(stage)
     rows = rows_at_once(stage, gpus.count)
     cache = 2 * shape.layers * shape.kv * width * rows * length / 2
     seconds_a_step = (shape.parameters * width + cache) / (GENERATING_EFFICIENCY * gpus.bandwidth)
     return generated / rows * seconds_a_step / gpus.count
 
 
+def compute_width(stage: Stage) -> int:
+    """Bytes per number; on a GPU `auto` is bfloat16."""
+    return FLOAT32 if stage.dtype == "float32" else BFLOAT16
+
+
 def rows_at_once(stage: GrpoStage, gpus: int) -> int:
     """Concurrent answers on one GPU; the prompts of a step are divided among the GPUs."""
     return min(stage.rows, math.ceil(stage.prompts_per_step / gpus) * stage.samples_per_prompt)
-
-
-def engine_width(stage: Stage, gpus: int) -> int:
-    """Bytes per weight while sampling: one process uses the float32 weights, or the frozen ones with LoRA;
-    several processes use a copy."""
-    has_own = stage.lora is not None or gpus > 1
-    return BFLOAT16 if has_own and stage.dtype != "float32" else FLOAT32
 
 
 def speed(gpus: Gpus) -> float:

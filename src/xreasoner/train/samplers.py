@@ -68,7 +68,7 @@ def open_sampler(
     """Each rank samples its own share of the answers."""
     world = policy.world
     match choose_engine(settings.rollout, start, world.device):
-        case "torch" if world.size > 1:
+        case "torch" if needs_copy(policy):
             lm = empty_copy(policy.lm, policy.compute_dtype, world.device)
             copied = CopiedEngine(Loaded(lm, policy.tokenizer, None), settings.rows)
             yield Sampler(copied, policy, copied)
@@ -87,6 +87,12 @@ def open_sampler(
         case "server":
             server = open_server(settings, start, world)
             yield Sampler(server, policy, server)
+
+
+def needs_copy(policy: Policy) -> bool:
+    """Sharded weights are no model to sample from. Float32 ones would be converted again for every token."""
+    in_float32 = policy.lora is None and policy.compute_dtype != torch.float32
+    return policy.world.size > 1 or in_float32
 
 
 def open_server(settings: GrpoStage, start: Path, world: World) -> FollowingEngine:
@@ -114,7 +120,7 @@ def fill_copy(copy: PreTrainedModel, weights: Iterable[tuple[str, Tensor]]) -> N
 
 
 class CopiedEngine(TorchEngine):
-    """Has a full model of its own, because the trained one is sharded over the ranks."""
+    """Has a full model of its own, in the precision of the computation."""
 
     def take_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         fill_copy(self.loaded.model, weights)
