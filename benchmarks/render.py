@@ -7,7 +7,7 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- made by benchmarks/render.py -->\n", "<!-- end -->\n"
-REAL, SMALL = "0.5B, real weights", "1M"
+REAL, REAL_BFLOAT16, SMALL = "0.5B, real weights", "0.5B, bfloat16", "1M"
 HEADLINES = {
     "0.5B, float32: SFT packed, all weights": (REAL, "SFT, all weights"),
     "0.5B, float32: SFT packed, LoRA": (REAL, "SFT, LoRA"),
@@ -15,6 +15,11 @@ HEADLINES = {
     "0.5B, float32: GRPO step, 8 answers to a prompt": (REAL, "GRPO step"),
     "0.5B, float32: GRPO update alone, same answers": (REAL, "GRPO update"),
     "0.5B, float32: rollouts, 8 answers to a prompt": (REAL, "rollouts, 8 samples per prompt"),
+    "0.5B, bfloat16: SFT packed, all weights": (REAL_BFLOAT16, "SFT, all weights"),
+    "0.5B, bfloat16: SFT packed, LoRA": (REAL_BFLOAT16, "SFT, LoRA"),
+    "0.5B, bfloat16: GRPO step, 8 answers to a prompt": (REAL_BFLOAT16, "GRPO step"),
+    "0.5B, bfloat16: GRPO update alone, same answers": (REAL_BFLOAT16, "GRPO update"),
+    "0.5B, bfloat16: rollouts, 8 answers to a prompt": (REAL_BFLOAT16, "rollouts, 8 samples per prompt"),
     "GRPO step, answers of at most 512 tokens": (SMALL, "GRPO step"),
     "GRPO, time to a reward of 0.9 on sums, from the quickstart's SFT": (
         SMALL,
