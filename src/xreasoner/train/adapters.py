@@ -1,5 +1,6 @@
 """LoRA: low-rank adapters beside frozen weights, on one rank or sharded over several."""
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ ADAPTER = "default"
 
 def add_adapters(lm: PreTrainedModel, lora: Lora) -> None:
     """On the meta device and in float32; everything else is frozen."""
+    # On a CPU, bitsandbytes warns that it lacks a kernel for 4 bits, also where nothing has them.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     from peft import inject_adapter_in_model
 
     lm.requires_grad_(False)
