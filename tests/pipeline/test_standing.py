@@ -10,6 +10,7 @@ from tests.pipeline.recipes import QUIET, evaluated, recipe
 
 from xreasoner.chat.template import encode_plainly, problem_prompt
 from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.parallel import join_world
 from xreasoner.pipeline import run as pipeline
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.pipeline.stages import make_plan
@@ -361,7 +362,7 @@ def test_a_grpo_stage_leaves_out_prompts_that_max_length_does_not_allow(
     for name, max_length, kept in (("all", lengths[-1] + 18, 20), ("short", lengths[10] + 17, 10)):
         stage, recipe_ = plan_of(max_length)
         journal = Journal(QUIET, tmp_path / f"{name}.log")
-        pipeline.train(stage, tiny_base, recipe_, journal)
+        pipeline.train(stage, tiny_base, recipe_, journal, join_world())
         assert seen.pop() == kept
     assert (
         "rl: 10 of 20 problems are left out: their prompts have more than"
@@ -369,7 +370,7 @@ def test_a_grpo_stage_leaves_out_prompts_that_max_length_does_not_allow(
     )
     stage, recipe_ = plan_of(19)
     with pytest.raises(ValueError, match="rl: 20 of 20 problems are left out: "):
-        pipeline.train(stage, tiny_base, recipe_, Journal(QUIET, tmp_path / "none.log"))
+        pipeline.train(stage, tiny_base, recipe_, Journal(QUIET, tmp_path / "none.log"), join_world())
 
 
 def test_every_setting_has_one_kind() -> None:

@@ -227,7 +227,7 @@ def test_an_unknown_level_and_a_folder_in_use_are_said_before_training(tmp_path:
     with pytest.raises(ValueError, match=r"level 8: there are worlds from 0 \(tied\) to 7 \(free\)"):
         build_world_base(8, 0, tmp_path / "base", quiet)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(ValueError, match="is not an empty folder"):
         build_world_base(6, 0, tmp_path, quiet)
 
 
