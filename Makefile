@@ -11,8 +11,11 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PIP := -m pip install --quiet --disable-pip-version-check
 
-# The tests in which another torch or transformers can show.
-VERSION_TESTS := tests/chat tests/models tests/rollout tests/train
+# The tests in which another torch or transformers can show: what calls them, once each.
+VERSION_TESTS := tests/models tests/rollout/torch_engine tests/chat/test_template.py \
+	$(addprefix tests/train/test_, sft.py grpo.py loss.py update.py packing_check.py quantized.py \
+	training_states.py read_and_write_weights.py policy_loss.py \
+	processes.py::test_two_processes_train_as_one_and_resume)
 
 .PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers test-reader check docs audit resolve constraints clean
 
@@ -27,7 +30,7 @@ quickstart: setup
 	$(BIN)/xreasoner run recipes/quickstart.yaml
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 # The environments of the tests below, all at once.
 environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed \
