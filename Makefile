@@ -30,7 +30,7 @@ quickstart: setup
 	$(BIN)/xreasoner run recipes/quickstart.yaml
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # The environments of the tests below, all at once.
 environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed \
@@ -38,10 +38,10 @@ environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.
 
 # The oldest and the newest torch and transformers that we admit. PyPI's torch is built for CUDA: 5 GB each.
 test-oldest: $(OLDEST_VENV)/.installed
-	OMP_NUM_THREADS=1 $(OLDEST_VENV)/bin/python -m pytest -n 2 -m 'not slow' $(VERSION_TESTS)
+	OMP_NUM_THREADS=1 $(OLDEST_VENV)/bin/python -m pytest -m 'not slow' $(VERSION_TESTS)
 
 test-newest: $(NEWEST_VENV)/.installed
-	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest -n 2 -m 'not slow' $(VERSION_TESTS)
+	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest -m 'not slow' $(VERSION_TESTS)
 
 $(OLDEST_VENV)/.installed: constraints-oldest.txt
 $(NEWEST_VENV)/.installed: constraints-newest.txt
