@@ -13,8 +13,8 @@ PIP := -m pip install --quiet --disable-pip-version-check
 
 # The tests in which another torch or transformers can show: what calls them, once each.
 VERSION_TESTS := tests/models tests/rollout/torch_engine tests/chat/test_template.py \
-	$(addprefix tests/train/test_, sft.py grpo.py loss.py update.py packing_check.py quantized.py \
-	training_states.py read_and_write_weights.py policy_loss.py \
+	$(addprefix tests/train/test_, sft.py grpo.py loss.py update.py packing_check.py \
+	read_and_write_weights.py policy_loss.py \
 	processes.py::test_two_processes_train_as_one_and_resume)
 
 .PHONY: setup quickstart test environments test-oldest test-newest test-vllm test-verl test-trackers test-reader check docs audit resolve constraints clean
