@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel
 
 from xreasoner.models.gpu_speed import PEAKS, gpu_in
 from xreasoner.parallel import World
@@ -35,6 +35,12 @@ def test_the_matrices_of_a_model(new_lm: Callable[..., PreTrainedModel]) -> None
     used = utilisation(lm, is_frozen=False, world=world)
     assert (used.matrices, used.attention, used.passes) == (count, 2 * 32, 3)  # its head is its embeddings
     assert used.peak is None
+
+
+def test_a_model_without_attention_has_only_matrices() -> None:
+    config = MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, state_size=4)
+    used = utilisation(MambaForCausalLM(config), is_frozen=True, world=World(0, 1, torch.device("cpu")))
+    assert (used.attention, used.passes) == (0, 2)
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,12 @@ class Utilisation:
 def utilisation(lm: PreTrainedModel, is_frozen: bool, world: World) -> Utilisation:
     """Of the model as its checkpoint has it: later it may be sharded, or packed to four bits."""
     config = lm.config
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", 0)  # a state-space model has none
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     looked_up = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
     return Utilisation(
         lm.num_parameters() - looked_up,
-        config.num_hidden_layers * config.num_attention_heads * head_size,
+        config.num_hidden_layers * heads * head_size,
         2 if is_frozen else 3,
         peak_of(world),
     )
