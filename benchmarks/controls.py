@@ -13,7 +13,7 @@ from statistics import mean
 
 import torch
 
-from xreasoner.miniworld.controls import controls
+from xreasoner.miniworld.controls import as_they_are, controls, many_steps
 from xreasoner.miniworld.problems import GENERAL
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD
@@ -38,13 +38,17 @@ def main() -> None:
     for name, _, checkpoint in (one.partition("=") for one in wanted.checkpoints):
         engine = engine_of(checkpoint)
         reader = engine_of(wanted.reader) if wanted.reader else engine
-        found = {family: controls(engine, reader, family, wanted.split, wanted.count) for family in GENERAL}
+        asked = {family: many_steps(family, wanted.split, wanted.count) for family in GENERAL}
+        found = {
+            family: as_they_are(engine, items) | controls(engine, reader, items)
+            for family, items in asked.items()
+        }
         if not columns:
             columns = list(found[GENERAL[0]])
             print(f"| checkpoint | {' | '.join(columns)} |\n{'|---' * (1 + len(columns))}|")
         cells = [
-            f"{100 * mean(found[family][column] for family in GENERAL):.0f}"
-            f" ({' / '.join(f'{100 * found[family][column]:.0f}' for family in GENERAL)})"
+            f"{100 * mean(mean(found[family][column]) for family in GENERAL):.0f}"
+            f" ({' / '.join(f'{100 * mean(found[family][column]):.0f}' for family in GENERAL)})"
             for column in columns
         ]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

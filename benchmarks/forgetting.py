@@ -1,14 +1,16 @@
 """Which clinical SFT forgets least? Variants of the quickstart's `med-sft`, each from the same checkpoint.
 
     xreasoner run recipes/quickstart.yaml med-sft=null med-rl=null --out runs/general
-    OMP_NUM_THREADS=1 python benchmarks/forgetting.py runs/general/stages/2-rl/checkpoint OUT [--only chains]
+    OMP_NUM_THREADS=1 python benchmarks/forgetting.py runs/general/stages/2-rl/checkpoint OUT [--only lora]
 
-Writes OUT/recipe.yaml, in which each variant is a stage of its own, runs it, and prints accuracies on images
-of development items, in %.
+Writes OUT/recipe.yaml, in which each variant is a stage of its own, runs it, averages the weights of the
+start and of variants (--shares 0.5), and prints accuracies on images of development items, in %. `base` is
+the start.
 """
 
 import argparse
 import json
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from statistics import mean
@@ -17,10 +19,12 @@ from typing import Any
 import torch
 import yaml
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
-from xreasoner.pipeline.run import run_recipe
+from xreasoner.pipeline.run import evaluate_model, run_recipe
 from xreasoner.recipe.file import read_recipe
 
+WEIGHTS = "model.safetensors"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 GENERAL = ["sums", "bars", "shapes"]
 GENERAL_CHAINS = {"source": "miniworld", "families": GENERAL, "steps": [2, 6]}
@@ -65,8 +69,27 @@ def recipe_of(model: Path, seed: int, count: int, only: list[str]) -> dict[str, 
     }
 
 
-def table(results: Path) -> str:
-    rows = json.loads(results.read_text())["results"]
+def average(start: Path, trained: Path, share: float, out: Path) -> None:
+    """A checkpoint whose weights are `share` of the trained ones and the rest of those it started from."""
+    shutil.copytree(start, out, dirs_exist_ok=True)
+    before, after = load_file(start / WEIGHTS), load_file(trained / WEIGHTS)
+    weights = {name: torch.lerp(tensor, after[name], share) for name, tensor in before.items()}
+    save_file(weights, out / WEIGHTS, {"format": "pt"})
+
+
+def evaluate_averages(wanted: argparse.Namespace, recipe: Path) -> None:
+    for trained in sorted((wanted.out / "run" / "stages").glob("*/checkpoint")):
+        for share in wanted.shares:
+            name = f"{trained.parent.name.partition('-')[2]}-share-{share:g}"
+            if wanted.average and name.partition("-share")[0] not in wanted.average:
+                continue
+            average(wanted.model, trained, share, wanted.out / name)
+            evaluate_model(
+                wanted.out / name, name, read_recipe(recipe), wanted.out / "averages", Console(quiet=True)
+            )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
     found = {(row["stage"], row["benchmark"]): 100 * row["accuracy"] for row in rows}
     names = list(dict.fromkeys(stage for stage, _ in found))
     lines = ["| | general images | sums | bars | shapes | clinical images |", "|---|---|---|---|---|---|"]
@@ -86,6 +109,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=100, help="problems per family")
     parser.add_argument("--only", nargs="*", default=[], help="names of variants")
+    parser.add_argument("--shares", nargs="*", type=float, default=[], help="of the variant in the average")
+    parser.add_argument("--average", nargs="*", default=[], help="names of variants; by default all")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     wanted.out.mkdir(parents=True, exist_ok=True)
@@ -93,8 +118,11 @@ def main() -> None:
     written.write_text(
         yaml.safe_dump(recipe_of(wanted.model, wanted.seed, wanted.count, wanted.only), sort_keys=False)
     )
-    run_recipe(read_recipe(written, [f"out={wanted.out / 'run'}"]), Console(), [])
-    print(table(wanted.out / "run" / "results.json"))
+    run_recipe(read_recipe(written, [f"out={wanted.out / 'run'}"]), Console(quiet=True), [])
+    evaluate_averages(wanted, written)
+    results = [wanted.out / folder / "results.json" for folder in ("run", "averages")]
+    rows = [row for file in results if file.exists() for row in json.loads(file.read_text())["results"]]
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ The same many-step development problems of the general families, as text: asked 
 import argparse
 from collections import Counter
 from pathlib import Path
+from statistics import mean
 from typing import get_args
 
 import torch
@@ -47,7 +48,7 @@ def main() -> None:
                 for item, problem in zip(items, problems, strict=True)
             )
             shares = [f"{100 * found[outcome] / len(items):.0f}" for outcome in outcomes]
-            print(f"| {family} | {100 * free:.0f} | {' | '.join(shares)} |", flush=True)
+            print(f"| {family} | {100 * mean(free):.0f} | {' | '.join(shares)} |", flush=True)
 
 
 if __name__ == "__main__":

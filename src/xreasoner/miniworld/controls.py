@@ -6,7 +6,7 @@ from dataclasses import replace
 from xreasoner.chat.template import problem_prompt
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION
-from xreasoner.miniworld.problems import Split, make_items, phrase, read_problem
+from xreasoner.miniworld.problems import CLINICAL, Split, make_items, phrase, read_problem
 from xreasoner.records import Problem, Sampling
 from xreasoner.rewards.extract import find_answer
 from xreasoner.rewards.grade import Grader
@@ -14,6 +14,7 @@ from xreasoner.rollout.engine import Engine
 
 SAMPLING = Sampling(think_budget=128, answer_budget=64)
 MANY_STEPS = (3, 6)
+CLINICAL_STEPS = (2, 5)
 DIFFICULTIES = 4
 """Of many-step problems, which take turns."""
 
@@ -45,27 +46,36 @@ def as_read(problem: Problem, words: str) -> Problem:
     return replace(problem, question=(f"[ {words} ] {question}",))
 
 
-def solved(engine: Engine, problems: Sequence[Problem], grader: Grader) -> float:
+def solved(engine: Engine, problems: Sequence[Problem], grader: Grader) -> list[bool]:
     said = replies(engine, problems, THINK_INSTRUCTION)
-    right = [grader.score(problem, said[problem.id]).correct is True for problem in problems]
-    return sum(right) / len(right)
+    return [grader.score(problem, said[problem.id]).correct is True for problem in problems]
 
 
-def controls(engine: Engine, reader: Engine, family: str, split: Split, count: int) -> dict[str, float]:
-    """Accuracy on many-step problems of a family; `reader` reads the images aloud for `engine`."""
-    items = make_items(family, MANY_STEPS, count, split, 0)
+def many_steps(family: str, split: Split, count: int) -> list[Item]:
+    """As the quickstart asks, but for how many."""
+    return make_items(family, CLINICAL_STEPS if family in CLINICAL else MANY_STEPS, count, split, 0)
+
+
+def as_they_are(engine: Engine, items: Sequence[Item]) -> dict[str, list[bool]]:
+    """Which problems are solved from their text and from their image."""
+    with Grader() as grader:
+        return {
+            "text": solved(engine, [phrase(item, "text", 0) for item in items], grader),
+            "images": solved(engine, [phrase(item, "image", 0) for item in items], grader),
+        }
+
+
+def controls(engine: Engine, reader: Engine, items: Sequence[Item]) -> dict[str, list[bool]]:
+    """Which problems are solved otherwise; `reader` reads the images aloud for `engine`."""
     drawn = [phrase(item, "image", 0) for item in items]
     words = read_aloud(reader, items)
     with Grader() as grader:
         return {
-            "text": solved(engine, [phrase(item, "text", 0) for item in items], grader),
-            "images": solved(engine, drawn, grader),
             "read aloud, then text": solved(
                 engine, [as_read(*pair) for pair in zip(drawn, words, strict=True)], grader
             ),
             "images of others": solved(engine, swap_images(drawn), grader),
-            "read without errors": sum(
+            "read without errors": [
                 said.split() == item.scene.words() for said, item in zip(words, items, strict=True)
-            )
-            / len(items),
+            ],
         }

@@ -1,0 +1,173 @@
+"""Controls of the quickstart's SFT and GRPO over seeds: each is trained, measured, and set beside SFT.
+
+    OMP_NUM_THREADS=1 python benchmarks/control_rows.py OUT --rows direct [--seeds 0 1 2]
+    OMP_NUM_THREADS=1 python benchmarks/control_rows.py OUT --rows
+
+The first makes a row of the table, the second prints all that is in OUT. Many-step problems in %. Each row is
+the quickstart with other settings (ROWS); a run or a measurement that is in OUT is kept. The intervals of
+differences generalise over seeds and over items (two-way clustering, Student's t).
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+import torch
+from rich.console import Console
+
+from xreasoner.evals.statistics import Difference, difference_over_seeds, t_quantile
+from xreasoner.miniworld.controls import as_they_are, controls, many_steps
+from xreasoner.miniworld.problems import CLINICAL, GENERAL
+from xreasoner.models.load import load
+from xreasoner.models.resolve import MINIWORLD
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.recipe.file import read_recipe
+from xreasoner.rollout.torch_engine.engine import TorchEngine
+
+QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+GENERAL_STAGES = ["med-sft=null", "med-rl=null"]
+SFT_STAGE = ["rl=null", *GENERAL_STAGES]
+
+
+@dataclass(frozen=True)
+class Row:
+    shown: str
+    run: str
+    """Rows of one run share it."""
+    flags: list[str]
+    stage: str
+    reads: bool = False
+    """Whether the controls that read and swap images are measured too."""
+
+
+ROWS = {
+    "sft": Row("SFT on its own thoughts", "general", GENERAL_STAGES, "sft", reads=True),
+    "others": Row(
+        "SFT on thoughts of other problems of the family",
+        "others",
+        ["sft.answers=shuffled_in_families", *SFT_STAGE],
+        "sft",
+        reads=True,
+    ),
+    "direct": Row(
+        "SFT on answers without thoughts, as many target tokens",
+        "direct",
+        ["sft.answers=direct", "sft.steps=743", *SFT_STAGE],
+        "sft",
+        reads=True,
+    ),
+    "rl": Row("SFT, then GRPO", "general", GENERAL_STAGES, "rl"),
+    "rl-only": Row("GRPO only", "rl-only", ["sft=null", *GENERAL_STAGES], "rl"),
+    "domain-only": Row("clinical stages only", "domain-only", ["sft=null", "rl=null"], "med-rl"),
+    "whole": Row("all four stages", "general", [], "med-rl"),
+}
+COLUMNS = ("text", "images", "read aloud, then text", "images of others", "read without errors")
+
+Found = dict[str, dict[str, list[bool]]]
+"""By family and column, whether each item was solved."""
+
+
+def checkpoint_of(row: Row, seed: int, out: Path) -> Path:
+    run = out / f"{row.run}-{seed}"
+    train_only = [f"seed={seed}", f"out={run}", "evaluation.after=[]"]
+    run_recipe(read_recipe(QUICKSTART, [*row.flags, *train_only]), Console(quiet=True), [])
+    (checkpoint,) = (run / "stages").glob(f"[0-9]-{row.stage}/checkpoint")
+    return checkpoint
+
+
+def measure(checkpoint: Path, reads: bool, count: int) -> Found:
+    engine = TorchEngine(load(checkpoint))
+    found: Found = {}
+    for family in (*GENERAL, *CLINICAL):
+        items = many_steps(family, "dev", count)
+        found[family] = as_they_are(engine, items)
+        if reads and family in GENERAL:
+            found[family] |= controls(engine, engine, items)
+    return found
+
+
+def kept(name: str, seed: int, out: Path) -> Path:
+    return out / "answers" / f"{name}-{seed}.json"
+
+
+def make(name: str, seed: int, out: Path, count: int) -> None:
+    file = kept(name, seed, out)
+    if file.exists():
+        return
+    row = ROWS.get(name)
+    checkpoint, reads = (checkpoint_of(row, seed, out), row.reads) if row else (MINIWORLD, True)
+    found = measure(checkpoint, reads, count)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found))
+
+
+def solved(found: Found, families: tuple[str, ...], column: str) -> list[float]:
+    return [float(right) for family in families for right in found[family].get(column, [])]
+
+
+def over_seeds(shares: list[float]) -> str:
+    """The mean, what t makes of so few seeds, and each seed."""
+    mean, each = 100 * fmean(shares), " / ".join(f"{100 * share:.0f}" for share in shares)
+    if len(shares) == 1:
+        return f"{mean:.0f}"
+    half = 100 * t_quantile(0.025, len(shares) - 1) * stdev(shares) / len(shares) ** 0.5
+    return f"{mean:.0f} ± {half:.0f} ({each})"
+
+
+def shown(difference: Difference) -> str:
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.difference:+.0f} [{low:.0f}, {high:.0f}], p = {difference.p:.1g}"
+
+
+def compared(a: list[list[float]], b: list[list[float]]) -> str:
+    """b less a."""
+    together = list(zip(a, b, strict=False))
+    if len(together) < 2:
+        return ""
+    items = [str(place) for place in range(len(together[0][0]))]
+    return shown(difference_over_seeds([x for x, _ in together], [y for _, y in together], items))
+
+
+def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
+    base: Found = json.loads(kept("base", 0, out).read_text())
+    own = [json.loads(file.read_text()) for file in sorted((out / "answers").glob("sft-?.json"))]
+    yield f"| {', '.join(families)} | {' | '.join(COLUMNS)} | images: less the base | images: less SFT |"
+    yield "|---" * (3 + len(COLUMNS)) + "|"
+    for name in ("base", *ROWS):
+        seeds = [json.loads(file.read_text()) for file in sorted((out / "answers").glob(f"{name}-?.json"))]
+        if not seeds:
+            continue
+        cells = []
+        for column in COLUMNS:
+            by_seed = [solved(found, families, column) for found in seeds]
+            cells.append(over_seeds([fmean(one) for one in by_seed]) if all(by_seed) else "")
+        images = [solved(found, families, "images") for found in seeds]
+        from_base = compared([solved(base, families, "images")] * len(images), images)
+        from_own = "" if name == "sft" else compared([solved(one, families, "images") for one in own], images)
+        title = ROWS[name].shown if name in ROWS else name
+        yield f"| {title} | {' | '.join(cells)} | {from_base} | {from_own} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--count", type=int, default=150, help="dev problems per family")
+    wanted = parser.parse_args()
+    torch.set_num_threads(1)
+    make("base", 0, wanted.out, wanted.count)
+    for seed in wanted.seeds:
+        for name in wanted.rows:
+            make(name, seed, wanted.out, wanted.count)
+    for families in (GENERAL, CLINICAL):
+        print("\n".join(table(wanted.out, families)), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
