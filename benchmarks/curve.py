@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,17 +23,27 @@ import yaml
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from xreasoner.miniworld.eyes.course import Course, build_world_base
-from xreasoner.miniworld.eyes.measure import accuracies, nearness, solved_if_read
+from xreasoner.miniworld.eyes.course import Course, learn_to_see, looked_at, starting_model
+from xreasoner.miniworld.eyes.fitting import fit_to_words
+from xreasoner.miniworld.eyes.measure import accuracies, alignment, solved_if_read
+from xreasoner.miniworld.eyes.teaching import describing, reading
+from xreasoner.miniworld.eyes.training import Kept, Teacher
 from xreasoner.miniworld.eyes.worlds import LEVELS, ROW, VisualWorld
+from xreasoner.miniworld.model import save_base
 from xreasoner.miniworld.problems import GENERAL
+from xreasoner.models.load import load
+from xreasoner.models.side_files import new_folder
 from xreasoner.models.surgery import detach, graft
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
+from xreasoner.storage.files import write_json
 
 GREY = "#7a7f87"
 PUBLISHED = Path(__file__).parent.parent / "docs" / "curve.json"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+FIRST: dict[str, Teacher] = {"reading": reading, "describing": describing}
+Looked = dict[tuple[VisualWorld, int, str, str | None], Kept]
+"""What projectors learn from, by what is drawn, seed, lessons and start."""
 STEPS = ("text_steps", "tower_steps", "kept_steps", "projector_steps", "eyes_steps", "steps")
 ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
 
@@ -56,12 +67,12 @@ def shares_language_model(world: VisualWorld, wanted: argparse.Namespace) -> boo
 
 def after_sft(base: Path, folder: Path, world: VisualWorld, seed: int, wanted: argparse.Namespace) -> Path:
     if not shares_language_model(world, wanted):
-        return finetune(base, folder / f"sft{wanted.sft_tag}", seed, wanted.set)
-    text = wanted.out / f"text{wanted.text_steps}-sft-seed{seed}{wanted.sft_tag}"
+        return finetune(base, folder / "sft", seed, wanted.set)
+    text = wanted.out / f"text{wanted.text_steps}-sft-seed{seed}"
     if not text.exists():
         trained = finetune(base, text.with_name(f"{text.name}-run"), seed, wanted.set)
         detach(trained, text)
-    grafted = folder / f"grafted{wanted.sft_tag}"
+    grafted = folder / "grafted"
     if not grafted.exists():
         graft(base, text, grafted)
     return grafted
@@ -71,43 +82,68 @@ def general(found: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: sum(by_family.values()) / len(by_family) for name, by_family in found.items()}
 
 
-def measure(level: int, seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
+def make_base(world: VisualWorld, seed: int, out: Path, looked: Looked, wanted: argparse.Namespace) -> None:
+    course = replace(Course(), first=FIRST[wanted.first], **{key: getattr(wanted, key) for key in STEPS})
+    if wanted.after:
+        start: Any = load(wanted.out / wanted.after.format(seed=seed) / "base").model
+    else:
+        start = starting_model(course, seed, wanted.out / f"start-seed{seed}.safetensors", print_now)
+    drawn = (replace(world, pull=0.0, name=""), seed, wanted.first, wanted.after)
+    if course.projector_steps and drawn not in looked:
+        looked[drawn] = looked_at(start, world, course, seed)
+    model = learn_to_see(start, world, course, seed, print_now, looked.get(drawn))
+    if wanted.fit:
+        fit_to_words(model, world, seed, wanted.fit)
+    with new_folder(out) as folder:
+        save_base(model, folder)
+
+
+def measure(
+    level: int, pull: float | None, seed: int, looked: Looked, wanted: argparse.Namespace
+) -> dict[str, Any]:
     world, started = LEVELS[level], time.process_time()
-    folder = wanted.out / f"level{level}-seed{seed}{wanted.tag}"
-    base = folder / "base"
+    name = f"level{level}-seed{seed}{wanted.tag}"
+    if pull is not None:
+        world = replace(world, pull=pull)
+        name = f"level{level}-pull{pull:g}-seed{seed}{wanted.tag}"
+    base = wanted.out / name / "base"
     if not (base / "config.json").exists():
-        course = replace(
-            Course(),
-            **{key: getattr(wanted, key) for key in STEPS},
-        )
-        kept = wanted.out / f"start-seed{seed}.safetensors"
-        after = None if wanted.after is None else wanted.out / f"level{wanted.after}-seed{seed}" / "base"
-        build_world_base(level, seed, base, print_now, course, kept, after)
+        make_base(world, seed, base, looked, wanted)
     made = time.process_time() - started
     row: dict[str, Any] = {
+        "name": name,
         "level": level,
         "world": world.name,
+        "pull": world.pull,
         "seed": seed,
         "tag": wanted.tag,
+        "first": wanted.first,
         "steps": {key: getattr(wanted, key) for key in STEPS},
         "split": wanted.split,
         "count": wanted.count,
-        "cosine": nearness(base, world),
+        "alignment": alignment(base, world),
         "base": accuracies(base, world, wanted.split, wanted.count, GENERAL),
     }
-    print_now(f"level {level} seed {seed} base {general(row['base'])} cosine {row['cosine']}")
+    print_now(f"{name} base {shown(row['base'])}\n  {row['alignment']}")
     if not wanted.no_sft:
-        trained = after_sft(base, folder, world, seed, wanted)
+        trained = after_sft(base, wanted.out / name, world, seed, wanted)
         row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL)
         row["read, then right, right unread"] = solved_if_read(
             trained, world, wanted.split, wanted.count, GENERAL
         )
-        print_now(f"level {level} seed {seed} sft  {general(row['sft'])}")
+        print_now(f"{name} sft  {shown(row['sft'])}")
     return row | {"cpu_seconds": [round(made), round(time.process_time() - started)], "set": wanted.set}
 
 
+def shown(found: dict[str, dict[str, float]]) -> str:
+    return "; ".join(
+        f"{name}: {' / '.join(f'{100 * one:.0f}' for one in by_family.values())}"
+        for name, by_family in found.items()
+    )
+
+
 def same_run(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["level"], row["seed"], row["tag"], row["split"]
+    return row["name"], row["split"]
 
 
 COLUMNS = {
@@ -141,10 +177,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in sorted(rows, key=lambda row: (row["level"], row["seed"])):
         found = [percent(row, *column) for column in COLUMNS.values()]
         cells = ["" if one is None else f"{one:.0f}" for one in found]
-        cosine = "" if row["cosine"] is None else f"{row['cosine']:.2f}"
-        lines.append(
-            f"| {row['level']} {row['world']}{row['tag']} | {row['seed']} | {cosine} | {' | '.join(cells)} |"
-        )
+        cosine = "" if row["alignment"] is None else f"{row['alignment']['cosine']:.2f}"
+        lines.append(f"| {row['name']} | {row['seed']} | {cosine} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -174,7 +208,7 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
 def under(level: int, rows: list[dict[str, Any]]) -> str:
     """What stands under a level: its name, the cosine, the seeds."""
     own = [row for row in rows if row["level"] == level]
-    cosines = [row["cosine"] for row in own if row["cosine"] is not None]
+    cosines = [row["alignment"]["cosine"] for row in own if row["alignment"]]
     cosine = f"cosine {mean(cosines):.2f}" if cosines else ""
     seeds = f"{len(own)} seed{'s' if len(own) > 1 else ''}"
     return f"{level}: {LEVELS[level].name}\n{cosine}\n{seeds}"
@@ -197,9 +231,11 @@ def main() -> None:
         parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=getattr(Course, key))
     parser.add_argument("--no-sft", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe, such as sft.lr=1e-3")
-    parser.add_argument("--after", type=int, help="start from the base of this level; by default from none")
+    parser.add_argument("--first", choices=FIRST, default="reading", help="what the projector learns")
+    parser.add_argument("--pulls", type=float, nargs="+", default=[None], help="instead of the level's own")
+    parser.add_argument("--after", help="start from this base, such as level3-seed{seed}")
+    parser.add_argument("--fit", type=int, default=0, help="fit visual tokens to words, on so many pictures")
     parser.add_argument("--tag", default="", help="ends the name of the base's folder")
-    parser.add_argument("--sft-tag", default="")
     parser.add_argument("--draw", action="store_true", help="only draw the published results")
     wanted = parser.parse_args()
     if wanted.draw:
@@ -210,12 +246,12 @@ def main() -> None:
     torch.set_num_threads(1)
     wanted.out.mkdir(parents=True, exist_ok=True)
     results = wanted.out / "curve.json"
-    for seed in wanted.seeds:
-        for level in wanted.levels:
-            row = measure(level, seed, wanted)
-            rows = json.loads(results.read_text()) if results.exists() else []
-            others = [one for one in rows if same_run(one) != same_run(row)]
-            results.write_text(json.dumps([*others, row], indent=1) + "\n")
+    looked: Looked = {}
+    for seed, level, pull in product(wanted.seeds, wanted.levels, wanted.pulls):
+        row = measure(level, pull, seed, looked, wanted)
+        rows = json.loads(results.read_text()) if results.exists() else []
+        others = [one for one in rows if same_run(one) != same_run(row)]
+        write_json(results, [*others, row])
     print_now(table(json.loads(results.read_text())))
 
 

@@ -14,15 +14,12 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-from xreasoner.chat.template import problem_prompt
+from xreasoner.miniworld.eyes.measure import share_right
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION
 from xreasoner.miniworld.problems import GENERAL, make_items, phrase, read_problem
 from xreasoner.models.load import load
-from xreasoner.records import Picture, Problem, Sampling
-from xreasoner.rewards.grade import Grader
+from xreasoner.records import Picture, Problem
 from xreasoner.rollout.torch_engine.engine import TorchEngine
-
-SAMPLING = Sampling(think_budget=128, answer_budget=64)
 
 
 def shifted(picture: Picture, pixels: int) -> Picture:
@@ -39,14 +36,6 @@ def shifted(picture: Picture, pixels: int) -> Picture:
 def with_shift(problem: Problem, pixels: int) -> Problem:
     parts = [shifted(part, pixels) if isinstance(part, Picture) else part for part in problem.question]
     return replace(problem, question=tuple(parts))
-
-
-def accuracy(engine: TorchEngine, problems: list[Problem], instruction: str | None) -> float:
-    by_id = {problem.id: problem for problem in problems}
-    answers = engine.generate([problem_prompt(problem, instruction) for problem in problems], SAMPLING)
-    with Grader() as grader:
-        scores = [grader.score(by_id[answer.prompt_id], answer.text) for answer in answers]
-    return 100 * sum(score.correct is True for score in scores) / len(scores)
 
 
 def main() -> None:
@@ -75,7 +64,7 @@ def main() -> None:
     print(f"| pixels | {' | '.join(f'{task}, {family}' for task in tasks for family in GENERAL)} |")
     for pixels in wanted.pixels:
         cells = [
-            accuracy(engine, [with_shift(one, pixels) for one in make(family)], instruction)
+            100 * share_right(engine, [with_shift(one, pixels) for one in make(family)], instruction)
             for make, instruction in tasks.values()
             for family in GENERAL
         ]

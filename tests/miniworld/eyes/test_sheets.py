@@ -15,16 +15,15 @@ from xreasoner.miniworld.eyes.course import (
     SIZE,
     Course,
     build_world_base,
-    count_lesson,
-    describing,
     learn_to_see,
-    reading,
     starting_model,
 )
-from xreasoner.miniworld.eyes.measure import pictured, restatement
+from xreasoner.miniworld.eyes.fitting import fit_to_words, least_squares
+from xreasoner.miniworld.eyes.measure import likeness, pictured, restatement
 from xreasoner.miniworld.eyes.sheets import IGNORED, Desk, Sheet, pull_of, see, sheet_loss, with_features
+from xreasoner.miniworld.eyes.teaching import count_lesson, describing, reading
 from xreasoner.miniworld.eyes.tower import learn_symbols, part_tables, parts_of
-from xreasoner.miniworld.eyes.training import kept_sheets
+from xreasoner.miniworld.eyes.training import kept_sheets, look_once
 from xreasoner.miniworld.eyes.worlds import LEVELS
 from xreasoner.miniworld.lessons import CELLS, THINK_INSTRUCTION, Lesson
 from xreasoner.miniworld.model import build_image_processor, new_model
@@ -153,7 +152,7 @@ def test_kept_features_are_what_the_tower_sees_and_are_kept_apart_by_progress() 
         size = 1 + int(5 * progress)
         return desk.sheets([Lesson("", (Scene(tuple(CELLS[:size])), "read"), "x")], rng, 1)
 
-    kept = kept_sheets(model, fresh, rng, steps=10)
+    kept = kept_sheets(look_once(model, fresh, steps=10), rng)
     assert asked == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     for progress, size in ((0.0, 1), (0.5, 3), (1.0, 5)):
         (sheet,) = kept(progress)
@@ -163,6 +162,47 @@ def test_kept_features_are_what_the_tower_sees_and_are_kept_apart_by_progress() 
     seen = see(model, sheet)
     torch.testing.assert_close(see(model, with_features(model, sheet)), seen)
     torch.testing.assert_close(see(model, sheet), seen)  # the projector is back in its place
+
+
+def test_least_squares_finds_the_layer_that_made_the_values() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(5, 3)
+    read = torch.randn(200, 5) + 2
+    weight, bias = least_squares(read, layer(read).detach())
+    torch.testing.assert_close(weight, layer.weight.detach(), atol=3e-3, rtol=0)
+    torch.testing.assert_close(layer(read).detach(), read @ weight.T + bias, atol=1e-2, rtol=0)
+
+
+def test_fitted_visual_tokens_are_nearer_to_their_words_and_nothing_else_changes() -> None:
+    model, desk = new_model(SIZE, 0), Desk(build_tokenizer(), LEVELS[0])
+    (sheet,) = desk.sheets([Lesson("", (Scene(tuple(CELLS[:12])),), "x")], random.Random(1), parts=1)
+    before = state(model)
+
+    def distance() -> float:
+        with torch.no_grad():
+            return pull_of(see(model, sheet), sheet.meant_S, model.get_input_embeddings().weight).item()
+
+    at_first = distance()
+    fit_to_words(model, LEVELS[0], 0, pictures=100)
+    assert distance() < 0.9 * at_first
+    assert changed(before, model) == {f"model.visual.merger.mlp.2.{name}" for name in ("weight", "bias")}
+
+
+def test_likeness_by_hand() -> None:
+    embeddings = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    seen = torch.tensor([[3.0, 4.0], [0.0, 1.0], [2.0, 0.0], [0.0, 6.0]])
+    found = likeness(seen, torch.tensor([0, 1, 0, 1]), embeddings, embeddings)
+    # cosines 3/5, 1, 1, 1; (3, 4) is nearer to (0, 2); lengths 5/1, 1/2, 2/1, 6/2
+    assert found["cosine"] == pytest.approx(0.9)
+    assert found["nearest to its word"] == 0.75
+    assert found["length, of its word's"] == pytest.approx(2.625)
+    # without the means (1.25, 2.75) and (0.5, 1): of each pair the words are (0.5, -1) and (-0.5, 1)
+    ways = ((1.75, 1.25), (-1.25, -1.75), (0.75, -2.75), (-1.25, 3.25))
+    cosines = [
+        sign * (0.5 * x - y) / (1.25 * (x * x + y * y)) ** 0.5
+        for sign, (x, y) in zip((1, -1, 1, -1), ways, strict=True)
+    ]
+    assert found["cosine without the means"] == pytest.approx(sum(cosines) / 4, abs=1e-5)
 
 
 def test_a_symbol_is_told_by_two_parts() -> None:

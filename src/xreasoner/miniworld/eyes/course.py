@@ -11,30 +11,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from xreasoner.chat.think import write_answer
 from xreasoner.miniworld.eyes.sheets import Desk
+from xreasoner.miniworld.eyes.teaching import describing, lessons_of, reading
 from xreasoner.miniworld.eyes.tower import learn_symbols
-from xreasoner.miniworld.eyes.training import Teacher, fresh_sheets, kept_sheets, language_loss, train
+from xreasoner.miniworld.eyes.training import (
+    Kept,
+    Teacher,
+    fresh_sheets,
+    kept_sheets,
+    language_loss,
+    look_once,
+    train,
+)
 from xreasoner.miniworld.eyes.worlds import LEVELS, VisualWorld
-from xreasoner.miniworld.families.shapes import make_shapes
-from xreasoner.miniworld.lessons import Lesson, Syllabus, draw_item, jumble, next_lesson, show
+from xreasoner.miniworld.lessons import Syllabus
 from xreasoner.miniworld.model import Size, new_model, save_base
-from xreasoner.miniworld.problems import split_of
-from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD
 from xreasoner.models.side_files import new_folder, refuse_filled
+from xreasoner.storage.files import write_atomically
 from xreasoner.storage.journal import Say
 
-READ_SIZES = (2, 4, 8, 8, 12)
-"""Most symbols of a picture to read, while the eyes are aligned: a larger one in each fifth of the steps."""
-READING_SHARE = 0.5
-COUNTING_SHARE = 0.12
-"""Of the other lessons: how many of a few shapes."""
 SIZE = Size(vision_hidden=96, vision_heads=3, vision_layers=3, sees_whole_picture=True)
 
 
@@ -47,6 +48,8 @@ class Course:
     tower_steps: int = 1500
     projector_steps: int = 1000
     """With tower and language model frozen."""
+    first: Teacher = reading
+    """What the projector learns."""
     kept_steps: int = 400
     """So many steps' pictures are seen once by the frozen tower, and used again and again."""
     eyes_steps: int = 800
@@ -63,83 +66,51 @@ class Course:
     syllabus: Syllabus = field(default_factory=Syllabus)
 
 
-def count_lesson(rng: random.Random, drawn: float) -> Lesson:
-    """How many of one to four shapes, answered directly."""
-    while True:
-        item = make_shapes(rng, 2)
-        scene = Scene(item.scene.cells[: rng.randint(1, len(item.scene.cells))])
-        if split_of(replace(item, scene=scene)) == "train":
-            break
-    wanted = item.question.split()[-1]
-    count = sum(wanted in cell.parts for cell in scene.cells)
-    return Lesson("", (*show(scene, rng, drawn), item.question), write_answer(str(count)))
-
-
-def lesson_of(course: Course, drawn: float) -> Teacher:
-    def teacher(rng: random.Random, progress: float) -> Lesson:
-        if rng.random() < COUNTING_SHARE:
-            return count_lesson(rng, drawn)
-        return next_lesson(rng, course.syllabus, drawn, progress)
-
-    return teacher
-
-
-def reading(rng: random.Random, progress: float) -> Lesson:
-    """A picture to transcribe: half of random symbols, half of an item's scene."""
-    most = READ_SIZES[min(int(progress * len(READ_SIZES)), len(READ_SIZES) - 1)]
-    if most > 2 and rng.random() < 0.5:
-        cells = draw_item(rng, rng.randint(1, most // 2)).scene.cells[:most]
-        scene = Scene(cells)
-    else:
-        scene = jumble(rng, rng.randint(2, most))
-    return Lesson("", (scene, "read"), write_answer(" ".join(scene.words())))
-
-
-ABOUT_PICTURES = Syllabus(facts=0, read=0, drill=0.5, options=0, many_steps=0)
-
-
-def describing(rng: random.Random, progress: float) -> Lesson:
-    """Reading alone ties pictures to what copying needs. Names, values and one-step answers are asked too."""
-    if rng.random() < READING_SHARE:
-        return reading(rng, progress)
-    if rng.random() < COUNTING_SHARE:
-        return count_lesson(rng, 1.0)
-    return next_lesson(rng, ABOUT_PICTURES, 1.0, progress)
-
-
 def learn_text(model: Qwen2_5_VLForConditionalGeneration, course: Course, seed: int, say: Say) -> None:
     desk, rng = Desk(build_tokenizer(), LEVELS[0]), random.Random(f"text {seed}")
-    sheets = fresh_sheets(lesson_of(course, drawn=0.0), desk, rng, course.rows)
+    sheets = fresh_sheets(lessons_of(course.syllabus, drawn=0.0), desk, rng, course.rows)
     trained = list(model.model.language_model.parameters())
     train(
         model, trained, sheets, language_loss(model, 0), steps=course.text_steps, lr=course.text_lr, say=say
     )
 
 
+def looked_at(
+    start: Qwen2_5_VLForConditionalGeneration, world: VisualWorld, course: Course, seed: int
+) -> Kept:
+    """What the projector learns from. Worlds that differ in their pull alone may share it."""
+    desk, rng = Desk(build_tokenizer(), world), random.Random(f"pictures {seed}")
+    return look_once(start, fresh_sheets(course.first, desk, rng, course.rows), course.kept_steps)
+
+
 def learn_to_see(
-    start: Qwen2_5_VLForConditionalGeneration, world: VisualWorld, course: Course, seed: int, say: Say
+    start: Qwen2_5_VLForConditionalGeneration,
+    world: VisualWorld,
+    course: Course,
+    seed: int,
+    say: Say,
+    kept: Kept | None = None,
 ) -> Qwen2_5_VLForConditionalGeneration:
     """The base of a world: the projector is aligned, then the eyes, then all are trained together."""
     model = new_model(replace(SIZE, rope_sections=world.sections), seed)
     model.load_state_dict(start.state_dict())
     desk, rng = Desk(build_tokenizer(), world), random.Random(f"eyes {world.name} {seed}")
     visual, loss_of = model.model.visual, language_loss(model, world.pull)
-    read = fresh_sheets(reading, desk, rng, course.rows)
     if course.projector_steps:
-        say(f"projector: reading pictures, tower and language model frozen ({world.name})")
-        kept = kept_sheets(model, read, rng, course.kept_steps)
-        projector = list(visual.merger.parameters())
+        say(f"projector: tower and language model frozen ({world.name})")
+        sheets = kept_sheets(kept or looked_at(start, world, course, seed), rng)
         steps, lr = course.projector_steps, course.projector_lr
-        train(model, projector, kept, loss_of, steps=steps, lr=lr, say=say)
-    say("eyes: describing pictures, language model frozen")
+        train(model, list(visual.merger.parameters()), sheets, loss_of, steps=steps, lr=lr, say=say)
     eyes = list(visual.parameters())
-    described = fresh_sheets(describing, desk, rng, course.rows)
-    train(model, eyes, described, loss_of, steps=course.eyes_steps, lr=course.eyes_lr, say=say)
+    if course.eyes_steps:
+        say("eyes: describing pictures, language model frozen")
+        sheets = fresh_sheets(describing, desk, rng, course.rows)
+        train(model, eyes, sheets, loss_of, steps=course.eyes_steps, lr=course.eyes_lr, say=say)
     if course.steps:
         say("both: text and pictures; embeddings stay frozen")
         words = model.get_input_embeddings().weight
         both = eyes + [p for p in model.model.language_model.parameters() if p is not words]
-        sheets = fresh_sheets(lesson_of(course, course.drawn), desk, rng, course.rows)
+        sheets = fresh_sheets(lessons_of(course.syllabus, course.drawn), desk, rng, course.rows)
         train(model, both, sheets, loss_of, steps=course.steps, lr=course.joint_lr, say=say)
     return model
 
@@ -161,29 +132,16 @@ def starting_model(
     say("tower: it learns to tell symbols apart")
     learn_symbols(model, seed, course.tower_steps, course.rows, course.tower_lr, say)
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.clone() for name, value in model.state_dict().items()}, kept)
+        write_atomically(kept, save({name: value.clone() for name, value in model.state_dict().items()}))
     return model
 
 
-def build_world_base(
-    level: int,
-    seed: int,
-    out: Path,
-    say: Say,
-    course: Course | None = None,
-    kept: Path | None = None,
-    after: Path | None = None,
-) -> None:
-    """What `xreasoner miniworld base OUT --level N` does.
-
-    `kept` saves what all levels start from; `after` is the base of a tighter world to start from instead.
-    """
+def build_world_base(level: int, seed: int, out: Path, say: Say, course: Course | None = None) -> None:
+    """What `xreasoner miniworld base OUT --level N` does."""
     if level not in range(len(LEVELS)):
         raise ValueError(f"level {level}: there are worlds from 0 (tied) to {len(LEVELS) - 1} (free)")
     refuse_filled(out)
     course = course or Course()
-    start: Any = load(after).model if after else starting_model(course, seed, kept, say)
-    model = learn_to_see(start, LEVELS[level], course, seed, say)
+    model = learn_to_see(starting_model(course, seed, None, say), LEVELS[level], course, seed, say)
     with new_folder(out) as folder:
         save_base(model, folder)

@@ -1,13 +1,18 @@
-"""What a checkpoint can do in a world: read, take one step and many, on seen and on new looks."""
+"""What a checkpoint can do in a world: read, take one step and many, on seen and on new looks.
+
+Suffixes: S visual tokens, W words, E hidden size.
+"""
 
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 
@@ -16,6 +21,7 @@ from xreasoner.chat.think import THINK_OPEN
 from xreasoner.miniworld.controls import MANY_STEPS, SAMPLING, swap_images
 from xreasoner.miniworld.draw import encode_picture
 from xreasoner.miniworld.eyes.drawing import Pixels, draw_picture
+from xreasoner.miniworld.eyes.fitting import least_squares
 from xreasoner.miniworld.eyes.sheets import Desk, see
 from xreasoner.miniworld.eyes.worlds import VisualWorld
 from xreasoner.miniworld.item import Item
@@ -25,6 +31,7 @@ from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.load import load
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
+from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 ONE_STEP_SUMS = 60
@@ -87,6 +94,14 @@ def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make
     }
 
 
+def share_right(engine: Engine, problems: list[Problem], instruction: str | None) -> float:
+    by_id = {problem.id: problem for problem in problems}
+    answers = engine.generate([problem_prompt(problem, instruction) for problem in problems], SAMPLING)
+    with Grader() as grader:
+        right = [grader.score(by_id[one.prompt_id], one.text).correct is True for one in answers]
+    return round(sum(right) / len(right), 4)
+
+
 def accuracies(
     checkpoint: Path,
     world: VisualWorld,
@@ -95,17 +110,11 @@ def accuracies(
     families: tuple[str, ...],
 ) -> dict[str, dict[str, float]]:
     """By probe and family."""
-    engine, found = TorchEngine(load(checkpoint)), dict[str, dict[str, float]]()
-    with Grader() as grader:
-        for name, (make, instruction) in probes(world, split, count).items():
-            found[name] = {}
-            for family in families:
-                problems = make(family)
-                by_id = {problem.id: problem for problem in problems}
-                answers = engine.generate([problem_prompt(p, instruction) for p in problems], SAMPLING)
-                right = [grader.score(by_id[one.prompt_id], one.text).correct is True for one in answers]
-                found[name][family] = round(sum(right) / len(right), 4)
-    return found
+    engine = TorchEngine(load(checkpoint))
+    return {
+        name: {family: share_right(engine, make(family), instruction) for family in families}
+        for name, (make, instruction) in probes(world, split, count).items()
+    }
 
 
 def solved_if_read(
@@ -135,16 +144,41 @@ def restatement(reply: str) -> str:
     return reply.partition(THINK_OPEN)[2].partition(" so ")[0].strip()
 
 
-def nearness(checkpoint: Path, world: VisualWorld, count: int = 100) -> float | None:
-    """Mean cosine between a visual token and the embedding of its word; of a symbol's tokens, the nearest."""
+def alignment(checkpoint: Path, world: VisualWorld, pictures: int = 500) -> dict[str, float] | None:
+    """How visual tokens are like the embeddings of their words; None if a symbol has no tokens of its own."""
     if not world.tokens:
         return None
     model = load(checkpoint).model
     assert isinstance(model, Qwen2_5_VLForConditionalGeneration)
-    rng = random.Random("nearness")
-    lessons = [Lesson("", (jumble(rng, 4), "read"), "x") for _ in range(count)]
+    rng = random.Random("alignment")
+    lessons = [Lesson("", (jumble(rng, 4), "read"), "x") for _ in range(pictures)]
     (sheet,) = Desk(build_tokenizer(), world).sheets(lessons, rng, parts=1)
     with torch.inference_mode():
-        meanings = model.get_input_embeddings()(sheet.meant_S)
-        near = F.cosine_similarity(see(model, sheet), meanings, dim=-1)
-        return near.view(-1, world.tokens).amax(-1).mean().item()
+        embeddings: Any = model.get_input_embeddings().weight
+        seen_SE, meant_S = see(model, sheet), sheet.meant_S
+        cosines = F.cosine_similarity(seen_SE, embeddings[meant_S], dim=-1)
+        best = cosines.view(-1, world.tokens).argmax(-1) + world.tokens * torch.arange(len(lessons) * 4)
+        return likeness(seen_SE[best], meant_S[best], embeddings[meant_S.unique()], embeddings)
+
+
+def likeness(seen_SE: Tensor, meant_S: Tensor, shown_WE: Tensor, embeddings: Tensor) -> dict[str, float]:
+    """Of visual tokens and the embeddings of their words; `shown_WE` are those of all words shown."""
+    words_SE = embeddings[meant_S]
+    unit_WE = F.normalize(shown_WE, dim=-1)
+    nearest_SE = shown_WE[(F.normalize(seen_SE, dim=-1) @ unit_WE.T).argmax(-1)]
+    half = len(seen_SE) // 2
+    weight, bias = least_squares(seen_SE[:half], words_SE[:half])
+    mapped = seen_SE[half:] @ weight.T + bias
+    return {
+        "cosine": F.cosine_similarity(seen_SE, words_SE, dim=-1).mean().item(),
+        "cosine without the means": F.cosine_similarity(
+            seen_SE - seen_SE.mean(0), words_SE - words_SE.mean(0), dim=-1
+        )
+        .mean()
+        .item(),
+        "cosine after the best linear map": F.cosine_similarity(mapped, words_SE[half:], dim=-1)
+        .mean()
+        .item(),
+        "nearest to its word": (nearest_SE == words_SE).all(-1).float().mean().item(),
+        "length, of its word's": (seen_SE.norm(dim=-1) / words_SE.norm(dim=-1)).mean().item(),
+    }

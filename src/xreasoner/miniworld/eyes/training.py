@@ -16,6 +16,8 @@ Teacher = Callable[[random.Random, float], Lesson]
 """The next lesson, by the progress from 0 to 1."""
 Sheets = Callable[[float], list[Sheet]]
 """The sheets of a step, by the progress."""
+Kept = list[list[list[Sheet]]]
+"""By part of a phase: the sheets of each step."""
 LossOf = Callable[[Sheet], Tensor]
 """The sum over the lessons of a sheet."""
 KEPT_APART = 5
@@ -29,21 +31,19 @@ def fresh_sheets(teacher: Teacher, desk: Desk, rng: random.Random, rows: int) ->
     return sheets
 
 
-def kept_sheets(
-    model: Qwen2_5_VLForConditionalGeneration, fresh: Sheets, rng: random.Random, steps: int
-) -> Sheets:
-    """Of so many steps, seen once by the tower, which must not change while they are used again and again."""
+def look_once(model: Qwen2_5_VLForConditionalGeneration, fresh: Sheets, steps: int) -> Kept:
+    """The sheets of so many steps, seen by the tower, which must not change while they are used."""
     each = max(1, steps // KEPT_APART)
 
     def look(progress: float) -> list[Sheet]:
         return [with_features(model, sheet) for sheet in fresh(progress)]
 
-    kept = [[look((part + i / each) / KEPT_APART) for i in range(each)] for part in range(KEPT_APART)]
+    return [[look((part + i / each) / KEPT_APART) for i in range(each)] for part in range(KEPT_APART)]
 
-    def sheets(progress: float) -> list[Sheet]:
-        return rng.choice(kept[min(int(progress * KEPT_APART), KEPT_APART - 1)])
 
-    return sheets
+def kept_sheets(kept: Kept, rng: random.Random) -> Sheets:
+    """The same sheets again and again."""
+    return lambda progress: rng.choice(kept[min(int(progress * KEPT_APART), KEPT_APART - 1)])
 
 
 def language_loss(model: Qwen2_5_VLForConditionalGeneration, pull: float) -> LossOf:
