@@ -1,7 +1,7 @@
 """Kills, full disks, clocks that jump, damaged files: is the end ever wrong, or an error not one line?
 
     OMP_NUM_THREADS=1 python -m benchmarks.faults kills --count 20 --seed 0
-    OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--every 1] [--only SFT]
+    OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--every 1] [--first 1] [--only SFT]
     OMP_NUM_THREADS=1 python -m benchmarks.faults clock
     OMP_NUM_THREADS=1 python -m benchmarks.faults damage
 
@@ -44,9 +44,7 @@ def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
         elif chosen.fault == "clock":
             yield clock_jumps(what, kind, place)
         else:
-            # Two processes come to the same write in another order, so a sample is as good as all of them.
-            every = chosen.every if kind.processes == 1 else chosen.every * 10
-            yield full_disk(what, kind, every, place)
+            yield full_disk(what, kind, chosen.every, chosen.first, place)
 
 
 def main() -> None:
@@ -54,6 +52,7 @@ def main() -> None:
     parser.add_argument("fault", choices=["kills", "disk", "clock", "damage"])
     parser.add_argument("--count", type=int, default=20, help="kills of each kind of run")
     parser.add_argument("--every", type=int, default=1, help="every n-th write meets the full disk")
+    parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--only", nargs="+", help="these kinds of runs")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
@@ -66,6 +65,8 @@ def main() -> None:
         print(tally.line(), flush=True)
         wrong += tally.wrong
     print(*wrong, sep="\n")
+    if wrong:
+        print(f"kept in {folder}")
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(f"{sum(one.ru_utime + one.ru_stime for one in used) / 60:.1f} CPU minutes")
     if not wrong:

@@ -14,12 +14,12 @@ from xreasoner.storage.files import UNFINISHED
 NEVER = 2**40
 
 
-def full_disk(what: str, kind: Kind, every: int, folder: Path) -> Tally:
+def full_disk(what: str, kind: Kind, every: int, first: int, folder: Path) -> Tally:
     tally, said = Tally(f"disk full: {what}"), folder / "said"
     codes, writes = run_until_full(kind, kind.place(folder / "unbroken" / "out"), NEVER, said)
     assert codes == [0] * kind.processes, said.read_text()
     wanted = files_of(folder / "unbroken" / "out")
-    for call in range(1, writes + 1, every):
+    for call in range(first, writes + 1, every):
         tally.tried += 1
         out = folder / f"full-{call}" / "out"
         if found := attempt(kind, out, call, wanted, said):

@@ -24,22 +24,24 @@ KILLS_IN_A_ROW = 4
 
 
 def killed(what: str, kind: Kind, kills: int, rng: random.Random, folder: Path) -> Tally:
-    tally, said = Tally(f"killed: {what}"), folder / "said"
-    seconds = unbroken(kind, folder / "unbroken" / "out", said)
+    """The folder of what went wrong is kept, with what its processes said."""
+    tally = Tally(f"killed: {what}")
+    seconds = unbroken(kind, folder / "unbroken" / "out", folder / "said")
     wanted = files_of(folder / "unbroken" / "out")
     while tally.tried < kills:
         out = kind.place(folder / f"broken-{tally.tried}" / "out")
-        story, before = list[str](), tally.tried
+        said, story = out.parent / "said", list[str]()
+        before, wrong_before = tally.tried, len(tally.wrong)
         while len(story) < KILLS_IN_A_ROW and killed_once(tally, kind, out, rng, seconds, said, story):
             tally.tried += 1
         codes = waited(started(kind, out, said))
         differ = differing(out, wanted)
-        left = [str(path) for path in folder.rglob(f"*{UNFINISHED}*")]
+        left = [str(path) for path in out.parent.rglob(f"*{UNFINISHED}*")]
         if codes != [0] * kind.processes or differ or left:
-            tally.wrong.append(f"{what}: after {story}: {codes}, {differ}, {left}")
-        else:
+            tally.wrong.append(f"{what}: {out}: after {story}: {codes}, {differ}, left: {left}")
+        if len(tally.wrong) == wrong_before:
             tally.survived += tally.tried - before
-        shutil.rmtree(out.parent)
+            shutil.rmtree(out.parent)
     return tally
 
 

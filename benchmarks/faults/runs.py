@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -9,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
@@ -194,15 +196,17 @@ def wait_for_work(pid: int, seconds: float) -> None:
 
 
 def files_of(out: Path) -> dict[str, bytes]:
-    """What must not depend on what happened meanwhile: weights, answers, tables."""
+    """What must not depend on what happened meanwhile: weights, answers, tables, pages."""
     plain = [
         *out.glob("thoughts.jsonl"),
         *out.glob("*.safetensors"),
         *out.glob("*.json"),
         *out.glob("*.jinja"),
     ]
-    found = outcome(out) | {path.name: path.read_bytes() for path in plain}
-    return found | {path.name: tabled(path) for path in out.glob("results.json")}
+    shown = [path for name in ("*.*", "text/*", "pictures/*") for path in (out / "reader").glob(name)]
+    found = outcome(out) | {path.name: path.read_bytes() for path in (*plain, *shown)}
+    page = {path.name: re.sub(rb"\d+ min \d+ s", b"", path.read_bytes()) for path in out.glob("report.html")}
+    return found | page | {path.name: tabled(path) for path in out.glob("results.json")}
 
 
 def tabled(path: Path) -> bytes:
@@ -212,4 +216,17 @@ def tabled(path: Path) -> bytes:
 
 def differing(out: Path, wanted: dict[str, bytes]) -> list[str]:
     found = files_of(out)
-    return sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+    return [
+        difference(name, found.get(name), wanted.get(name))
+        for name in sorted(wanted | found)
+        if wanted.get(name) != found.get(name)
+    ]
+
+
+def difference(name: str, found: bytes | None, wanted: bytes | None) -> str:
+    if found is None or wanted is None:
+        return f"{name} is {'missing' if found is None else 'new'}"
+    pairs = enumerate(zip_longest(found, wanted))
+    first = next(place for place, (one, other) in pairs if one != other)
+    near = slice(max(0, first - 20), first + 40)
+    return f"{name} from byte {first:,} on: {found[near]!r} in place of {wanted[near]!r}"
