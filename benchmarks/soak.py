@@ -17,15 +17,18 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from scipy import stats
 
 from xreasoner.miniworld.model import Size, new_base, save_base
-from xreasoner.pipeline.run import run_recipe
+from xreasoner.pipeline import run
 from xreasoner.recipe.file import check
+from xreasoner.train.grpo import train_grpo
 
 MIB = 2**20
 WARM_UP = 0.1
@@ -44,6 +47,8 @@ class Round:
     mib: float
     step_ms: float
     """Median of a GRPO step, by the clock."""
+    step_cpu_ms: float
+    """CPU time of the stage over its steps, held-out problems and states included."""
     cpu: float
     """CPU seconds of the round: of this process and of the children that it waited for."""
     children: int
@@ -52,7 +57,8 @@ class Round:
     weights: str
 
     def __str__(self) -> str:
-        measured = f"{self.hours * 60:.1f} | {self.mib:.1f} | {self.step_ms:.0f} | {self.cpu:.1f}"
+        step = f"{self.step_ms:.0f} | {self.step_cpu_ms:.0f}"
+        measured = f"{self.hours * 60:.1f} | {self.mib:.1f} | {step} | {self.cpu:.1f}"
         return f"{measured} | {self.children} | {self.files} | {self.threads} | {self.weights}"
 
 
@@ -90,8 +96,19 @@ def processor() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
+def with_cpu(train: Callable[..., None], cpu: list[float]) -> Callable[..., None]:
+    """`train`, which adds its CPU seconds to a list."""
+
+    def training(*arguments: Any) -> None:
+        before = processor()
+        train(*arguments)
+        cpu.append(processor() - before)
+
+    return training
+
+
 def one_round(model: Path, out: Path, steps: int, began: float) -> Round:
-    before = processor()
+    before, training = processor(), list[float]()
     stage = {
         "kind": "grpo", "data": DATA, "steps": steps, "lr": 1e-3, "prompts_per_step": 4,
         "samples_per_prompt": 4, "think_budget": 16, "answer_budget": 6, "skip_zero_spread": False,
@@ -109,7 +126,8 @@ def one_round(model: Path, out: Path, steps: int, began: float) -> Round:
         "stages": {"rl": stage},
         "evaluation": evaluation,
     }
-    run_recipe(check(raw, "soak"), Console(quiet=True))
+    run.train_grpo = with_cpu(train_grpo, training)
+    run.run_recipe(check(raw, "soak"), Console(quiet=True))
     gc.collect()
     metrics = (out / "stages" / "1-rl" / "metrics.jsonl").read_text().splitlines()
     lines = [line for line in map(json.loads, metrics) if "update_seconds" in line]
@@ -119,6 +137,7 @@ def one_round(model: Path, out: Path, steps: int, began: float) -> Round:
         (time.monotonic() - began) / 3600,
         resident(),
         1000 * statistics.median(line["rollout_seconds"] + line["update_seconds"] for line in lines),
+        1000 * training[0] / steps,
         processor() - before,
         children(),
         len(list(Path("/proc/self/fd").iterdir())),
@@ -151,8 +170,8 @@ def main() -> None:
     save_base(new_base(0, SIZE)[0], folder / "base")
     began, rounds = time.monotonic(), list[Round]()
     memory = Memory(began)
-    print("| minute | MiB | ms a step | CPU s | children | files | threads | weights |", flush=True)
-    print("|---|---|---|---|---|---|---|---|")
+    print("| minute | MiB | ms a step | CPU ms a step | CPU s | children | files | threads | weights |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     while time.monotonic() - began < 60 * chosen.minutes or len(rounds) < 4:
         rounds.append(one_round(folder / "base", folder / "out", chosen.steps, began))
         print(f"| {rounds[-1]} |", flush=True)
@@ -163,6 +182,7 @@ def main() -> None:
     print(growth(kept(memory.readings), "memory at any moment, MiB"))
     print(growth(kept([(one.hours, one.mib) for one in rounds]), "memory between rounds, MiB"))
     print(growth(kept([(one.hours, one.step_ms) for one in rounds]), "a GRPO step by the clock, ms"))
+    print(growth(kept([(one.hours, one.step_cpu_ms) for one in rounds]), "CPU ms of a GRPO step"))
     print(growth(kept([(one.hours, one.cpu) for one in rounds]), "CPU seconds of a round"))
     for name in ("children", "files", "threads", "weights"):
         values = sorted({getattr(one, name) for one in rounds[1:]})
