@@ -23,6 +23,7 @@ from pathlib import Path
 from benchmarks.soak import resident
 from tests.evals.scripted import ScriptedEngine, problem
 from tests.evals.test_runner import task
+from tests.fuzz.hostile_answers import KINDS, PIECES
 from tests.serve.conftest import chain_model, serving
 
 from xreasoner.evals.runner import evaluate
@@ -178,33 +179,6 @@ def fuzz_requests(count: int, rng: random.Random) -> list[str]:
 
 # --- answers --------------------------------------------------------------------------------------------
 
-PIECES = (
-    *("<think>", "</think>", "<answer>", "</answer>", "\\boxed{", "}", "$", "^", "!", "A", "B: yes", "not B"),
-    *(
-        "7919",
-        "-7919",
-        "7.919e3",
-        "1/0",
-        "inf",
-        "nan",
-        "%",
-        "√",
-        "½",
-        "٣",
-        "\ud800",
-        "\0",
-        "\u202e",
-        "\ufeff",
-    ),
-    *("é", "**", "\n", " ", "the answer is ", "{", "[1, 2]", "\\left(", ",", "zebra stripes", "</script><b>"),
-)
-KINDS: dict[Kind, tuple[str, tuple[str, ...]]] = {
-    "math": ("7919", ()),
-    "number": ("7919.5", ()),
-    "exact": ("zebra stripes", ()),
-    "open": ("zebra stripes", ()),
-    "choice": ("B", ("no", "yes", "maybe")),
-}
 OF_AN_EVALUATION = 5000
 
 

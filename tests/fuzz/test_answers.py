@@ -5,67 +5,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.fuzz.hostile_answers import KINDS, PIECES
 
-from xreasoner.records import Kind, Problem
+from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 
-PIECES = st.sampled_from(
-    [
-        *(
-            "<think>",
-            "</think>",
-            "<answer>",
-            "</answer>",
-            "\\boxed{",
-            "}",
-            "$",
-            "\\frac{1}{3}",
-            "^",
-            "10^",
-            "!",
-        ),
-        *(
-            "A",
-            "B: yes",
-            "(C)",
-            "not B",
-            "7919",
-            "-7919",
-            "7.919e3",
-            "1/0",
-            "0/0",
-            "inf",
-            "nan",
-            "%",
-            "√",
-            "½",
-            "٣",
-        ),
-        *(
-            "\ud800",
-            "\0",
-            "\u202e",
-            "\ufeff",
-            "é",
-            "**",
-            "\n",
-            " ",
-            "the answer is ",
-            "{",
-            "[1, 2]",
-            "\\left(",
-            ",",
-        ),
-    ]
-)
-TEXTS = st.lists(PIECES | st.text(max_size=8) | st.integers(0, 10**30).map(str), max_size=14).map("".join)
-KINDS: dict[Kind, tuple[str, tuple[str, ...]]] = {
-    "math": ("7919", ()),
-    "number": ("7919.5", ()),
-    "exact": ("zebra stripes", ()),
-    "open": ("zebra stripes", ()),
-    "choice": ("B", ("no", "yes", "maybe")),
-}
+TEXTS = st.lists(
+    st.sampled_from(PIECES) | st.text(max_size=8) | st.integers(0, 10**30).map(str), max_size=14
+).map("".join)
 PROBLEMS = [Problem(kind, ("?",), answer, kind, choices) for kind, (answer, choices) in KINDS.items()]
 
 
