@@ -51,7 +51,7 @@ def find_disks(folder: Path, world: World) -> World:
     wait_for_all(world)
     first = next(rank for rank, mark in enumerate(marks) if mark.exists())
     disks = gather_shares([first], world)
-    marks[world.rank].unlink()
+    marks[world.rank].unlink(missing_ok=True)  # swept by who takes the lock of that disk
     return replace(world, disks=tuple(disks))
 
 

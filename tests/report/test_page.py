@@ -24,6 +24,7 @@ from xreasoner.report.html_samples import answer_html, card_html, examples
 from xreasoner.report.results import Evaluated, Results, collect
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
+from xreasoner.storage.files import UNFINISHED
 
 VOID = {"meta", "img", "input", "br", "path", "use", "rect", "link"}
 
@@ -271,6 +272,9 @@ def test_comparisons_are_folded_by_benchmark(results: Results, page: str) -> Non
 def test_only_the_page_of_a_live_run_loads_itself_again(run_dir: Path, page: str) -> None:
     write_report(run_dir, is_live=True)
     live = (run_dir / "report.html").read_text()
+    for left in (".results.json", ".report.html", "reader/.answers.js"):
+        (run_dir / f"{left}.unfinished-7").touch()  # by a killed report
     write_report(run_dir)
     assert 'http-equiv="refresh"' in live and "the run goes on" in live
     assert 'http-equiv="refresh"' not in page and "the run goes on" not in page
+    assert not list(run_dir.rglob(f"*{UNFINISHED}*"))

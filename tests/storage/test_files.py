@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from xreasoner.storage.files import (
     BLOCK,
     drop_torn_line,
     sweep,
+    sweep_for,
     unfinished,
     write_atomically,
     write_json,
     written_atomically,
 )
+from xreasoner.storage.folders import folder_written_atomically
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -46,6 +49,31 @@ def test_sweep_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     unfinished(tmp_path / "folder").mkdir()
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweep_spares_what_is_being_written(tmp_path: Path) -> None:
+    file_path, folder_path = tmp_path / "file", tmp_path / "folder"
+    with written_atomically(file_path) as file, folder_written_atomically(folder_path) as folder:
+        (folder / "inside").touch()
+        sweep(tmp_path)
+        sweep_for(file_path)
+        sweep_for(folder_path)
+        file.write(b"whole")
+    assert file_path.read_bytes() == b"whole"
+    assert (folder_path / "inside").exists()
+
+
+def test_what_a_killed_process_wrote_goes_with_the_next_sweep(tmp_path: Path) -> None:
+    pid = os.fork()
+    if not pid:
+        with written_atomically(tmp_path / "file"), folder_written_atomically(tmp_path / "folder"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep_for(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == [tmp_path / f".folder.unfinished-{pid}"]
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("torn", [0, 1, BLOCK - 2, BLOCK, 2 * BLOCK + 7])

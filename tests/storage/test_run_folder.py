@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from xreasoner.storage.files import write_atomically
+from xreasoner.storage.files import unfinished, write_atomically
 from xreasoner.storage.run_folder import (
     Manifest,
     SettingChange,
@@ -21,6 +21,7 @@ from xreasoner.storage.run_folder import (
     read_manifest,
     refuse_local_locks,
     set_aside,
+    waiting_lock,
 )
 
 HOLD = """
@@ -61,6 +62,13 @@ def test_the_lock_dies_with_a_killed_process(holder, tmp_path: Path) -> None:
     holder.wait()
     with locked(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()} on {socket.gethostname()}"
+
+
+def test_who_takes_a_lock_removes_what_a_kill_left(tmp_path: Path) -> None:
+    for lock in (locked, waiting_lock):
+        unfinished(tmp_path / "file").touch()
+        with lock(tmp_path):
+            assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 def test_the_lock_is_free_after_use(tmp_path: Path) -> None:

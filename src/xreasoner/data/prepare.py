@@ -27,7 +27,7 @@ from xreasoner.recipe.training_data import Corpus, Filters, JsonlData
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.storage.file_hash import file_hash
-from xreasoner.storage.files import sweep, write_json
+from xreasoner.storage.files import write_json
 from xreasoner.storage.folders import damage_in, folder_written_atomically
 from xreasoner.storage.journal import Say
 from xreasoner.storage.run_folder import fingerprint, waiting_lock
@@ -106,7 +106,6 @@ def prepare(
         folder = scratch / "data" / stage
     with waiting_lock(folder.parent):
         if not _is_made(folder, key, say):
-            sweep(folder.parent)
             with folder_written_atomically(folder) as unfinished:
                 more, missing = catalogue() if filters.decontaminate else no_catalogue()
                 every = {**tests, **more}

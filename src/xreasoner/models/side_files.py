@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xreasoner.storage.files import remove, unfinished_prefix
+from xreasoner.storage.files import sweep_for
 from xreasoner.storage.folders import folder_written_atomically
 
 TEXT_FILES = (
@@ -40,8 +40,7 @@ WEIGHT_ENDINGS = (
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to fill that may not replace another one."""
     refuse_filled(out)
-    for leftover in out.parent.glob(f"{unfinished_prefix(out)}*"):
-        remove(leftover)
+    sweep_for(out)
     with folder_written_atomically(out) as folder:
         yield folder
 

@@ -119,7 +119,6 @@ def check_engines(plan: Plan, world: World, journal: Journal) -> None:
 
 
 def open_run(plan: Plan) -> None:
-    sweep(plan.run_dir)
     write_atomically(plan.run_dir / "recipe.yaml", write_recipe(plan.recipe).encode())
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -13,8 +12,8 @@ from xreasoner.models.image_support import reads_videos
 from xreasoner.models.side_files import new_folder
 from xreasoner.report.model_card import model_card, without_private
 from xreasoner.report.results import collect, read_evaluations, read_recipe, stage_order
-from xreasoner.storage.disk import UNFINISHED
-from xreasoner.storage.folders import refuse_damaged
+from xreasoner.storage.files import sweep_for
+from xreasoner.storage.folders import refuse_damaged, temporary_folder
 from xreasoner.storage.run_folder import read_manifest, stage_folders
 
 FAILED = (
@@ -62,8 +61,9 @@ def finished_stage(run_dir: Path, stage: str | None) -> tuple[str, Path]:
 
 def push(run_dir: Path, stage: str | None, repository: str, public: bool) -> str:
     """Upload a stage to the hub and return its address."""
-    with TemporaryDirectory(prefix=UNFINISHED, dir=run_dir) as temporary:
-        release = Path(temporary) / "release"
+    sweep_for(run_dir / "pushed")
+    with temporary_folder(run_dir / "pushed") as temporary:
+        release = temporary / "release"
         write_release(run_dir, stage, repository, release)
 
         def upload(hub: Any) -> str:

@@ -6,14 +6,17 @@ from pathlib import Path
 from xreasoner.report.html import page
 from xreasoner.report.reader.write_reader import default_folder, write_reader
 from xreasoner.report.results import Results, collect, write_results
-from xreasoner.storage.files import write_atomically
+from xreasoner.storage.files import sweep_for, write_atomically
 
 
 def write_report(run_dir: Path, references: Sequence[str] = (), is_live: bool = False) -> Results:
     """Runs no model. `references` are those of `collect`. The page of a live run loads itself again."""
     results = collect(run_dir, references)
-    write_results(results, run_dir / "results.json")
+    tables, shown = run_dir / "results.json", run_dir / "report.html"
+    for path in (tables, shown):
+        sweep_for(path)
+    write_results(results, tables)
     reader = write_reader([run_dir], default_folder([run_dir]))
     written = page(results, run_dir, reader.answers, is_live)
-    write_atomically(run_dir / "report.html", written.encode(errors="replace"))
+    write_atomically(shown, written.encode(errors="replace"))
     return results

@@ -4,7 +4,9 @@
 of its own, it lists only those.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ import xxhash
 
 from xreasoner.storage.checked_json import checked_json, write_checked_json
 from xreasoner.storage.disk import UNFINISHED, errors_named
-from xreasoner.storage.files import remove, sync, unfinished
+from xreasoner.storage.files import locks, remove, sync, unfinished
 
 CHECKSUMS = ".checksums.json"
 
@@ -26,21 +28,30 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
 
     Two folders cannot be swapped in one call, so a crash in between leaves no folder of that name.
     """
-    beside = unfinished(path)
     with errors_named(path):
-        remove(beside)
-        beside.mkdir(parents=True)
-        try:
+        with temporary_folder(path) as beside:
             yield beside
             write_checksums(beside)
             for file in beside.rglob("*"):
                 sync(file)
             discard(path)
             beside.rename(path)
-        except BaseException:
-            remove(beside)
-            raise
         sync(path.parent)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Beside `path`, and locked as long as this process lives. Removed at the end, unless it was renamed."""
+    beside = unfinished(path)
+    remove(beside)
+    beside.mkdir(parents=True)
+    handle = os.open(beside, os.O_RDONLY)
+    locks(handle, fcntl.LOCK_EX)
+    try:
+        yield beside
+    finally:
+        os.close(handle)
+        remove(beside)
 
 
 def discard(path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from xreasoner.storage.checked_json import read_checked_json, write_checked_json
 from xreasoner.storage.disk import errors_named
+from xreasoner.storage.files import sweep
 
 State = Literal["started", "trained", "done"]
 
@@ -43,6 +44,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         file.truncate(0)
         with errors_named(run_dir / "lock"):
             file.write(f"{os.getpid()} on {socket.gethostname()}".encode())
+        sweep(run_dir)
         yield
 
 
@@ -67,6 +69,7 @@ def waiting_lock(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        sweep(folder)
         yield
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet
 from xreasoner.report.reader.answer_files import answer_files
 from xreasoner.report.reader.answer_rows import read_rows
 from xreasoner.report.reader.write_reader import run_names
-from xreasoner.storage.files import written_atomically
+from xreasoner.storage.files import sweep_for, written_atomically
 
 ROWS_AT_ONCE = 2_000
 _TEXT = ("run", "stage", "benchmark", "kind", "domain", "modality", "id", "question", "gold", "verdict")
@@ -29,6 +29,7 @@ def export_answers(run_dirs: Sequence[Path], path: Path) -> int:
     writers = {".parquet": pyarrow.parquet.ParquetWriter, ".csv": pyarrow.csv.CSVWriter}
     if path.suffix not in writers:
         raise ValueError(f"--export {path}: name a file that ends in .parquet or .csv")
+    sweep_for(path)
     count = 0
     with written_atomically(path) as file, writers[path.suffix](file, SCHEMA) as writer:
         answers = answer_dicts(run_dirs)

@@ -34,8 +34,8 @@ def write_reader(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
 
 def write_files(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
     refuse_links(out)
-    for folder in (out, *(out / name for name in FOLDERS)):
-        sweep(folder)
+    for name in FOLDERS:
+        sweep(out / name)
     found = [file for run_dir in run_dirs for file in answer_files(run_dir)]
     keys, filed = list[str](), list[Filed]()
     for file in found:
