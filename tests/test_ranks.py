@@ -1,10 +1,6 @@
-"""The pipeline under torchrun: two processes share the work and get the results of one."""
+"""The pipeline on several ranks: two processes share the work and get the results of one."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +8,7 @@ import torch.distributed as dist
 from rich.console import Console
 from tests.train.processes import run_on_ranks
 
-from xreasoner.parallel import ending_together, gather_shares, join_world, leave_world
+from xreasoner.parallel import ending_together, gather_shares, join_world, leave_world, rejoining
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
 
@@ -34,17 +30,6 @@ evaluation:
 """
 
 
-ALONE = (sys.executable,)
-TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-
-
-def run(launcher: Sequence[str], recipe: Path, out: Path, *changes: str) -> None:
-    command = [*launcher, "-m", "xreasoner", "run", str(recipe), "--out", str(out), *changes]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def losses(out: Path) -> list[float]:
     lines = (out / "stages" / "1-sft" / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines]
@@ -61,26 +46,27 @@ def work_and_leave() -> tuple[list[int], bool, list[int]]:
     world = join_world()
     with ending_together(world):
         first = gather_shares([world.rank], world)
-    leave_world()
-    left = not dist.is_initialized()
-    return first, left, gather_shares([world.rank + 10], join_world())
+    with rejoining(world):
+        leave_world()
+        left = not dist.is_initialized()
+    return first, left, gather_shares([world.rank + 10], world)
 
 
-def test_a_world_that_was_left_has_no_groups_and_can_be_joined_again() -> None:
+def test_a_world_that_was_left_has_no_groups_and_meets_again_on_another_port() -> None:
     assert run_on_ranks(work_and_leave, 2) == [([0, 1], True, [10, 11])] * 2
 
 
-def run_here(recipe: Path, out: Path) -> None:
-    run_recipe(read_recipe(recipe, ["sft=null", f"out={out}"]), Console(quiet=True))
+def run_here(recipe: Path, out: Path, *changes: str) -> None:
+    run_recipe(read_recipe(recipe, [*changes, f"out={out}"]), Console(quiet=True))
 
 
 @pytest.mark.slow
 def test_three_and_four_ranks_write_the_answers_of_one(tiny_base: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "ranks.yaml"
     recipe.write_text(RECIPE.format(base=tiny_base))
-    run_here(recipe, tmp_path / "1")
+    run_here(recipe, tmp_path / "1", "sft=null")
     for processes in (3, 4):
-        run_on_ranks(run_here, processes, recipe, tmp_path / f"{processes}")
+        run_on_ranks(run_here, processes, recipe, tmp_path / f"{processes}", "sft=null")
         assert answers_of_the_base(tmp_path / f"{processes}") == answers_of_the_base(tmp_path / "1")
 
 
@@ -88,8 +74,8 @@ def test_three_and_four_ranks_write_the_answers_of_one(tiny_base: Path, tmp_path
 def test_two_ranks_come_to_the_same_as_one(tiny_base: Path, tmp_path: Path) -> None:
     recipe, one, two = tmp_path / "ranks.yaml", tmp_path / "one", tmp_path / "two"
     recipe.write_text(RECIPE.format(base=tiny_base))
-    run(ALONE, recipe, one)
-    run(TOGETHER, recipe, two)
+    run_here(recipe, one)
+    run_on_ranks(run_here, 2, recipe, two)
     assert len(losses(one)) == 3
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert answers_of_the_base(two) == answers_of_the_base(one)

@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ import pytest
 import yaml
 from tests.data import true_schemas as schemas
 from tests.evals.scripted import Killed
+from tests.forked import Command, call
 from tests.rollout.chat_server import Body, ChatServer, ServerReply, serving
 
 from xreasoner.data.candidates import Candidate
@@ -279,12 +278,12 @@ def test_a_run_killed_three_times_gives_the_same_file(tmp_path: Path) -> None:
         medqa_file(tmp_path / folder, count=30)
     with serving(teach, seconds=0.03) as server:
         settings(tmp_path / "whole", server.url, hint=True)
-        subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+        assert call("distill", tmp_path / "whole" / "d.yaml").returncode == 0
         before = len(server.requests)
         settings(tmp_path / "killed", server.url, hint=True)
         for count in (20, 50, 80):
-            kill_after(command(tmp_path / "killed"), tmp_path / "killed" / "out" / "answers.jsonl", count)
-        subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
+            kill_after(tmp_path / "killed", count)
+        assert call("distill", tmp_path / "killed" / "d.yaml").returncode == 0
     whole, killed = (
         (tmp_path / folder / "out" / "thoughts.jsonl").read_bytes() for folder in ("whole", "killed")
     )
@@ -293,20 +292,16 @@ def test_a_run_killed_three_times_gives_the_same_file(tmp_path: Path) -> None:
     assert before <= len(server.requests) - before <= before + 3 * 3
 
 
-def command(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "xreasoner", "distill", str(folder / "d.yaml")]
-
-
-def kill_after(command: list[str], answers: Path, count: int) -> None:
+def kill_after(folder: Path, count: int) -> None:
     """Killed hard once so many answers are written."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process, answers = Command("distill", folder / "d.yaml"), folder / "out" / "answers.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if answers.exists() and answers.read_bytes().count(b"\n") >= count:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             break
         time.sleep(0.005)
-    assert process.wait() == -signal.SIGKILL, process.stderr and process.stderr.read()
+    assert process.poll() == -signal.SIGKILL, process.wait().stderr
 
 
 def test_a_checkpoint_can_teach(tiny_base: Path, tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 """kill -9 during an evaluation of a real server, in a real process: nothing is asked twice."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.forked import Command
 from tests.rollout.chat_server import Body, ServerReply, serving
 
 from xreasoner.evals.samples import read_samples
@@ -37,31 +35,28 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(tmp_path: Path) ->
     problems, recipe, out = tmp_path / "sums.jsonl", tmp_path / "killed.yaml", tmp_path / "out"
     lines = [f'{{"question": "what is {i} + 1 ?", "answer": "{i + 1}"}}' for i in range(ITEMS)]
     problems.write_text("\n".join(lines) + "\n")
-    running: list[subprocess.Popen[str]] = []
+    running: list[Command] = []
     counted, lock = Counter[tuple[str, int]](), threading.Lock()
 
     def says(body: Body) -> ServerReply:
         with lock:
             counted[question_of(body)] += 1
             if counted.total() == 11 and len(running) == 1:
-                running[0].send_signal(signal.SIGKILL)
-                running[0].wait()
+                running[0].kill()
         return ServerReply("<think>one more</think><answer>1</answer>")
 
-    def ask() -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "xreasoner", "eval", "asked", "--recipe", recipe, "--out", out]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        running.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+    def ask() -> Command:
+        running.append(Command("eval", "asked", "--recipe", recipe, "--out", out))
         return running[-1]
 
     with serving(says) as server:
         recipe.write_text(RECIPE.format(path=problems, url=server.url, samples=SAMPLES, at_once=AT_ONCE))
-        assert ask().wait(timeout=300) == -signal.SIGKILL
+        assert ask().wait().returncode == -signal.SIGKILL
         kept = list(read_samples(out / "evals" / "asked" / "sums.jsonl"))
         first, wanted = Counter(counted), ITEMS * SAMPLES
         assert 11 - 2 * AT_ONCE <= len(kept) < wanted
-        process = ask()
-        assert process.communicate(timeout=300)[1] is not None and process.returncode == 0
+        done = ask().wait()
+        assert done.returncode == 0, done.stderr
     again = [key for key, times in counted.items() if times > 1]
     # Only what was under way when the process died: asked, and not on the disk.
     assert len(again) == first.total() - len(kept) <= 2 * AT_ONCE

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.faults.runs import outcome, run, run_until_trained
+from tests.forked import Command
 
 from xreasoner.launch import interrupts
 from xreasoner.launch.interrupts import Interrupted, raise_on_signals
@@ -97,36 +99,50 @@ stages:
     checkpoint_every: 100000
 evaluation: {{benchmarks: [], after: []}}
 """
-ALONE = (sys.executable,)
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
+def wait_for_training(poll: Callable[[], int | None], out: Path) -> None:
+    metrics = out / "stages" / "1-sft" / "metrics.jsonl"
+    while poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 2):
+        time.sleep(0.1)
+
+
+def stopping_line(number: signal.Signals, out: Path) -> str:
+    assert not list(out.rglob(f"*{UNFINISHED}*"))
+    step = saved_step(out / "stages" / "1-sft" / "state")
+    assert step >= 3
+    return f"Stopped by {number.name}: the training state of step {step} is saved"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("launcher", "number", "code"),
-    [(ALONE, signal.SIGTERM, 143), (ALONE, signal.SIGINT, 130), (TOGETHER, signal.SIGTERM, 1)],
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_process_says_in_one_line_how_to_resume(
-    launcher: tuple[str, ...], number: signal.Signals, code: int, tiny_base: Path, tmp_path: Path
+    number: signal.Signals, code: int, tiny_base: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(base=tiny_base))
+    process = Command("run", tmp_path / "recipe.yaml", "--out", tmp_path / "out")
+    wait_for_training(process.poll, tmp_path / "out")
+    os.kill(process.pid, number)
+    done = process.wait(timeout=60)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(stopping_line(number, tmp_path / "out"))
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_so_do_ranks(tiny_base: Path, tmp_path: Path) -> None:
     """torchrun has its own exit code, and its own lines about the signal."""
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(base=tiny_base))
     out = tmp_path / "out"
-    command = [*launcher, "-m", "xreasoner", "run", str(tmp_path / "recipe.yaml"), "--out", str(out)]
+    command = [*TOGETHER, "-m", "xreasoner", "run", str(tmp_path / "recipe.yaml"), "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
-    metrics = out / "stages" / "1-sft" / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 2):
-        time.sleep(0.1)
-    process.send_signal(number)
+    wait_for_training(process.poll, out)
+    process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == code, said
-    step = saved_step(out / "stages" / "1-sft" / "state")
-    assert step >= 3
-    line = f"Stopped by {number.name}: the training state of step {step} is saved"
-    assert [one.startswith(line) for one in said.splitlines() if "Stopped" in one].count(True) >= 1
-    if launcher is ALONE:
-        assert said.count("\n") == 1
-    assert not list(out.rglob(f"*{UNFINISHED}*"))
+    assert process.returncode == 1, said
+    line = stopping_line(signal.SIGTERM, out)
+    assert any(one.startswith(line) for one in said.splitlines())

@@ -1,4 +1,4 @@
-"""Starting several processes: the line, the script, and a real torchrun on the CPU."""
+"""Starting several processes: the number of them, and the script."""
 
 import os
 import subprocess
@@ -11,17 +11,6 @@ import torch
 from xreasoner.launch import torchrun
 from xreasoner.launch.slurm import Job, slurm_script
 
-RECIPE = """
-name: two
-model: {base}
-stages:
-  sft:
-    kind: sft
-    data: [{{source: miniworld, families: [sums], steps: [1, 2], count: 20}}]
-    steps: 2
-    tokens_per_step: 512
-"""
-
 
 def test_all_gpus_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
@@ -32,30 +21,6 @@ def test_all_gpus_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert torchrun.processes_for(None) == 1
     assert torchrun.processes_for(3) == 3, "processes on the CPU"
-
-
-def test_a_run_starts_torchrun_itself_and_says_so(tiny_base: Path, tmp_path: Path) -> None:
-    (tmp_path / "two.yaml").write_text(RECIPE.format(base=tiny_base))
-    line = [
-        sys.executable,
-        "-m",
-        "xreasoner",
-        "run",
-        "two.yaml",
-        "sft.lr=1e-4",
-        "--out",
-        "out",
-        "--gpus",
-        "2",
-    ]
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
-        "2 CPU processes: starting torchrun with one process for each; --gpus 1 uses"
-    )
-    assert (tmp_path / "out" / "stages" / "1-sft" / "checkpoint" / "model.safetensors").is_file()
-    assert done.stdout.count("sft: done in") == 1, "only the first rank reports"
 
 
 def test_the_slurm_script(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The documented lines for several machines, on two network namespaces: a run, a kill, a cut cable."""
+"""The documented lines for several machines, on two network namespaces: a kill, a cut cable."""
 
 import signal
 import subprocess
@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.kill_ranks import make_recipe, rank_processes, run_to_the_end, weights
+from benchmarks.kill_ranks import make_recipe, rank_processes, weights
+from rich.console import Console
 from tests.launch.two_machines import NODES, can_make_machines, cut_the_cable, start_on, two_machines
+from tests.train.processes import run_on_ranks
+
+from xreasoner.pipeline.run import run_recipe
+from xreasoner.recipe.file import read_recipe
 
 EVALUATION = """evaluation:
   think_budget: 24
@@ -37,11 +42,16 @@ def short_recipe(folder: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def on_one_machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    run_to_the_end(short_recipe(folder), folder / "run", ranks=2)
+@pytest.fixture
+def on_one_machine(tmp_path: Path) -> Path:
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    run_on_ranks(run_recipe_file, 2, short_recipe(folder), folder / "run")
     return folder / "run"
+
+
+def run_recipe_file(recipe: Path, out: Path) -> None:
+    run_recipe(read_recipe(recipe, [f"out={out}"]), Console(quiet=True))
 
 
 def wait_for(recipe: Path, words: str, running: list[subprocess.Popen[bytes]]) -> None:
@@ -67,14 +77,6 @@ def end_of(recipe: Path, running: list[subprocess.Popen[bytes]], harm: Callable[
         assert time.monotonic() < began + 60, said(recipe)
         time.sleep(0.05)
     return time.monotonic() - began
-
-
-@pytest.mark.slow
-def test_two_machines_do_what_one_does(machines: None, recipe: Path, on_one_machine: Path) -> None:
-    out = recipe.parent / "two"
-    running = [start_on(node, recipe, out) for node in NODES]
-    assert [process.wait(timeout=600) for process in running] == [0, 0], said(recipe)
-    assert weights(out) == weights(on_one_machine), "two machines or one: the same two ranks"
 
 
 @pytest.mark.slow

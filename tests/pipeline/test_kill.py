@@ -1,15 +1,12 @@
 """kill -9 at random moments: a resumed run ends with the bytes of an unbroken one."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.forked import Command
 
 KILLS = 2
 """`python -m benchmarks.faults kills` tries hundreds."""
@@ -52,21 +49,13 @@ evaluation:
 """
 
 
-def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "xreasoner", "run", str(recipe), "--out", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-    )
+def finish(process: Command) -> None:
+    done = process.wait()
+    assert done.returncode == 0, done.stderr
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-
-
-def wait_for_work(process: subprocess.Popen[str], out: Path) -> None:
-    """Until the imports are over and this process has the lock."""
+def wait_for_work(process: Command, out: Path) -> None:
+    """Until this process has the lock."""
     lock = out / "lock"
     while process.poll() is None and not (lock.exists() and lock.read_text().startswith(f"{process.pid} ")):
         time.sleep(0.01)
@@ -97,7 +86,7 @@ def untimed(line: dict[str, float]) -> dict[str, float]:
 def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(tiny_base: Path, tmp_path: Path) -> None:
     recipe, unbroken, broken = tmp_path / "killed.yaml", tmp_path / "unbroken", tmp_path / "broken"
     recipe.write_text(RECIPE.format(base=tiny_base))
-    process = start(recipe, unbroken)
+    process = Command("run", recipe, "--out", unbroken)
     wait_for_work(process, unbroken)
     began = time.monotonic()
     finish(process)
@@ -105,13 +94,12 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(tiny_base: Path,
 
     rng, delays = random.Random(), []
     for _ in range(KILLS):
-        process = start(recipe, broken)
+        process = Command("run", recipe, "--out", broken)
         wait_for_work(process, broken)
         delays.append(rng.uniform(0, 0.5 * work_seconds))
         time.sleep(delays[-1])
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    finish(start(recipe, broken))
+        process.kill()
+    finish(Command("run", recipe, "--out", broken))
 
     told = f"killed after {[round(delay, 2) for delay in delays]} of {work_seconds:.1f} seconds"
     wanted, found = outcome(unbroken), outcome(broken)

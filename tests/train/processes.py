@@ -5,7 +5,6 @@ They are forked from a server that has imported everything, so a rank starts in 
 
 import copyreg
 import json
-import multiprocessing
 import os
 import socket
 import traceback
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.forked import forks
 from transformers import AutoModelForCausalLM
 
 from xreasoner.parallel import full_weight, join_world
@@ -35,8 +35,6 @@ def tags_of(known: dict[str, str]) -> MappingProxyType[str, str]:
 
 # Python cannot send a problem's tags to another process by itself.
 copyreg.pickle(MappingProxyType, lambda tags: (tags_of, (dict(tags),)))
-forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload([__name__])
 
 Numbers = dict[str, np.ndarray]
 

@@ -1,4 +1,4 @@
-"""GRPO in bfloat16 on 1, 2, 3 and 4 ranks: from the same answers they learn the same."""
+"""GRPO in bfloat16 on 1, 2 and 4 ranks: from the same answers they learn the same."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,11 +78,11 @@ def test_ranks_learn_in_bfloat16_what_one_process_learns(
     rounded = stages("bfloat16")
     reinforce(gambler, tmp_path / "exact", stages("float32"), arms)
     reinforce(gambler, tmp_path / "1", rounded, arms)
-    for processes in (2, 3, 4):
+    for processes in (2, 4):
         run_on_ranks(reinforce, processes, gambler, tmp_path / f"{processes}", rounded, arms)
     for name, chosen in rounded.items():
         exact, *found = (
-            trained(gambler, chosen, tmp_path / folder / name) for folder in ("exact", "1", "2", "3", "4")
+            trained(gambler, chosen, tmp_path / folder / name) for folder in ("exact", "1", "2", "4")
         )
         for many in found:
             for mine, theirs in zip(exact.metrics, many.metrics, strict=True):
@@ -93,4 +93,4 @@ def test_ranks_learn_in_bfloat16_what_one_process_learns(
             assert off < GRADIENT * np.linalg.norm(exact.first_gradient), name
         apart = [difference(many.model, exact.model, gambler) for many in found]
         assert max(apart) < min(WEIGHTS, 1.25 * apart[0]), name
-        assert difference(found[3].model, found[1].model, gambler) < 0.02, "four ranks round as two do"
+        assert difference(found[2].model, found[1].model, gambler) < 0.02, "four ranks round as two do"
