@@ -30,7 +30,7 @@ quickstart: setup
 	$(BIN)/xreasoner run recipes/quickstart.yaml
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 # The environments of the tests below, all at once.
 environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed \

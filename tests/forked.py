@@ -18,9 +18,8 @@ import torch
 from xreasoner.cli.main import main
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(
-    ["tests.forked", "tests.train.processes", "xreasoner.pipeline.run", "xreasoner.distill.distill"]
-)
+PRELOADED = ["tests.forked", "tests.train.processes", "xreasoner.pipeline.run", "xreasoner.distill.distill"]
+forks.set_forkserver_preload(PRELOADED)
 
 
 @dataclass(frozen=True)

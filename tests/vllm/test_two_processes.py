@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.test_ranks import ALONE, RECIPE, TOGETHER
-from tests.test_ranks import run as run_recipe
-from tests.train.processes import read_metrics, train_on
+from tests.test_ranks import RECIPE, run_here
+from tests.train.processes import read_metrics, run_on_ranks, train_on
 from tests.train.rollouts import settings
 
 from xreasoner.recipe.settings import ServerSettings
@@ -40,8 +39,8 @@ def test_two_processes_learn_what_one_does(
 def test_two_processes_share_a_benchmark(vlm: Path, tmp_path: Path) -> None:
     recipe, one, two = tmp_path / "ranks.yaml", tmp_path / "one", tmp_path / "two"
     recipe.write_text(RECIPE.format(base=vlm))
-    run_recipe(ALONE, recipe, one, "evaluation.engine=torch", "sft=null")
-    run_recipe(TOGETHER, recipe, two, "evaluation.engine=vllm", "sft=null")
+    run_here(recipe, one, "evaluation.engine=torch", "sft=null")
+    run_on_ranks(run_here, 2, recipe, two, "evaluation.engine=vllm", "sft=null")
     asked = sorted(path.name for path in (one / "evals" / "base").glob("*.jsonl"))
     assert asked == ["bars-image.jsonl", "bars-text.jsonl", "sums-image.jsonl", "sums-text.jsonl"]
     for name in asked:
