@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel
+from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from xreasoner.models.gpu_speed import PEAKS, gpu_in
 from xreasoner.parallel import World
@@ -35,6 +35,15 @@ def test_the_matrices_of_a_model(new_lm: Callable[..., PreTrainedModel]) -> None
     used = utilisation(lm, is_frozen=False, world=world)
     assert (used.matrices, used.attention, used.passes) == (count, 2 * 32, 3)  # its head is its embeddings
     assert used.peak is None
+
+
+def test_of_the_experts_those_count_that_a_token_meets() -> None:
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    experts = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 4}
+    lm = Qwen3MoeForCausalLM(Qwen3MoeConfig(**sizes, **experts, num_key_value_heads=1, head_dim=8))
+    used = utilisation(lm, is_frozen=False, world=World(0, 1, torch.device("cpu")))
+    per_expert = 3 * 16 * 4
+    assert used.matrices == lm.num_parameters() - 50 * 16 - 2 * 6 * per_expert
 
 
 def test_a_model_without_attention_has_only_matrices() -> None:

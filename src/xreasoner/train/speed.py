@@ -39,11 +39,20 @@ def utilisation(lm: PreTrainedModel, is_frozen: bool, world: World) -> Utilisati
     head_size = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     looked_up = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
     return Utilisation(
-        lm.num_parameters() - looked_up,
+        matrix_entries(lm) - looked_up,
         config.num_hidden_layers * heads * head_size,
         2 if is_frozen else 3,
         peak_of(world),
     )
+
+
+def matrix_entries(lm: PreTrainedModel) -> int:
+    """Of the experts, a token meets as many as the router picks."""
+    routed = sum(p.numel() for name, p in lm.named_parameters() if ".experts." in name)
+    counts = (getattr(lm.config, key, None) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
+    experts = next((count for count in counts if count), None)
+    idle = 1 - lm.config.num_experts_per_tok / experts if experts else 0
+    return lm.num_parameters() - round(routed * idle)
 
 
 def peak_of(world: World) -> float | None:
