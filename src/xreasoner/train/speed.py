@@ -9,6 +9,9 @@ from transformers import PreTrainedModel
 from xreasoner.models.gpu_speed import PEAKS, gpu_in
 from xreasoner.parallel import World
 
+COUNTS_OF_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+"""What configurations call the number of experts of a layer."""
+
 
 @dataclass(frozen=True)
 class Utilisation:
@@ -49,7 +52,7 @@ def utilisation(lm: PreTrainedModel, is_frozen: bool, world: World) -> Utilisati
 def matrix_entries(lm: PreTrainedModel) -> int:
     """Of the experts, a token meets as many as the router picks."""
     routed = sum(p.numel() for name, p in lm.named_parameters() if ".experts." in name)
-    counts = (getattr(lm.config, key, None) for key in ("num_experts", "num_local_experts", "n_routed_experts"))
+    counts = (getattr(lm.config, key, None) for key in COUNTS_OF_EXPERTS)
     experts = next((count for count in counts if count), None)
     idle = 1 - lm.config.num_experts_per_tok / experts if experts else 0
     return lm.num_parameters() - round(routed * idle)
