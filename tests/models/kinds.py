@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from transformers import CONFIG_MAPPING
+
 VOCABULARY = 64
 IMAGE_TOKEN = 60
 MARKS = {
@@ -290,6 +292,25 @@ def lfm2_vl() -> dict[str, Any]:
     )
 
 
+def qwen4_exp() -> dict[str, Any]:
+    settings = qwen3_5_moe()
+    kinds = ["linear_attention", "linear_attention", "full_attention"]
+    indexer = {"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8,
+               "indexer_compress_ratio": 2}  # fmt: skip
+    ngrams = {"ple_layer_ids": [1], "heads_per_ngram": 2, "ngram_vocab_size_base": 64, "hc_lowrank": 8,
+              "make_ngram_vocab_size_divisible_by": 8, "split_ngram_parts": 2}  # fmt: skip
+    settings["text_config"] |= {"model_type": "qwen4_exp_text", "layer_types": kinds, **indexer, **ngrams}
+    return settings | {"model_type": "qwen4_exp"}
+
+
+def mllama() -> dict[str, Any]:
+    tower = text("mllama_text_model", cross_attention_layers=[1])
+    sight = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_global_layers": 1,
+             "attention_heads": 2, "image_size": 16, "patch_size": 4, "vision_output_dim": 48,
+             "intermediate_layers_indices": [0, 1], "max_num_tiles": 4}  # fmt: skip
+    return with_tower("mllama", tower, sight)
+
+
 FURTHER: dict[str, Callable[[], dict[str, Any]]] = {
     "llava_next": llava_next,
     "llava_onevision": llava_onevision,
@@ -313,5 +334,9 @@ FURTHER: dict[str, Callable[[], dict[str, Any]]] = {
         layer_types=["sliding_attention", "full_attention"] * 2,
     ),
     "lfm2_vl": lfm2_vl,
+    "qwen4_exp": qwen4_exp,
+    "mllama": mllama,
 }
 """Tested more leanly."""
+for newest in {"qwen4_exp"} - set(CONFIG_MAPPING):
+    del FURTHER[newest]

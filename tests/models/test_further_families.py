@@ -19,7 +19,7 @@ from xreasoner.train.packing_check import check_packing
 
 REFUSED = {
     "qwen3_vl_moe": "Qwen3MoeForCausalLM has model.layers.0.mlp.experts.0.down_proj.weight of shape",
-    "llama4": "attends in chunks",
+    "mllama": "transformers has no causal language model of that type",
 }
 SCALED = {"aya_vision": 0.25, "cohere2_vision": 0.25}
 """What the vision-language class leaves out of its logits."""
@@ -29,6 +29,8 @@ SCALED = {"aya_vision": 0.25, "cohere2_vision": 0.25}
 def test_there_and_back_and_trained(kind: str, text_BT: Tensor, tmp_path: Path) -> None:
     if kind == "paligemma" and transformers.__version__.startswith("5.16."):
         pytest.skip("PaliGemma of transformers 5.16 leaves out the cap of the logits, which detach refuses")
+    if kind == "llama4" and transformers.__version__.startswith("5.24."):
+        pytest.skip("Llama 4 of transformers 5.24 fails on text: it asks the text model for its pictures")
     vlm, lm_path = save_vlm(kind, tmp_path / "vlm"), tmp_path / "lm"
     detach(vlm, lm_path)
     graft(vlm, lm_path, tmp_path / "back")
@@ -45,7 +47,8 @@ def test_there_and_back_and_trained(kind: str, text_BT: Tensor, tmp_path: Path) 
     if check_packing(LanguageModelLoss(lm), torch.float32):
         assert_packed_is_one_by_one(lm)
     else:
-        assert kind == "paligemma"  # it caps attention scores, which packed attention does not
+        # Packed attention neither caps scores, picks keys by an index, nor sees chunks.
+        assert kind in ("paligemma", "qwen4_exp", "llama4")
 
 
 @pytest.mark.parametrize("kind", REFUSED)

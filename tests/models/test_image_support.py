@@ -10,7 +10,14 @@ from transformers import AutoProcessor, BaseImageProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from xreasoner.models.families import FAMILIES
-from xreasoner.models.image_support import PixelRange, image_tokens, pixel_range, reads_videos, why_no_images
+from xreasoner.models.image_support import (
+    PixelRange,
+    image_tokens,
+    known_placeholder,
+    pixel_range,
+    reads_videos,
+    why_no_images,
+)
 from xreasoner.models.load import load_image_processor, load_tokenizer
 from xreasoner.models.resolve import resolve_model
 
@@ -32,9 +39,8 @@ def test_every_supported_family_can_be_asked(model_type: str, tmp_path: Path) ->
 
 
 def test_what_a_checkpoint_lacks_is_one_line(tmp_path: Path) -> None:
-    assert (
-        why_no_images(checkpoint(tmp_path, "kosmos-2", "")) == "images of kosmos-2 models are not supported"
-    )
+    unknown = checkpoint(tmp_path, "kosmos-2", "")
+    assert why_no_images(unknown) is None and known_placeholder(unknown) is None
     (tmp_path / "config.json").write_text(
         '{"model_type": "llava", "vision_config": {"model_type": "pixtral"}}'
     )

@@ -4,11 +4,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from tests.models.kinds import FURTHER
+from transformers import AutoConfig
 
 from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe.schema import Evaluation, GrpoStage
 from xreasoner.rollout import choose
-from xreasoner.rollout.choose import auto_fallback, choose_engine, open_engine
+from xreasoner.rollout.choose import (
+    auto_fallback,
+    choose_engine,
+    choose_to_evaluate,
+    open_engine,
+    slow_line,
+    why_not_torch,
+)
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.options import why_not_vllm
 
@@ -65,6 +75,30 @@ def test_an_old_vllm_is_not_used(found: str | None, why: str | None, monkeypatch
     monkeypatch.setattr("xreasoner.rollout.vllm_engine.options._version", lambda _: found)
     trouble = why_not_vllm()
     assert trouble is None if why is None else why in str(trouble) and "\n" not in str(trouble)
+
+
+@pytest.mark.parametrize("kind", ["qwen3_5", "qwen4_exp", "lfm2_vl", "mllama", "llama4", "gemma4"])
+def test_images_that_torch_cannot_answer_about_go_to_generate(kind: str, tmp_path: Path) -> None:
+    """By the configuration alone."""
+    settings = FURTHER[kind]()
+    AutoConfig.for_model(settings.pop("model_type"), **settings).save_pretrained(tmp_path)
+    save_file({}, tmp_path / "model.safetensors")
+    assert choose_to_evaluate("auto", tmp_path, CPU, images=True) == "generate"
+    assert choose_to_evaluate("torch", tmp_path, CPU, images=True) == "torch"
+    line = slow_line("auto", tmp_path, CPU, images=True)
+    assert line is not None and line.startswith("transformers' own generate answers") and "\n" not in line
+    # Of these, our engine can answer about text.
+    in_text = choose_to_evaluate("auto", tmp_path, CPU, images=False)
+    assert in_text == ("torch" if kind == "gemma4" else "generate")
+
+
+def test_what_torch_knows_stays_there_and_generate_can_be_asked_for() -> None:
+    base = resolve_model("miniworld")
+    assert why_not_torch(base, images=True) is None and slow_line("auto", base, CPU, images=True) is None
+    assert choose_to_evaluate("auto", base, CPU) == "torch"
+    assert choose_to_evaluate("generate", base, CPU) == "generate"
+    line = slow_line("generate", base, CPU, images=True)
+    assert line is not None and "the recipe says so" in line
 
 
 def test_a_server_needs_its_settings() -> None:

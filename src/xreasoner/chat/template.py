@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import BaseImageProcessor, PreTrainedTokenizerBase
+from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedTokenizerBase
 
 from xreasoner.chat.image_tokens import FamilyImages
 from xreasoner.chat.open_image import open_image
@@ -75,7 +75,7 @@ def encode_prompt(
         return _encode_family(prompt, pictures, tokenizer, image_processor)
     if image_processor is None:
         raise ValueError(f"prompt {prompt.id} has images, but the model is text-only; use the grafted VLM")
-    processed = _readable(
+    processed = readable(
         prompt.id, lambda: image_processor(images=list(map(open_picture, pictures)), return_tensors="pt")
     )
     grid_thw: Tensor = processed["image_grid_thw"]
@@ -84,10 +84,22 @@ def encode_prompt(
     return Encoded(_expand(ids, _placeholder(tokenizer)[1], counts), processed["pixel_values"], grid_thw)
 
 
+def written_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[Picture]]:
+    """Its text as the chat template writes it, up to the assistant's turn, and its images."""
+    pictures = [part for message in prompt.messages for part in message.parts if isinstance(part, Picture)]
+    return _render(prompt.messages, tokenizer, opens_reply=True), pictures
+
+
+def refuse_too_long(prompt_id: str, tokens: int, config: PreTrainedConfig) -> None:
+    limit = config.get_text_config().max_position_embeddings
+    if tokens >= limit:
+        raise PromptError(f"prompt {prompt_id} has {tokens:,} tokens; the model's limit is {limit:,}")
+
+
 def encode_plainly(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[Picture]]:
     """Token ids with one placeholder per image, and the images."""
-    pictures = [part for message in prompt.messages for part in message.parts if isinstance(part, Picture)]
-    ids = _encode_text(_render(prompt.messages, tokenizer, opens_reply=True), tokenizer)
+    text, pictures = written_prompt(prompt, tokenizer)
+    ids = _encode_text(text, tokenizer)
     placeholder, placeholder_id = _placeholder(tokenizer)
     found = ids.count(placeholder_id)
     if found != len(pictures):
@@ -104,7 +116,7 @@ def _encode_family(
     pieces = _render(prompt.messages, tokenizer, opens_reply=True).split(family.placeholder)
     if len(pieces) != len(pictures) + 1:
         raise PromptError(f"prompt {prompt.id}: {len(pictures)} images but {len(pieces) - 1} in its text")
-    inputs, tokens = _readable(prompt.id, lambda: family.read([open_picture(one) for one in pictures]))
+    inputs, tokens = readable(prompt.id, lambda: family.read([open_picture(one) for one in pictures]))
     text = pieces[0] + "".join(image + after for image, after in zip(tokens, pieces[1:], strict=True))
     ids = _encode_text(text, tokenizer)
     if family.marked_token is not None:
@@ -269,7 +281,7 @@ def _encode_text(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids
 
 
-def _readable(prompt_id: str, read: Callable[[], T]) -> T:
+def readable(prompt_id: str, read: Callable[[], T]) -> T:
     """Images may be truncated, far too large, or a thousand times as wide as high."""
     try:
         return read()

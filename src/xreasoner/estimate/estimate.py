@@ -19,7 +19,7 @@ from xreasoner.estimate.time import (
 )
 from xreasoner.estimate.vllm_share import SERVER_SHARE, VllmShare, gpus_of_a_server, vllm_share
 from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
-from xreasoner.recipe.settings import EngineName
+from xreasoner.recipe.settings import EvaluationEngine
 from xreasoner.rollout.choose import VLLM_FROM
 
 PROMPT = 512
@@ -98,7 +98,7 @@ def copies_to_sample_from(stage: Stage, gpus: Gpus) -> bool:
     return gpus.count > 1 or (stage.lora is None and stage.dtype != "float32")
 
 
-def may_use_vllm(engine: EngineName, shape: Shape) -> bool:
+def may_use_vllm(engine: EvaluationEngine, shape: Shape) -> bool:
     return engine == "vllm" or (engine == "auto" and shape.parameters >= VLLM_FROM["cuda"])
 
 

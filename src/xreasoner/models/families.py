@@ -13,7 +13,7 @@ from typing import Any
 class Family:
     name: str
     placeholder: str | None = "<|image_pad|>"
-    """What the chat template writes for an image. None: our engine cannot be asked about images."""
+    """What the chat template writes for an image. None: only the family's own processor reads its images."""
     ignored_by_vlm: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Text settings that the vision-language model never applies, and the value that switches them off."""
     scale_left_out: str | None = None
@@ -38,6 +38,8 @@ FAMILIES: dict[str, Family] = {
     "glm4v": Family("GLM-4.1V", "<|image|>"),
     "qwen3_5": Family("Qwen3.5"),
     "qwen3_5_moe": Family("Qwen3.5-MoE"),
+    "qwen3_vl_moe": Family("Qwen3-VL-MoE"),
+    "qwen4_exp": Family("Qwen4-exp"),
     "smolvlm": Family("SmolVLM", "<image>"),
     "idefics3": Family("Idefics3", "<image>"),
     "mistral3": Family("Mistral 3", "[IMG]"),
@@ -53,11 +55,6 @@ SAME_ON_TEXT = {
 }
 """Text classes with positions on three axes are no language models of their own: those that compute the same
 where all three are equal."""
-
-NOT_ALONE = {
-    "llama4_text": "it attends in chunks, which packed training does not compute",
-}
-"""Text towers that are language models of transformers and yet cannot be trained here."""
 
 
 def find_family(model_type: str) -> Family:

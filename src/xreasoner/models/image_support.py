@@ -17,16 +17,18 @@ def why_no_images(checkpoint: Path) -> str | None:
     """What it lacks; None if nothing."""
     if not has_vision(checkpoint):
         return "this model is text-only"
-    config = read_config(checkpoint)
-    model_type, vision = str(config.get("model_type")), config["vision_config"]
-    placeholder = placeholder_of(model_type, vision.get("model_type"))
-    if placeholder is None:
-        return f"images of {model_type} models are not supported"
     if not any((checkpoint / name).is_file() for name in PROCESSOR_FILES):
         return f"it has no image processor ({PROCESSOR_FILES[0]})"
-    if placeholder not in chat_template(checkpoint):
+    placeholder = known_placeholder(checkpoint)
+    if placeholder and placeholder not in chat_template(checkpoint):
         return f"its chat template does not write {placeholder} for an image"
     return None
+
+
+def known_placeholder(checkpoint: Path) -> str | None:
+    """None: its own processor has to read its images."""
+    config = read_config(checkpoint)
+    return placeholder_of(str(config.get("model_type")), config["vision_config"].get("model_type"))
 
 
 def reads_videos(checkpoint: Path) -> bool:

@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from xreasoner.chat.image_tokens import FAMILY_IMAGES, FamilyImages
 from xreasoner.models.config import has_vision
 from xreasoner.models.families import placeholder_of
-from xreasoner.models.image_support import PixelRange
+from xreasoner.models.image_support import PixelRange, known_placeholder
 
 ImageProcessor = BaseImageProcessor | FamilyImages
 """Qwen's families need the bare processor only."""
@@ -31,7 +31,10 @@ ImageProcessor = BaseImageProcessor | FamilyImages
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model with what it needs to read a prompt. `image_processor` is None for a text-only checkpoint."""
+    """A model with what it needs to read a prompt.
+
+    `image_processor` is None for a text-only checkpoint, and for families of which only their own processor
+    reads images."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -72,6 +75,8 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 def load_image_processor(path: Path, pixels: PixelRange | None = None) -> ImageProcessor | None:
     """The Pillow backend: it needs no torchvision, and pixels do not depend on torchvision's version."""
     if not has_vision(path):
+        return None
+    if known_placeholder(path) is None:
         return None
     size = {"size": pixels.size} if pixels else {}
     processor = AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False, **size)

@@ -25,6 +25,8 @@ from xreasoner.models.tensor_files import FLOATS, StoredTensor, read_blocks
 ROWS = 2048
 """Of the embeddings and the head."""
 TOKENS = 48
+WHOLE_NUMBERS = {"I64": torch.int64, "I32": torch.int32}
+"""Some models store tables of them, such as those of hashes."""
 TOLERANCE = 1e-4
 """Of the logits' spread. Both compute in float32."""
 
@@ -92,13 +94,13 @@ def _text_model_with(config: PreTrainedConfig, tensors: Mapping[str, StoredTenso
 
 
 def _read(stored: StoredTensor, shape: tuple[int, ...]) -> Tensor:
-    """In float32; of the first tokens where there is a row per token."""
+    """Weights in float32; of the first tokens where there is a row per token."""
     part = rows_of(stored, 0, shape[0]) if shape else stored
     assert part.shape == shape, f"{stored.name} has shape {stored.shape}, its cut {shape}"
-    values = [
-        torch.frombuffer(block, dtype=FLOATS[stored.dtype]).float() for block in read_blocks(part, part.dtype)
-    ]
-    return torch.cat(values).view(shape)
+    dtype = (FLOATS | WHOLE_NUMBERS)[stored.dtype]
+    blocks = [torch.frombuffer(block, dtype=dtype) for block in read_blocks(part, part.dtype)]
+    values = torch.cat(blocks).view(shape)
+    return values.float() if dtype.is_floating_point else values
 
 
 def _same_weights_in(config: PreTrainedConfig, lm: PreTrainedModel, vlm: Path) -> PreTrainedModel:

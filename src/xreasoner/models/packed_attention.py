@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 
+from xreasoner.models.find_tower import body_of
 from xreasoner.models.packed_sequences import PackedSequences
 from xreasoner.models.stateful_mixers import per_sequence
 
@@ -32,7 +33,7 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     before = model.config._attn_implementation
     model.config._attn_implementation = PACKED
     try:
-        with per_sequence(model.base_model):
+        with per_sequence(model.get_submodule(body_of(model))):
             yield
     finally:
         model.config._attn_implementation = before

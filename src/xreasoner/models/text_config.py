@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from xreasoner.models.families import NOT_ALONE, SAME_ON_TEXT, Family
+from xreasoner.models.families import SAME_ON_TEXT, Family
 
 IMAGE_ROPE = ("mrope_section", "mrope_interleaved")
 """How image positions divide the rope's frequencies. On text all three positions are equal: plain rope."""
@@ -40,8 +40,6 @@ def derive_text_config(vlm: PreTrainedConfig, family: Family, path: Path) -> Pre
             f"{path}: the text tower of {vlm.model_type!r} is a {config.model_type!r}, and transformers "
             "has no causal language model of that type, so it cannot be detached"
         )
-    if why := NOT_ALONE.get(config.model_type):
-        raise ValueError(f"{path}: the text tower of {vlm.model_type!r} cannot be trained alone: {why}")
     for setting, off in family.ignored_by_vlm.items():
         setattr(config, setting, off)
     config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]

@@ -30,7 +30,7 @@ from xreasoner.pipeline.disks_of_a_run import agreed_answers, bring_answers, cop
 from xreasoner.recipe.schema import BASE, Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
-from xreasoner.rollout.choose import choose_engine, open_engine
+from xreasoner.rollout.choose import choose_to_evaluate, open_engine, slow_line
 from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, resume_rollouts
 from xreasoner.storage.checked_json import drop_damaged_lines, write_checked_json
 from xreasoner.storage.environment import installed_versions
@@ -63,7 +63,10 @@ class LazyEngine:
     def open(self) -> Engine:
         if self._engine is None:
             longest = partial(longest_of, self._benchmarks, self._evaluation, self._checkpoint)
-            self._engine = open_engine(self._checkpoint, self._evaluation, self._world.device, longest)
+            images = asks_images(self._benchmarks)
+            self._engine = open_engine(
+                self._checkpoint, self._evaluation, self._world.device, longest, images
+            )
         return self._engine
 
     def close(self) -> None:
@@ -92,7 +95,7 @@ def measure(
     agreed_answers(out, world)
     if world.is_first:
         make_usable(False)
-        method = method_of(checkpoint, evaluation, world.device)
+        method = method_of(checkpoint, evaluation, world.device, asks_images(benchmarks))
         prepare_answers(out, fingerprint, method, conditions_of(world.device, run_dir), journal.say)
     copy_to_all(out, world)
     engine, began = LazyEngine(checkpoint, evaluation, world, benchmarks), time.monotonic()
@@ -104,6 +107,8 @@ def measure(
     if anyone_asks(tasks, evaluation, shard, world):
         if world.is_first:
             make_usable(True)
+            if slow := slow_line(evaluation.engine, checkpoint, world.device, asks_images(benchmarks)):
+                journal.say(f"{name}: {slow}")
         copy_if_made_here(checkpoint, run_dir, world)
         if world.size > 1:
             engine.open()  # engines of several processes synchronise while opening
@@ -138,7 +143,7 @@ def measure(
 def longest_of(benchmarks: Sequence[Benchmark], evaluation: Evaluation, checkpoint: Path) -> int | None:
     """None if there are images of a family whose images have no known size."""
     tokens_per_image = 0
-    if any(one.modality == "image" for one in benchmarks):
+    if asks_images(benchmarks):
         pixels = pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
         if pixels is None:
             return None
@@ -223,11 +228,17 @@ def prepare_answers(
             say(f"{path}: {dropped:,} damaged lines are dropped, and these questions asked again")
 
 
-def method_of(checkpoint: Path, evaluation: Evaluation, device: torch.device) -> dict[str, Any]:
+def asks_images(benchmarks: Sequence[Benchmark]) -> bool:
+    return any(one.modality == "image" for one in benchmarks)
+
+
+def method_of(
+    checkpoint: Path, evaluation: Evaluation, device: torch.device, images: bool = True
+) -> dict[str, Any]:
     """What may change answers though checkpoint and questions are the same."""
     if evaluation.server is not None:
         return {"engine": "server", "dtype": None, "attention": None, "pixels": None}
-    engine = choose_engine(evaluation.engine, checkpoint, device)
+    engine = choose_to_evaluate(evaluation.engine, checkpoint, device, images)
     dtype = compute_dtype(evaluation.dtype, device, parameters(checkpoint))
     pixels = (
         pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
@@ -237,7 +248,9 @@ def method_of(checkpoint: Path, evaluation: Evaluation, device: torch.device) ->
     return {
         "engine": engine,
         "dtype": str(dtype).removeprefix("torch."),
-        "attention": "sdpa" if engine == "torch" else os.environ.get("VLLM_ATTENTION_BACKEND", "auto"),
+        "attention": "sdpa"
+        if engine in ("torch", "generate")
+        else os.environ.get("VLLM_ATTENTION_BACKEND", "auto"),
         "pixels": list(pixels) if pixels else None,
     }
 

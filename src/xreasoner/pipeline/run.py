@@ -29,6 +29,7 @@ from xreasoner.pipeline.stages import (
 from xreasoner.pipeline.standing import PlannedStage, redo_advice, refuse_changed
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, SftStage
+from xreasoner.recipe.settings import EvaluationEngine
 from xreasoner.records import Problem
 from xreasoner.report.table import print_table
 from xreasoner.report.write import write_report
@@ -93,9 +94,11 @@ def make_all(plan: Plan, world: World, journal: Journal) -> None:
     for stage in plan.stages:
         if stage.standing != "done":
             make_stage(stage, plan, world, journal)
+        was_measured = is_measured(plan.run_dir, stage.name)
         evaluate_checkpoint(stage.name, plan, world, journal)
         if world.is_first:
-            warn_of_lost_perception(stage, plan, journal)
+            if not was_measured:  # said once, and not again when the run starts again
+                warn_of_lost_perception(stage, plan, journal)
             is_due = time.monotonic() - written > SECONDS_BETWEEN_PAGES
             if is_due and stage is not plan.stages[-1] and plan.benchmarks and plan.is_evaluated(stage.name):
                 write_report(plan.run_dir, is_live=True)
@@ -105,12 +108,15 @@ def make_all(plan: Plan, world: World, journal: Journal) -> None:
 def check_engines(plan: Plan, world: World, journal: Journal) -> None:
     """Fail now rather than after hours if an engine is missing, and say where `auto` cannot use vLLM."""
     open_stages = [stage for stage in plan.stages if stage.standing != "done"]
-    asked = {s.name: s.settings.rollout for s in open_stages if isinstance(s.settings, GrpoStage)}
+    asked: dict[str, EvaluationEngine] = {
+        stage.name: stage.settings.rollout for stage in open_stages if isinstance(stage.settings, GrpoStage)
+    }
     if open_stages and plan.benchmarks:
         asked["evaluation"] = plan.recipe.evaluation.engine
     fallbacks = dict[str, list[str]]()
     for name, engine in asked.items():
-        choose_engine(engine, plan.base, world.device)
+        if engine != "generate":
+            choose_engine(engine, plan.base, world.device)
         if lack := auto_fallback(engine, plan.base, world.device):
             fallbacks.setdefault(lack, []).append(name)
     if world.is_first:
@@ -126,6 +132,11 @@ def set_aside_stage(folder: Path, run_dir: Path) -> None:
     """Answers first: a crash in between must not leave them without their stage."""
     set_aside(run_dir / "evals" / folder.name.partition("-")[2], run_dir)
     set_aside(folder, run_dir)
+
+
+def is_measured(run_dir: Path, name: str) -> bool:
+    found = read_manifest(run_dir / "evals" / name)
+    return found is not None and found.state == "done"
 
 
 def warn_of_lost_perception(stage: PlannedStage, plan: Plan, journal: Journal) -> None:

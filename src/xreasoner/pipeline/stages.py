@@ -145,8 +145,8 @@ def print_plan(plan: Plan, console: Console) -> None:
             + (f", {len(benchmark.broken):,} more that are broken" if benchmark.broken else ""),
             highlight=False,
         )
-    for line in cut_lines(plan):
-        console.print(f"  {line}", highlight=False)
+    for line in (*cut_lines(plan), *slow_lines(plan)):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
     if recipe.about_minutes is not None:
         console.print(f"Expected time: about {recipe.about_minutes:g} minutes.", highlight=False)
 
@@ -162,6 +162,19 @@ def cut_lines(plan: Plan) -> Iterator[str]:
     for name, budgets in longest.items():
         if context is not None and budgets >= context:
             yield f"{name}: the budgets are {budgets:,} tokens, but the model's context is {context:,}"
+
+
+def slow_lines(plan: Plan) -> Iterator[str]:
+    """Where no fast engine knows the images of this model."""
+    images = any(one.modality == "image" for one in plan.benchmarks)
+    engine = plan.recipe.evaluation.engine
+    if plan.sees and plan.benchmarks and engine in ("auto", "generate"):
+        # The engines take a second to import.
+        from xreasoner.parallel import join_world
+        from xreasoner.rollout.choose import slow_line
+
+        if line := slow_line(engine, plan.base, join_world().device, images):
+            yield f"evaluation: {line}"
 
 
 def image_line(plan: Plan) -> str:

@@ -10,6 +10,7 @@ from xreasoner.recipe.settings import (
     Budget,
     Count,
     EngineName,
+    EvaluationEngine,
     FilePath,
     Fraction,
     GreedyOrTemperature,
@@ -286,8 +287,9 @@ class Evaluation(Settings):
     references: tuple[PathText, ...] = ()
     """Stages or run directories whose answers without images find those items. A stage does not judge a
     comparison in which it takes part; by default the two stages of a comparison judge together."""
-    engine: EngineName = "auto"
-    """The engine that generates answers: torch, vllm, server or auto."""
+    engine: EvaluationEngine = "auto"
+    """The engine that generates answers: torch, vllm, server, generate or auto. generate is transformers'
+    own: one answer at a time, slowly, for any model; auto takes it where torch cannot."""
     server: ServerSettings | None = None
     """The server of `engine: server`."""
     rows: Count = 256

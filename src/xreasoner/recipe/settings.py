@@ -67,6 +67,8 @@ Instruction = Annotated[str, AfterValidator(_closed)]
 
 EngineName = Literal["auto", "torch", "vllm", "server"]
 """The engine that generates. auto: vLLM if installed and worth it for a model of this size, else torch."""
+EvaluationEngine = EngineName | Literal["generate"]
+"""generate: transformers' own, one answer at a time, slowly; auto takes it where torch cannot."""
 
 
 ExitBy = Literal["auto", "again", "budget", "limit"]
@@ -101,7 +103,7 @@ class ServerSettings(Settings):
         return (self.url,) if isinstance(self.url, str) else self.url
 
 
-def refuse_half_a_server(key: str, engine: EngineName, server: ServerSettings | None) -> None:
+def refuse_half_a_server(key: str, engine: EvaluationEngine, server: ServerSettings | None) -> None:
     if (engine == "server") != (server is not None):
         raise ValueError(
             f"{key}: server and the setting server: {{url, model}} go together; set both or neither"

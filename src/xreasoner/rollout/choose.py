@@ -3,22 +3,31 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+)
 
-from xreasoner.models.image_support import PixelRange, pixel_range
+from xreasoner.models.config import has_vision
+from xreasoner.models.families import FAMILIES
+from xreasoner.models.image_support import PixelRange, known_placeholder, pixel_range
 from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
 from xreasoner.models.tensor_files import parameters
 from xreasoner.recipe.schema import Dtype, Evaluation
-from xreasoner.recipe.settings import EngineName
+from xreasoner.recipe.settings import EngineName, EvaluationEngine
 from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.generate_engine import GenerateEngine, own_processor
 from xreasoner.rollout.server_engine.engine import ServerEngine
+from xreasoner.rollout.torch_engine.attention import unsupported
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 from xreasoner.rollout.vllm_engine.options import why_not_vllm
 
-Chosen = Literal["torch", "vllm", "server"]
+Chosen = Literal["torch", "vllm", "server", "generate"]
 Longest = Callable[[], int | None]
 """The most tokens of a prompt and its reply; None if unknown. Only vLLM asks, because counting takes time."""
 VLLM_FROM = {"cpu": 1e7, "cuda": 1e9}
@@ -30,17 +39,31 @@ assumes that a user who installs vLLM on a GPU machine wants it for models of th
 
 
 def open_engine(
-    checkpoint: Path, evaluation: Evaluation, device: torch.device, longest: Longest = lambda: None
+    checkpoint: Path,
+    evaluation: Evaluation,
+    device: torch.device,
+    longest: Longest = lambda: None,
+    images: bool = True,
 ) -> Engine:
-    """The engine that evaluates this checkpoint."""
+    """The engine that evaluates this checkpoint. `images`: it may be asked about some."""
     if evaluation.server is not None:
         return ServerEngine(evaluation.server)
     pixels = None
     if evaluation.min_pixels or evaluation.max_pixels:
         pixels = pixel_range(checkpoint, evaluation.min_pixels, evaluation.max_pixels)
-    return open_checkpoint(
-        checkpoint, evaluation.engine, evaluation.dtype, evaluation.rows, device, pixels, longest
-    )
+    chosen = choose_to_evaluate(evaluation.engine, checkpoint, device, images)
+    if chosen == "generate":
+        return open_generate(checkpoint, evaluation.dtype, device, pixels)
+    return open_checkpoint(checkpoint, chosen, evaluation.dtype, evaluation.rows, device, pixels, longest)
+
+
+def open_generate(
+    checkpoint: Path, dtype: Dtype, device: torch.device, pixels: PixelRange | None
+) -> GenerateEngine:
+    loaded = load(checkpoint, device, compute_dtype(dtype, device, parameters(checkpoint)), pixels=pixels)
+    needs_own = has_vision(checkpoint) and loaded.image_processor is None
+    own = own_processor(checkpoint, loaded.model.config.model_type) if needs_own else None
+    return GenerateEngine(loaded, own)
 
 
 def open_checkpoint(
@@ -71,7 +94,44 @@ def choose_engine(requested: EngineName, checkpoint: Path, device: torch.device)
     return "vllm" if vllm_is_worthwhile(checkpoint, device) and not trouble else "torch"
 
 
-def auto_fallback(requested: EngineName, checkpoint: Path, device: torch.device) -> str | None:
+def choose_to_evaluate(
+    requested: EvaluationEngine, checkpoint: Path, device: torch.device, images: bool = True
+) -> Chosen:
+    """As above; what our torch engine cannot answer goes to transformers' own `generate`."""
+    if requested == "generate":
+        return "generate"
+    chosen = choose_engine(requested, checkpoint, device)
+    by_generate = requested == "auto" and chosen == "torch" and why_not_torch(checkpoint, images)
+    return "generate" if by_generate else chosen
+
+
+def why_not_torch(checkpoint: Path, images: bool) -> str | None:
+    """Why our engine cannot evaluate this checkpoint; None if it can."""
+    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    sees = has_vision(checkpoint)
+    if sees and images and known_placeholder(checkpoint) is None:
+        return f"the torch engine does not know the images of {config.model_type} models"
+    told = unsupported(config, is_stateful=False)
+    if told or config.model_type in FAMILIES:  # of these the configuration tells all
+        return told
+    models: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING if sees else MODEL_FOR_CAUSAL_LM_MAPPING
+    return unsupported(config, type(config) in models and models[type(config)]._is_stateful)
+
+
+def slow_line(
+    requested: EvaluationEngine, checkpoint: Path, device: torch.device, images: bool
+) -> str | None:
+    """What to know before an evaluation that goes one answer at a time; None for others."""
+    if choose_to_evaluate(requested, checkpoint, device, images) != "generate":
+        return None
+    why = why_not_torch(checkpoint, images) or "the recipe says so"
+    return (
+        f"transformers' own generate answers, one question at a time and slowly: {why}. "
+        "vLLM, in process or as a server, is faster where it knows the model (docs/vllm.md)"
+    )
+
+
+def auto_fallback(requested: EvaluationEngine, checkpoint: Path, device: torch.device) -> str | None:
     """Why `auto` does not use vLLM although it would be worth it here; None otherwise."""
     trouble = why_not_vllm()
     if requested == "auto" and trouble and vllm_is_worthwhile(checkpoint, device):

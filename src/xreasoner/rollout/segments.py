@@ -60,7 +60,7 @@ class SegmentedRollout:
         """Append as many tokens as the budgets allow; return whether that was all of them."""
         for count, (token, logprob) in enumerate(zip(token_ids, logprobs, strict=True), 1):
             was_forced = self.tracker.forced_at is not None
-            self._append(token, logprob)
+            self.append(token, logprob)
             if self.stop or (self.tracker.forced_at is not None and not was_forced):
                 return count == len(token_ids) and self.stop is None
         return True
@@ -78,7 +78,8 @@ class SegmentedRollout:
             self._decoder.decode,
         )
 
-    def _append(self, token: int, logprob: float) -> None:
+    def append(self, token: int, logprob: float) -> None:
+        """One sampled token, and after it the tokens of an exit that it forces."""
         self.token_ids.append(token)
         self._logprobs.append(logprob)
         special, steps = self._decoder.special_tokens, len(self.token_ids)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from xreasoner.models.find_tower import body_of
 from xreasoner.models.gated_mlp import recomputed_products
 from xreasoner.models.packed_attention import packed_attention
 from xreasoner.train.rows import PackedRow
@@ -205,6 +206,7 @@ class LanguageModelLoss(nn.Module):
     def __init__(self, lm: PreTrainedModel) -> None:
         super().__init__()
         self.lm = lm
+        self._body = body_of(lm)
         self.packs = True
         """False: a row is one sequence, under the model's own attention (see `packing_check`)."""
 
@@ -216,7 +218,7 @@ class LanguageModelLoss(nn.Module):
         with_entropy: bool = False,
     ) -> TargetLoss:
         boundaries = {"sequences": row.sequences} if self.packs else {}
-        hidden_1TE = self.lm.base_model(
+        hidden_1TE = self.lm.get_submodule(self._body)(
             input_ids=row.ids_1T, position_ids=row.positions_1T, use_cache=False, **boundaries
         ).last_hidden_state
         hidden_NE = hidden_1TE[0].index_select(0, row.predicting_N)

@@ -8,6 +8,7 @@ Suffixes: 1 the batch of one sequence, T its tokens, N target tokens, V vocabula
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from xreasoner.chat.template import Example
 from xreasoner.train.loss import LanguageModelLoss
@@ -31,10 +32,9 @@ def check_packing(loss: LanguageModelLoss, dtype: torch.dtype) -> bool:
     was_training = loss.training
     loss.eval()
     expected = [_own_logprobs(loss, example) for example in _examples(loss)]
-    packed = _distances(_packed_logprobs(loss, [_examples(loss)]), expected)
-    # Our attention does not cap scores, which random tokens may not show.
-    caps = getattr(loss.lm.config.get_text_config(), "attn_logit_softcapping", None) is not None
-    packs = _is_rounding(packed, dtype) and not caps
+    packs = _attends_plainly(loss.lm.config.get_text_config()) and _is_rounding(
+        _distances(_packed_logprobs(loss, [_examples(loss)]), expected), dtype
+    )
     if not packs:
         loss.packs = False
         alone = _distances(_packed_logprobs(loss, [[example] for example in _examples(loss)]), expected)
@@ -46,6 +46,14 @@ def check_packing(loss: LanguageModelLoss, dtype: torch.dtype) -> bool:
             )
     loss.train(was_training)
     return packs
+
+
+def _attends_plainly(text: PreTrainedConfig) -> bool:
+    """Ours does not cap scores, pick keys by an index, or see chunks, which short sequences may not show."""
+    caps = getattr(text, "attn_logit_softcapping", None) is not None
+    picks = getattr(text, "indexer_budget", None) is not None
+    chunks = "chunked_attention" in (getattr(text, "layer_types", None) or ())
+    return not (caps or picks or chunks)
 
 
 def _is_rounding(distances: list[float], dtype: torch.dtype) -> bool:

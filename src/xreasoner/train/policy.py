@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xreasoner.models.checkpoint import save_model
 from xreasoner.models.config import has_vision, read_config
+from xreasoner.models.find_tower import body_of
 from xreasoner.models.load import load_tokenizer
 from xreasoner.models.precision import autocast, compute_dtype
 from xreasoner.models.read_weights import empty_model, give_memory, own_weights, read_weights, stored_name
@@ -80,7 +81,7 @@ def make_policy(
         lm.gradient_checkpointing_enable({"use_reentrant": False})
     if start and is_4bit(settings.lora):
         quantize_layers(lm, start, dtype, world.device)
-    loss, layers = LanguageModelLoss(lm), lm.base_model.layers
+    loss, layers = LanguageModelLoss(lm), lm.get_submodule(body_of(lm)).layers
     assert isinstance(layers, nn.ModuleList)
     shard(loss, layers, dtype, world, settings.shard_over)
     give_memory(loss, world.device)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from xreasoner.models.find_tower import body_of
 from xreasoner.models.read_weights import read_into, stored_name
 from xreasoner.models.tensor_files import StoredTensor, read_shards
 from xreasoner.recipe.schema import Lora, Optimization
@@ -76,7 +77,8 @@ def quantize_layers(lm: PreTrainedModel, start: Path, dtype: torch.dtype, device
 
     Where rows are not whole blocks they stay as they are: bitsandbytes 0.50 unpacks them wrongly on a CPU."""
     stored = {tensor.name: tensor for shard in read_shards(start) for tensor in shard.tensors}
-    for name, plain in list(lm.base_model.named_modules(prefix=lm.base_model_prefix)):
+    body = body_of(lm)
+    for name, plain in list(lm.get_submodule(body).named_modules(prefix=body)):
         if not isinstance(plain, nn.Linear) or ".layers." not in name or ".lora_" in name:
             continue
         if plain.in_features % BLOCK:

@@ -39,6 +39,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from xreasoner.chat.template import encode_prompt
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Sampling
+from xreasoner.rollout.engine import Engine
+from xreasoner.rollout.special_tokens import read_special_tokens
 from xreasoner.rollout.torch_engine import attention
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
@@ -57,10 +59,15 @@ SHAPE: dict[str, Any] = {
 
 
 def assert_equals_generate(
-    loaded: Loaded, prompts: list[Prompt], sampling: Sampling = PLAIN, reference: str | None = None
+    loaded: Loaded,
+    prompts: list[Prompt],
+    sampling: Sampling = PLAIN,
+    reference: str | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """`reference`: the attention that `generate` uses."""
-    engine = TorchEngine(loaded, 3)
+    engine = engine or TorchEngine(loaded, 3)
+    special = read_special_tokens(loaded.model, loaded.tokenizer)
     written = {rollout.prompt_id: list(rollout.token_ids) for rollout in engine.generate(prompts, sampling)}
     if reference is not None:
         loaded.model.set_attn_implementation(reference)
@@ -75,8 +82,8 @@ def assert_equals_generate(
             **inputs,
             do_sample=False,
             max_new_tokens=sampling.answer_budget,
-            suppress_tokens=sorted(engine.special_tokens.banned),
-            eos_token_id=sorted(engine.special_tokens.stops),
+            suppress_tokens=sorted(special.banned),
+            eos_token_id=sorted(special.stops),
             pad_token_id=0,
         )
         assert written[prompt.id] == expected[0, ids.shape[1] :].tolist()
@@ -129,7 +136,9 @@ def further(kind: str, marks: dict[str, int]) -> tuple[PreTrainedModel, int]:
     return AutoModelForImageTextToText.from_config(config), config.vision_config.patch_size
 
 
-@pytest.mark.parametrize("build", [qwen2_vl, qwen3_vl, partial(further, "glm4v")])
+@pytest.mark.parametrize(
+    "build", [qwen2_vl, qwen3_vl, partial(further, "glm4v"), partial(further, "qwen3_vl_moe")]
+)
 def test_vision_language_models(
     build: Callable[[dict[str, int]], tuple[PreTrainedModel, int]],
     vlm_loaded: Loaded,

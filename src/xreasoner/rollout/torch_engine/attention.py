@@ -80,18 +80,21 @@ def _prefill_in_chunks(
 
 
 def check_supported(model: PreTrainedModel) -> None:
+    if lack := unsupported(model.config, model._is_stateful):
+        raise ValueError(f"{model.config.model_type}: {lack}; use engine vllm or server")
+
+
+def unsupported(config: PreTrainedConfig, is_stateful: bool) -> str | None:
     """The cache holds keys and values of every token; a recurrent state would be silently wrong."""
-    text = model.config.get_text_config()
+    text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ()) - _LAYER_TYPES
-    if model._is_stateful:
+    if is_stateful:
         kinds = kinds or {"a recurrent state"}
     if getattr(text, "num_kv_shared_layers", 0):
         kinds |= {"layers that share keys and values"}
-    if kinds:
-        raise ValueError(
-            f"{model.config.model_type}: the torch engine does not support {', '.join(sorted(kinds))}; "
-            "use engine vllm or server"
-        )
+    if getattr(text, "cross_attention_layers", None):
+        kinds |= {"cross-attention to images"}
+    return f"the torch engine does not support {', '.join(sorted(kinds))}" if kinds else None
 
 
 def attention_configs(model: PreTrainedModel) -> list[PreTrainedConfig]:

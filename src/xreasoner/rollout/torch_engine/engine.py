@@ -1,10 +1,10 @@
-"""The in-process engine: continuous batching over any Hugging Face language model or Qwen-style VLM."""
+"""The in-process engine: continuous batching over language models and VLMs of Hugging Face."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from xreasoner.chat.template import Encoded, PromptError, encode_plainly, encode_prompt
+from xreasoner.chat.template import Encoded, PromptError, encode_plainly, encode_prompt, refuse_too_long
 from xreasoner.models.load import Loaded
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rollout.engine import PartialRollout
@@ -94,9 +94,5 @@ class TorchEngine:
 
     def _encode(self, prompt: Prompt) -> Encoded:
         encoded = encode_prompt(prompt, self.loaded.tokenizer, self.loaded.image_processor)
-        limit = self.loaded.model.config.get_text_config().max_position_embeddings
-        if len(encoded.ids) >= limit:
-            raise PromptError(
-                f"prompt {prompt.id} has {len(encoded.ids):,} tokens; the model's limit is {limit:,}"
-            )
+        refuse_too_long(prompt.id, len(encoded.ids), self.loaded.model.config)
         return encoded
