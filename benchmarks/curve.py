@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from xreasoner.miniworld.eyes.course import Course, learn_to_see, looked_at, starting_model
-from xreasoner.miniworld.eyes.fitting import fit_to_words
+from xreasoner.miniworld.eyes.fitting import fit_to_words, scale_to_words
 from xreasoner.miniworld.eyes.measure import accuracies, alignment, solved_if_read
 from xreasoner.miniworld.eyes.teaching import describing, reading
 from xreasoner.miniworld.eyes.training import Kept, Teacher
@@ -42,6 +42,11 @@ GREY = "#7a7f87"
 PUBLISHED = Path(__file__).parent.parent / "docs" / "curve.json"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 FIRST: dict[str, Teacher] = {"reading": reading, "describing": describing}
+LEAN = {
+    "base": ("read, seen looks", "read, new looks", "one step, images", "many steps, images"),
+    "sft": ("many steps, images, seen looks", "many steps, images"),
+}
+"""The probes that differ between worlds of one language model, for slow machines."""
 Looked = dict[tuple[VisualWorld, int, str, str | None], Kept]
 """What projectors learn from, by what is drawn, seed, lessons and start."""
 STEPS = ("text_steps", "tower_steps", "kept_steps", "projector_steps", "eyes_steps", "steps")
@@ -88,24 +93,30 @@ def make_base(world: VisualWorld, seed: int, out: Path, looked: Looked, wanted: 
         start: Any = load(wanted.out / wanted.after.format(seed=seed) / "base").model
     else:
         start = starting_model(course, seed, wanted.out / f"start-seed{seed}.safetensors", print_now)
-    drawn = (replace(world, pull=0.0, name=""), seed, wanted.first, wanted.after)
+    drawn = (replace(world, pull=0.0, held=0.0, name=""), seed, wanted.first, wanted.after)
     if course.projector_steps and drawn not in looked:
         looked[drawn] = looked_at(start, world, course, seed)
     model = learn_to_see(start, world, course, seed, print_now, looked.get(drawn))
+    if wanted.length:
+        scale_to_words(model, world, seed, wanted.length)
     if wanted.fit:
-        fit_to_words(model, world, seed, wanted.fit)
+        fit_to_words(model, world, seed, wanted.fit, wanted.fit_share)
     with new_folder(out) as folder:
         save_base(model, folder)
 
 
 def measure(
-    level: int, pull: float | None, seed: int, looked: Looked, wanted: argparse.Namespace
+    level: int, pull: float | None, held: float, seed: int, looked: Looked, wanted: argparse.Namespace
 ) -> dict[str, Any]:
     world, started = LEVELS[level], time.process_time()
+    probes = LEAN if wanted.lean else {"base": (), "sft": ()}
     name = f"level{level}-seed{seed}{wanted.tag}"
     if pull is not None:
         world = replace(world, pull=pull)
         name = f"level{level}-pull{pull:g}-seed{seed}{wanted.tag}"
+    if held:
+        world = replace(world, held=held)
+        name = f"{name}-held{held:g}"
     base = wanted.out / name / "base"
     if not (base / "config.json").exists():
         make_base(world, seed, base, looked, wanted)
@@ -115,6 +126,7 @@ def measure(
         "level": level,
         "world": world.name,
         "pull": world.pull,
+        "held": world.held,
         "seed": seed,
         "tag": wanted.tag,
         "first": wanted.first,
@@ -122,15 +134,16 @@ def measure(
         "split": wanted.split,
         "count": wanted.count,
         "alignment": alignment(base, world),
-        "base": accuracies(base, world, wanted.split, wanted.count, GENERAL),
+        "base": accuracies(base, world, wanted.split, wanted.count, GENERAL, probes["base"]),
     }
     print_now(f"{name} base {shown(row['base'])}\n  {row['alignment']}")
     if not wanted.no_sft:
         trained = after_sft(base, wanted.out / name, world, seed, wanted)
-        row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL)
-        row["read, then right, right unread"] = solved_if_read(
-            trained, world, wanted.split, wanted.count, GENERAL
-        )
+        row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL, probes["sft"])
+        if not wanted.lean:
+            row["read, then right, right unread"] = solved_if_read(
+                trained, world, wanted.split, wanted.count, GENERAL
+            )
         print_now(f"{name} sft  {shown(row['sft'])}")
     return row | {"cpu_seconds": [round(made), round(time.process_time() - started)], "set": wanted.set}
 
@@ -169,7 +182,7 @@ LINES = {
 
 def percent(row: dict[str, Any], stage: str, probe: str) -> float | None:
     """The mean over the families."""
-    return 100 * general(row[stage])[probe] if stage in row else None
+    return 100 * general(row[stage])[probe] if probe in row.get(stage, {}) else None
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -229,12 +242,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="problems per family and probe")
     for key in STEPS:
         parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=getattr(Course, key))
+    parser.add_argument("--lean", action="store_true", help="only the probes that the figure needs")
     parser.add_argument("--no-sft", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe, such as sft.lr=1e-3")
     parser.add_argument("--first", choices=FIRST, default="reading", help="what the projector learns")
     parser.add_argument("--pulls", type=float, nargs="+", default=[None], help="instead of the level's own")
+    parser.add_argument("--holds", type=float, nargs="+", default=[0.0], help="weights that hold the length")
     parser.add_argument("--after", help="start from this base, such as level3-seed{seed}")
     parser.add_argument("--fit", type=int, default=0, help="fit visual tokens to words, on so many pictures")
+    parser.add_argument("--length", type=float, help="of visual tokens, as a multiple of their words'")
+    parser.add_argument("--fit-share", type=float, default=1.0, help="how far of the way to their words")
     parser.add_argument("--tag", default="", help="ends the name of the base's folder")
     parser.add_argument("--draw", action="store_true", help="only draw the published results")
     wanted = parser.parse_args()
@@ -247,8 +264,8 @@ def main() -> None:
     wanted.out.mkdir(parents=True, exist_ok=True)
     results = wanted.out / "curve.json"
     looked: Looked = {}
-    for seed, level, pull in product(wanted.seeds, wanted.levels, wanted.pulls):
-        row = measure(level, pull, seed, looked, wanted)
+    for seed, level, pull, held in product(wanted.seeds, wanted.levels, wanted.pulls, wanted.holds):
+        row = measure(level, pull, held, seed, looked, wanted)
         rows = json.loads(results.read_text()) if results.exists() else []
         others = [one for one in rows if same_run(one) != same_run(row)]
         write_json(results, [*others, row])

@@ -12,6 +12,7 @@ general family, in %. In the last row height and width have rope frequencies of 
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from xreasoner.models.resolve import MINIWORLD
 from xreasoner.records import Problem
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
-COSINES = (0.9, 0.8, 0.7, 0.5, 0.3)
+COSINES = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
 ONE_STEP_SUMS = 60
 """Few different ones exist."""
 PUBLISHED = Path(__file__).parent.parent / "docs" / "loosened.json"
@@ -60,11 +61,9 @@ class Change:
         return TorchEngine(loaded)
 
 
-CHANGES = (
-    Change(),
-    *(Change(towards, cosine) for towards in TOWARDS for cosine in COSINES),
-    Change(own_positions=True),
-)
+def changes(cosines: Sequence[float]) -> list[Change]:
+    turns = [Change(towards, cosine) for towards in TOWARDS for cosine in cosines]
+    return [Change(), *turns, Change(own_positions=True)]
 
 
 def read(family: str, split: Split, count: int) -> list[Problem]:
@@ -104,12 +103,13 @@ def main() -> None:
     parser.add_argument("trained", type=Path, help="the SFT checkpoint")
     parser.add_argument("--count", type=int, default=100, help="problems per family")
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
+    parser.add_argument("--cosines", type=float, nargs="+", default=COSINES)
     parser.add_argument("--out", type=Path, default=Path("runs/loosened.json"))
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     print("| visual tokens | read | one step | many steps, SFT |\n|---|---|---|---|")
-    for change in CHANGES:
+    for change in changes(wanted.cosines):
         rows.append(measure(change, MINIWORLD, wanted.trained, wanted.split, wanted.count))
         print(line(rows[-1]), flush=True)
         wanted.out.parent.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,19 @@ from xreasoner.miniworld.eyes.course import (
     learn_to_see,
     starting_model,
 )
-from xreasoner.miniworld.eyes.fitting import fit_to_words, least_squares
+from xreasoner.miniworld.eyes.fitting import fit_to_words, least_squares, scale_to_words
 from xreasoner.miniworld.eyes.measure import likeness, pictured, restatement
-from xreasoner.miniworld.eyes.sheets import IGNORED, Desk, Sheet, pull_of, see, sheet_loss, with_features
+from xreasoner.miniworld.eyes.sheets import (
+    IGNORED,
+    Desk,
+    Sheet,
+    length_off,
+    pull_of,
+    see,
+    sheet_loss,
+    unchanged,
+    with_features,
+)
 from xreasoner.miniworld.eyes.teaching import count_lesson, describing, reading
 from xreasoner.miniworld.eyes.tower import learn_symbols, part_tables, parts_of
 from xreasoner.miniworld.eyes.training import kept_sheets, look_once
@@ -83,6 +93,24 @@ def test_the_pull_is_the_distance_to_the_word_of_each_token() -> None:
     seen = torch.tensor([[2.0, 1.0], [0.0, 0.0]])
     # squares 0, 1, 0, 0; the variance of 0, 0, 2, 2 with n - 1 is 4/3
     assert pull_of(seen, torch.tensor([1, 0]), words).item() == pytest.approx(0.25 / (4 / 3))
+
+
+def test_the_length_is_held_at_that_of_words() -> None:
+    words = torch.tensor([[3.0, 4.0], [0.0, 3.0]])  # lengths 5 and 3
+    seen = torch.tensor([[0.0, 4.0], [8.0, 0.0], [0.0, 0.0]])  # 1, 2 and 0 of the mean
+    assert length_off(seen, words).item() == pytest.approx((0 + 1 + 1) / 3)
+
+
+def test_long_visual_tokens_pass_the_layers_unchanged() -> None:
+    """Each layer adds to them what does not grow with their length."""
+    model, desk = new_model(SIZE, 0).eval(), Desk(build_tokenizer(), LEVELS[0])
+    lesson = Lesson("", (Scene(tuple(CELLS[:4])), "read"), "x")
+    (sheet,) = desk.sheets([lesson], random.Random(0), parts=1)
+    with torch.no_grad():
+        scale_to_words(model, LEVELS[0], 0, 1.0)
+        as_long_as_words = unchanged(model, sheet)
+        scale_to_words(model, LEVELS[0], 0, 1000.0)
+        assert as_long_as_words < 0.9 < 0.999 < unchanged(model, sheet)
 
 
 def test_each_visual_token_on_the_grid_means_its_word_and_off_it_none() -> None:
@@ -182,9 +210,14 @@ def test_fitted_visual_tokens_are_nearer_to_their_words_and_nothing_else_changes
         with torch.no_grad():
             return pull_of(see(model, sheet), sheet.meant_S, model.get_input_embeddings().weight).item()
 
-    at_first = distance()
+    first, last = distance(), model.model.visual.merger.mlp[-1]
+    own = last.weight.detach().clone()
+    fit_to_words(model, LEVELS[0], 0, pictures=100, share=0.5)
+    halfway = last.weight.detach().clone()
+    last.load_state_dict({"weight": own, "bias": before["model.visual.merger.mlp.2.bias"]})
     fit_to_words(model, LEVELS[0], 0, pictures=100)
-    assert distance() < 0.9 * at_first
+    assert distance() < 0.9 * first
+    torch.testing.assert_close(halfway, (own + last.weight.detach()) / 2)
     assert changed(before, model) == {f"model.visual.merger.mlp.2.{name}" for name in ("weight", "bias")}
 
 

@@ -78,7 +78,7 @@ def learn_text(model: Qwen2_5_VLForConditionalGeneration, course: Course, seed: 
 def looked_at(
     start: Qwen2_5_VLForConditionalGeneration, world: VisualWorld, course: Course, seed: int
 ) -> Kept:
-    """What the projector learns from. Worlds that differ in their pull alone may share it."""
+    """What the projector learns from. Worlds that differ in their loss alone may share it."""
     desk, rng = Desk(build_tokenizer(), world), random.Random(f"pictures {seed}")
     return look_once(start, fresh_sheets(course.first, desk, rng, course.rows), course.kept_steps)
 
@@ -95,7 +95,7 @@ def learn_to_see(
     model = new_model(replace(SIZE, rope_sections=world.sections), seed)
     model.load_state_dict(start.state_dict())
     desk, rng = Desk(build_tokenizer(), world), random.Random(f"eyes {world.name} {seed}")
-    visual, loss_of = model.model.visual, language_loss(model, world.pull)
+    visual, loss_of = model.model.visual, language_loss(model, world.pull, world.held)
     if course.projector_steps:
         say(f"projector: tower and language model frozen ({world.name})")
         sheets = kept_sheets(kept or looked_at(start, world, course, seed), rng)

@@ -22,7 +22,7 @@ from xreasoner.miniworld.controls import MANY_STEPS, SAMPLING, swap_images
 from xreasoner.miniworld.draw import encode_picture
 from xreasoner.miniworld.eyes.drawing import Pixels, draw_picture
 from xreasoner.miniworld.eyes.fitting import least_squares
-from xreasoner.miniworld.eyes.sheets import Desk, see
+from xreasoner.miniworld.eyes.sheets import Desk, see, unchanged
 from xreasoner.miniworld.eyes.worlds import VisualWorld
 from xreasoner.miniworld.item import Item
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION, Lesson, jumble
@@ -108,12 +108,14 @@ def accuracies(
     split: Split,
     count: int,
     families: tuple[str, ...],
+    only: tuple[str, ...] = (),
 ) -> dict[str, dict[str, float]]:
-    """By probe and family."""
+    """By probe and family; of all probes, or of those named."""
     engine = TorchEngine(load(checkpoint))
     return {
         name: {family: share_right(engine, make(family), instruction) for family in families}
         for name, (make, instruction) in probes(world, split, count).items()
+        if not only or name in only
     }
 
 
@@ -158,7 +160,8 @@ def alignment(checkpoint: Path, world: VisualWorld, pictures: int = 500) -> dict
         seen_SE, meant_S = see(model, sheet), sheet.meant_S
         cosines = F.cosine_similarity(seen_SE, embeddings[meant_S], dim=-1)
         best = cosines.view(-1, world.tokens).argmax(-1) + world.tokens * torch.arange(len(lessons) * 4)
-        return likeness(seen_SE[best], meant_S[best], embeddings[meant_S.unique()], embeddings)
+        found = likeness(seen_SE[best], meant_S[best], embeddings[meant_S.unique()], embeddings)
+        return found | {"like itself before the last layer": unchanged(model, sheet)}
 
 
 def likeness(seen_SE: Tensor, meant_S: Tensor, shown_WE: Tensor, embeddings: Tensor) -> dict[str, float]:

@@ -172,8 +172,15 @@ def pull_of(seen_SE: Tensor, meant_S: Tensor, embeddings: Tensor) -> Tensor:
     return (seen_SE - embeddings[meant_S]).square().mean() / embeddings.var()
 
 
-def sheet_loss(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet, pull: float) -> Tensor:
-    """The sum over lessons of the language loss, and of the pull if there is one."""
+def length_off(seen_SE: Tensor, embeddings: Tensor) -> Tensor:
+    """Mean squared difference of the lengths of visual tokens to the mean length of words, in units of it."""
+    return (seen_SE.norm(dim=-1) / embeddings.norm(dim=-1).mean() - 1).square().mean()
+
+
+def sheet_loss(
+    model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet, pull: float, held: float = 0.0
+) -> Tensor:
+    """The sum over lessons of the language loss, of the pull and of what holds the lengths."""
     embeds_BTE = model.get_input_embeddings()(sheet.ids_BT)
     is_seen_BT = sheet.ids_BT == model.config.image_token_id
     pulled = torch.zeros(())
@@ -182,6 +189,8 @@ def sheet_loss(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet, pull: fl
         embeds_BTE = embeds_BTE.masked_scatter(is_seen_BT[..., None], seen_SE.to(embeds_BTE.dtype))
         if pull:
             pulled = pull * pull_of(seen_SE, sheet.meant_S, model.lm_head.weight.detach())
+        if held:
+            pulled = pulled + held * length_off(seen_SE, model.lm_head.weight.detach())
     positions_3BT, _ = model.model.get_rope_index(
         sheet.ids_BT, mm_token_type_ids=is_seen_BT.int(), image_grid_thw=sheet.grids_I3
     )
@@ -193,3 +202,16 @@ def sheet_loss(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet, pull: fl
         model.lm_head(hidden_BTE[learned_BT]), sheet.targets_BT[learned_BT], reduction="none"
     )
     return loss_N @ sheet.weights_BT[learned_BT] + sheet.lessons * pulled
+
+
+def unchanged(model: Qwen2_5_VLForConditionalGeneration, sheet: Sheet) -> float:
+    """Mean cosine between a visual token and what the layers have made of it before the last one."""
+    is_seen_BT = sheet.ids_BT == model.config.image_token_id
+    hidden = model(
+        input_ids=sheet.ids_BT,
+        pixel_values=sheet.pixels_PV,
+        image_grid_thw=sheet.grids_I3,
+        mm_token_type_ids=is_seen_BT.int(),
+        output_hidden_states=True,
+    ).hidden_states
+    return F.cosine_similarity(hidden[0][is_seen_BT], hidden[-2][is_seen_BT], dim=-1).mean().item()

@@ -46,8 +46,8 @@ def kept_sheets(kept: Kept, rng: random.Random) -> Sheets:
     return lambda progress: rng.choice(kept[min(int(progress * KEPT_APART), KEPT_APART - 1)])
 
 
-def language_loss(model: Qwen2_5_VLForConditionalGeneration, pull: float) -> LossOf:
-    return lambda sheet: sheet_loss(model, sheet, pull)
+def language_loss(model: Qwen2_5_VLForConditionalGeneration, pull: float, held: float = 0.0) -> LossOf:
+    return lambda sheet: sheet_loss(model, sheet, pull, held)
 
 
 def train(

@@ -18,6 +18,8 @@ class VisualWorld:
     """Fonts, sizes, colours, noise and JPEG; otherwise all pictures look alike."""
     pull: float = 1.0
     """Weight of the distance between a visual token and the embedding of its word. 0: language loss alone."""
+    held: float = 0.0
+    """Weight of the difference in length between a visual token and words, whatever it means."""
     tokens: int = 1
     """Visual tokens that a symbol has to itself, side by side. 0: symbols are anywhere, across borders."""
     sections: RowSections = ROW
