@@ -84,7 +84,8 @@ def test_images_that_torch_cannot_answer_about_go_to_generate(kind: str, tmp_pat
     AutoConfig.for_model(settings.pop("model_type"), **settings).save_pretrained(tmp_path)
     save_file({}, tmp_path / "model.safetensors")
     assert choose_to_evaluate("auto", tmp_path, CPU, images=True) == "generate"
-    assert choose_to_evaluate("torch", tmp_path, CPU, images=True) == "torch"
+    with pytest.raises(ValueError, match=r"^engine torch: the torch engine does not .*; use engine auto,"):
+        choose_to_evaluate("torch", tmp_path, CPU, images=True)
     line = slow_line("auto", tmp_path, CPU, images=True)
     assert line is not None and line.startswith("transformers' own generate answers") and "\n" not in line
     # Of these, our engine can answer about text.

@@ -20,6 +20,7 @@ from xreasoner.evals.samples import (
 )
 from xreasoner.evals.summary import Result, result_of
 from xreasoner.evals.task import ALONE, Broken, RankShard, Task, picture_name
+from xreasoner.evals.token_codes import token_codes
 from xreasoner.records import Picture, Problem, Prompt, Rollout, Score
 from xreasoner.rewards.functions import reply_of
 from xreasoner.rewards.grade import Grader
@@ -106,6 +107,7 @@ def graded(task: Task, grader: Grader, problem: Problem, rollout: Rollout, say: 
         text=rollout.text,
         broken=bool(rollout.trouble),
         tokens=rollout.token_ids if task.keeps_tokens else (),
+        token_codes=token_codes(rollout, task.pieces) if task.pieces else "",
     )
 
 

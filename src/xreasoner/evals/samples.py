@@ -44,6 +44,8 @@ class Sample:
     """It could not be asked, or the engine refused it; the score says why."""
     tokens: tuple[int, ...] = field(default=(), repr=False)
     """Stored only if shorter budgets are answered from the start of this answer."""
+    token_codes: str = field(default="", repr=False)
+    """Length and log-probability of each token; see `token_codes.py`."""
 
     @property
     def key(self) -> Key:
@@ -175,8 +177,9 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
 
 def to_line(sample: Sample) -> str:
     fields = asdict(sample)
-    if not sample.tokens:
-        del fields["tokens"]
+    for name in ("tokens", "token_codes"):
+        if not fields[name]:
+            del fields[name]
     return checked_line(fields)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from xreasoner.evals.samples import Key, Sample, read_samples
 from xreasoner.evals.scorer import Scorer
 from xreasoner.records import Modality, Picture, Problem, Sampling
+from xreasoner.rollout.token_pieces import TokenPieces
 from xreasoner.storage.checked_json import read_checked_json
 
 ResultRole = Literal["skill", "perception", "blind"]
@@ -102,6 +103,8 @@ class Task:
     """Shared by all models of a run."""
     keeps_tokens: bool = False
     """Needed if shorter budgets are to be answered from these answers."""
+    pieces: TokenPieces | None = None
+    """Given if each token's log-probability is to be stored."""
 
     @cached_property
     def asked(self) -> dict[str, str]:
@@ -147,6 +150,7 @@ class Task:
             sampling=replace(self.sampling, think_budget=think_budget),
             out=self.out / budget_folder(think_budget),
             keeps_tokens=False,
+            pieces=None,  # the engine continues given tokens, whose probability it does not know
         )
 
 

@@ -32,6 +32,7 @@ from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.choose import choose_to_evaluate, open_engine, slow_line
 from xreasoner.rollout.engine import ClosableEngine, Engine, PartialRollout, resume_rollouts
+from xreasoner.rollout.token_pieces import TokenPieces
 from xreasoner.storage.checked_json import drop_damaged_lines, write_checked_json
 from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import sweep, write_json
@@ -99,7 +100,8 @@ def measure(
         prepare_answers(out, fingerprint, method, conditions_of(world.device, run_dir), journal.say)
     copy_to_all(out, world)
     engine, began = LazyEngine(checkpoint, evaluation, world, benchmarks), time.monotonic()
-    tasks, shard = tasks_of(benchmarks, evaluation, out), RankShard(world.rank, world.size)
+    pieces = TokenPieces(load_tokenizer(checkpoint).decode) if keeps_logprobs(evaluation) else None
+    tasks, shard = tasks_of(benchmarks, evaluation, out, pieces), RankShard(world.rank, world.size)
     if world.is_first:
         lengths = length_file(run_dir, "evals", name)
         lengths.parent.mkdir(parents=True, exist_ok=True)
@@ -178,10 +180,17 @@ def shorter_tasks(task: Task, evaluation: Evaluation) -> list[Task]:
     return [task.with_budget(budget) for budget in evaluation.budgets if task.benchmark.role == "skill"]
 
 
-def tasks_of(benchmarks: Sequence[Benchmark], evaluation: Evaluation, out: Path) -> list[Task]:
+def keeps_logprobs(evaluation: Evaluation) -> bool:
+    """A server returns no tokens."""
+    return evaluation.logprobs and evaluation.server is None
+
+
+def tasks_of(
+    benchmarks: Sequence[Benchmark], evaluation: Evaluation, out: Path, pieces: TokenPieces | None = None
+) -> list[Task]:
     sampling, pictures = sampling_of(evaluation), out.parent / "pictures"
     keeps_tokens = bool(evaluation.budgets)
-    return [Task(one, sampling, out, pictures, keeps_tokens) for one in benchmarks]
+    return [Task(one, sampling, out, pictures, keeps_tokens, pieces) for one in benchmarks]
 
 
 def sampling_of(evaluation: Evaluation) -> Sampling:

@@ -299,6 +299,9 @@ class Evaluation(Settings):
     max_pixels: Count | None = None
     """Images are scaled to this range (Qwen-VL); by default the checkpoint's. The released model used 262,144
     for both."""
+    logprobs: bool = False
+    """Store the log-probability of each token, by which the reader colours answers: about two bytes a token.
+    A server returns none."""
     seed: Seed = 0
     """Draws test items. It differs from the seed of the run, so that several runs share their test items."""
 

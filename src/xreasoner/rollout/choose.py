@@ -101,8 +101,10 @@ def choose_to_evaluate(
     if requested == "generate":
         return "generate"
     chosen = choose_engine(requested, checkpoint, device)
-    by_generate = requested == "auto" and chosen == "torch" and why_not_torch(checkpoint, images)
-    return "generate" if by_generate else chosen
+    lack = why_not_torch(checkpoint, images) if chosen == "torch" else None
+    if lack and requested == "torch":
+        raise ValueError(f"engine torch: {lack}; use engine auto, vllm, server or generate")
+    return "generate" if lack else chosen
 
 
 def why_not_torch(checkpoint: Path, images: bool) -> str | None:

@@ -12,11 +12,11 @@ from typing import Self
 import torch
 
 from xreasoner.parallel import World
+from xreasoner.rollout.token_pieces import Decode, TokenPieces, sampled_tokens
 from xreasoner.storage.checked_json import json_text
 from xreasoner.storage.disk import LineFile
 from xreasoner.storage.files import drop_torn_line, write_atomically, written_atomically
 from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
-from xreasoner.train.token_pieces import Decode, TokenPieces, sampled_tokens
 
 
 class MetricsFile:

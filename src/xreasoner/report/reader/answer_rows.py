@@ -15,6 +15,7 @@ from xreasoner.evals.samples import (
     problem_from_json,
     sample_from_json,
 )
+from xreasoner.evals.token_codes import tokens_of
 from xreasoner.records import OPTION_LETTERS
 from xreasoner.report.reader.answer_files import AnswerSource
 from xreasoner.storage.checked_json import every_line
@@ -58,7 +59,7 @@ class AnswerRow:
     why: str
     text: str
     details: Mapping[str, Any] = field(default_factory=dict)
-    """Of training rollouts: rewards, advantage, and each token's length and log-probability."""
+    """Each token's length and log-probability, where stored; of training also rewards and advantage."""
 
 
 def read_rows(file: AnswerSource) -> Iterator[AnswerRow]:
@@ -84,6 +85,7 @@ def evaluation_rows(file: AnswerSource) -> Iterator[AnswerRow]:
             extracted=sample.score.extracted,
             why=sample.score.why,
             text=sample.text,
+            details={"tokens": tokens_of(sample.token_codes)} if sample.token_codes else {},
         )
 
 

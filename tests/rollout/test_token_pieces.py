@@ -7,9 +7,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase
 
 from xreasoner.records import Problem, Rollout, Score
+from xreasoner.rollout.token_pieces import TokenPieces, end_of
 from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
 from xreasoner.train.metrics import write_samples
-from xreasoner.train.token_pieces import TokenPieces, end_of
 
 TEXT = "so 𝄞 costs 12 €, and\n\n naïve 🙂🙂 is √2 </think>\n"
 

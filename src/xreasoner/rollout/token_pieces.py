@@ -1,6 +1,7 @@
 """Which characters of a rollout's text each of its tokens became, so that a reader can colour them."""
 
 from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 from xreasoner.records import Rollout
 
@@ -56,7 +57,12 @@ def end_of(piece: str, text: str, position: int) -> int | None:
     return None if rest else len(text)
 
 
-def sampled_tokens(rollout: Rollout, pieces: TokenPieces) -> dict[str, list[int] | list[float | None]] | None:
+class SampledTokens(TypedDict):
+    chars: list[int]
+    logprobs: list[float | None]
+
+
+def sampled_tokens(rollout: Rollout, pieces: TokenPieces) -> SampledTokens | None:
     """Length and log-probability of each token, None where it was injected."""
     chars = pieces.lengths(rollout.token_ids, rollout.text)
     if chars is None:
