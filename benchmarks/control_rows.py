@@ -36,7 +36,7 @@ SFT_STAGE = ["rl=null", *GENERAL_STAGES]
 class Row:
     shown: str
     run: str
-    """Rows of one run share it."""
+    """Rows that share a run differ in how far it goes."""
     flags: list[str]
     stage: str
     reads: bool = False
@@ -44,7 +44,7 @@ class Row:
 
 
 ROWS = {
-    "sft": Row("SFT on its own thoughts", "general", GENERAL_STAGES, "sft", reads=True),
+    "sft": Row("SFT on its own thoughts", "general", SFT_STAGE, "sft", reads=True),
     "others": Row(
         "SFT on thoughts of other problems of the family",
         "others",

@@ -34,19 +34,22 @@ def variants(shipped: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Stages by name; all take the clinical problems of `shipped`."""
     clinical = [entry for entry in shipped["data"] if entry["families"] == ["labs"]]
 
-    def stage(chains: int, **changes: Any) -> dict[str, Any]:
+    def stage(chains: int, steps: int, lr: float, **changes: Any) -> dict[str, Any]:
         """With so many general problems a family."""
         rehearsed = [GENERAL_CHAINS | {"count": chains}] if chains else []
-        return deepcopy(shipped) | {"from": "base", "data": [*clinical, *rehearsed]} | changes
+        changes |= {"from": "base", "data": [*clinical, *rehearsed], "steps": steps, "lr": lr}
+        return deepcopy(shipped) | changes
 
     return {
-        "chains-0": stage(0),
-        "chains-200": stage(200),
-        "chains-1000": stage(1000),
-        "chains-1000-longer": stage(1000, steps=shipped["steps"] * 3 // 2),
-        "chains-3000": stage(3000, steps=shipped["steps"] * 2),
-        "rate-3e-4": stage(200, lr=3e-4, steps=shipped["steps"] * 2),
-        "lora": stage(200, lora={"rank": 16, "alpha": 32}, lr=3e-3),
+        "chains-0": stage(0, 60, 1e-3),
+        "chains-200": stage(200, 60, 1e-3),
+        "chains-1000": stage(1000, 60, 1e-3),
+        "chains-1000-longer": stage(1000, 90, 1e-3),
+        "chains-1000-twice": stage(1000, 120, 1e-3),
+        "chains-200-longer-6e-4": stage(200, 90, 6e-4),
+        "chains-500-longer-6e-4": stage(500, 90, 6e-4),
+        "chains-1000-longer-6e-4": stage(1000, 90, 6e-4),
+        "lora": stage(200, 60, 3e-3, lora={"rank": 16, "alpha": 32}),
     }
 
 

@@ -305,6 +305,13 @@ def test_limit_reads_no_further(tmp_path: Path) -> None:
     assert len(problems(thoughts(path, limit=2))) == 2
 
 
+def test_one_row_in_three_is_kept(tmp_path: Path) -> None:
+    path = schemas.write_jsonl(tmp_path / "x.jsonl", schemas.chains(8))
+    asked = [one.question for one in problems(thoughts(path))]
+    assert [one.question for one in problems(thoughts(path, every=3))] == asked[::3]
+    assert [one.question for one in problems(thoughts(path, every=3, limit=6))] == [asked[0], asked[3]]
+
+
 def test_places_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.xlsx").write_text("a,b\n")
     with pytest.raises(ValueError, match=r"cannot read \.xlsx; supported: \.jsonl, \.json"):

@@ -1,6 +1,7 @@
 """How much data each stage has: counted where it is prepared, else typical of its corpora."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from xreasoner.data.prepare import read_report
 from xreasoner.recipe.schema import Recipe, Stage
@@ -24,12 +25,15 @@ class DataSize:
 
 
 def typical_data_size(stage: Stage) -> DataSize:
-    """Typical sizes; an entry of unknown size, such as a user's table, counts as empty."""
+    """Typical sizes; empty if the size of one entry is unknown, such as that of a user's table."""
     problems, tokens = 0, 0.0
     for entry in stage.data:
         count, mean = TYPICAL.get(entry.source, (getattr(entry, "count", 0), 100.0))
-        if isinstance(entry, Corpus) and entry.limit is not None:
-            count = min(count or entry.limit, entry.limit)
+        if isinstance(entry, Corpus):
+            count = min(count or entry.limit, entry.limit) if entry.limit is not None else count
+            count = ceil(count / entry.every)
+        if count == 0:
+            return DataSize(0, 0.0, is_measured=False)
         problems, tokens = problems + count, tokens + count * min(mean, stage.max_length or mean)
     return DataSize(problems, tokens / max(1, problems), is_measured=False)
 

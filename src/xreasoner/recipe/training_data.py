@@ -87,6 +87,8 @@ class Corpus(Settings):
     """Bad rows are skipped, counted and listed; a larger fraction stops the run."""
     limit: Count | None = None
     """Read only the first rows, this many."""
+    every: Count = 1
+    """Of these rows, keep one in so many: a sample of the whole corpus."""
 
 
 class OpenThoughtsData(Corpus):

@@ -30,7 +30,7 @@ def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
     """`name` replaces the default prefix of ids."""
     name = name or name_of(entry)
     config = getattr(entry, "config", None)
-    rows = islice(read_rows(entry.path, config, entry.split), entry.limit)
+    rows = islice(read_rows(entry.path, config, entry.split), 0, entry.limit, entry.every)
     bad, seen = Counter[str](), 0
     first_missing: LeftOut | None = None
     last_bad: LeftOut | None = None

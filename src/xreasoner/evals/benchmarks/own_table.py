@@ -29,7 +29,7 @@ def read_own_table(entry: TableBenchmark) -> Benchmark:
     """Bad rows up to `max_bad_rows` are listed as broken, as in published benchmarks."""
     pictures = pictures_of(entry)
     problems, broken = list[Problem](), list[Broken]()
-    rows = islice(read_rows(entry.path, entry.config, entry.split), entry.limit)
+    rows = islice(read_rows(entry.path, entry.config, entry.split), 0, entry.limit, entry.every)
     for number, row in enumerate(rows, start=1):
         key = f"{entry.name}-{number:06}"
         try:
