@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.models.kinds import FURTHER
+from tests.models.kinds import FURTHER, KINDS
 from transformers import AutoConfig
 
+from xreasoner.models.image_support import needs_generate
 from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe.schema import Evaluation, GrpoStage
 from xreasoner.rollout import choose
@@ -91,6 +92,15 @@ def test_images_that_torch_cannot_answer_about_go_to_generate(kind: str, tmp_pat
     # Of these, our engine can answer about text.
     in_text = choose_to_evaluate("auto", tmp_path, CPU, images=False)
     assert in_text == ("torch" if kind == "gemma4" else "generate")
+
+
+@pytest.mark.parametrize("kind", {**KINDS, **FURTHER})
+def test_the_plan_knows_from_the_family_what_the_engine_knows_from_the_layers(
+    kind: str, tmp_path: Path
+) -> None:
+    settings = {**KINDS, **FURTHER}[kind]()
+    AutoConfig.for_model(settings.pop("model_type"), **settings).save_pretrained(tmp_path)
+    assert needs_generate(tmp_path) == (why_not_torch(tmp_path, images=True) is not None)
 
 
 def test_what_torch_knows_stays_there_and_generate_can_be_asked_for() -> None:

@@ -16,6 +16,8 @@ class Family:
     """What the chat template writes for an image. None: only the family's own processor reads its images."""
     ignored_by_vlm: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Text settings that the vision-language model never applies, and the value that switches them off."""
+    carries_state: bool = False
+    """Its layers carry a state from token to token, which our engine does not keep."""
     scale_left_out: str | None = None
     """A factor of the text model's logits that the vision-language class of transformers leaves out. The text
     model keeps it: the weights were trained with it, and greedy text is the same."""
@@ -36,10 +38,10 @@ FAMILIES: dict[str, Family] = {
     "cohere2_vision": Family("Command A Vision", None, scale_left_out="logit_scale"),
     "ovis2": Family("Ovis2", "<image>"),
     "glm4v": Family("GLM-4.1V", "<|image|>"),
-    "qwen3_5": Family("Qwen3.5"),
-    "qwen3_5_moe": Family("Qwen3.5-MoE"),
+    "qwen3_5": Family("Qwen3.5", carries_state=True),
+    "qwen3_5_moe": Family("Qwen3.5-MoE", carries_state=True),
     "qwen3_vl_moe": Family("Qwen3-VL-MoE"),
-    "qwen4_exp": Family("Qwen4-exp"),
+    "qwen4_exp": Family("Qwen4-exp", carries_state=True),
     "smolvlm": Family("SmolVLM", "<image>"),
     "idefics3": Family("Idefics3", "<image>"),
     "mistral3": Family("Mistral 3", "[IMG]"),

@@ -31,6 +31,12 @@ def known_placeholder(checkpoint: Path) -> str | None:
     return placeholder_of(str(config.get("model_type")), config["vision_config"].get("model_type"))
 
 
+def needs_generate(checkpoint: Path) -> bool:
+    """Whether our engine certainly cannot answer about its images; only the engine knows of all models."""
+    model_type = str(read_config(checkpoint).get("model_type"))
+    return known_placeholder(checkpoint) is None or find_family(model_type).carries_state
+
+
 def reads_videos(checkpoint: Path) -> bool:
     """Whether `AutoProcessor` of this model opens a video processor, which takes torchvision in every family.
 
