@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from xreasoner.evals.samples import result_path
-from xreasoner.pipeline.run import warn_of_lost_perception
+from xreasoner.pipeline.run import is_measured, warn_of_lost_perception
 from xreasoner.storage.checked_json import write_checked_json
 from xreasoner.storage.journal import Journal
+from xreasoner.storage.run_folder import Manifest
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,11 @@ def test_a_loss_beyond_chance_is_said(
     warn_of_lost_perception(cast(Any, stage), cast(Any, plan), journal)
     log = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
     assert ("sft: perception fell from 80% to 60% (look)" in log) == is_said
+
+
+def test_it_is_said_when_the_evaluation_ends_and_not_again_in_a_restarted_run(tmp_path: Path) -> None:
+    assert not is_measured(tmp_path, "sft")
+    Manifest({"checkpoint": "c"}).write(tmp_path / "evals" / "sft")
+    assert not is_measured(tmp_path, "sft")
+    Manifest({"checkpoint": "c"}, "done").write(tmp_path / "evals" / "sft")
+    assert is_measured(tmp_path, "sft")

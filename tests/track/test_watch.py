@@ -158,6 +158,23 @@ def test_a_terminal_is_filled_and_gets_back_what_was_said(run: Path, monkeypatch
     assert enter < written.index("small: miniworld") < leave < written.index("a line for later")
 
 
+def test_what_other_ranks_print_goes_to_the_log_and_not_into_the_view(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    with live_view(run, console, plain=False, rank=3) as inside:
+        inside.print("shown nowhere")
+        print("half a", end=" ")
+        print("line")
+        print("to stderr", file=sys.stderr)
+    assert console.file.getvalue() == "" and capfd.readouterr() == ("", "")  # type: ignore[attr-defined]
+    said = [line[len("2026-01-01 00:00:00 ") :] for line in (run / "log").read_text().splitlines()]
+    assert said[-2:] == ["rank 3: half a line", "rank 3: to stderr"]
+    with live_view(run, console, plain=True, rank=3) as inside:
+        assert inside is console
+
+
 def test_in_a_file_it_is_lines(run: Path) -> None:
     console = Console(file=io.StringIO(), width=60)
     with live_view(run, console, plain=False) as inside:

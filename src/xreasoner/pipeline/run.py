@@ -80,7 +80,7 @@ def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = (), plain
             open_run(plan)
             write_asked(recipe.run_dir, list(recipe.stages), plan.benchmarks, recipe.evaluation)
         with (
-            live_view(plan.run_dir, console, plain or not world.is_first) as place,
+            live_view(plan.run_dir, console, plain, world.rank) as place,
             tracking(plan.run_dir, recipe.track, journal.say) if world.is_first else nullcontext(),
         ):
             make_all(plan, world, Journal(place, journal.path))
@@ -296,7 +296,7 @@ def evaluate_model(
             write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())
             (out / "evals" / ASKED).unlink(missing_ok=True)  # models in one folder may have other benchmarks
         made_by = model_fingerprint(checkpoint, recipe)
-        with live_view(out, console, plain or not world.is_first) as place:
+        with live_view(out, console, plain, world.rank) as place:
             journal = Journal(place, journal.path)
             measure(name, checkpoint or out, made_by, benchmarks, recipe.evaluation, out, world, journal)
         if world.is_first:

@@ -5,7 +5,7 @@ It fills the screen and is drawn anew twice a second at the size that the termin
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from io import StringIO, TextIOBase
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from xreasoner.storage.journal import Journal
 from xreasoner.track.progress import ProgressReader, RunPart, RunProgress, seconds_of
 
 MARKS = {"done": ("✓", "green"), "running": ("▶", "cyan"), "waiting": ("·", "dim")}
@@ -181,10 +182,16 @@ def filling_the_screen(run_dir: Path, console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def live_view(run_dir: Path, console: Console, plain: bool) -> Iterator[Console]:
-    """On a terminal, the view; the console that it yields holds back what is printed until it ends."""
+def live_view(run_dir: Path, console: Console, plain: bool, rank: int = 0) -> Iterator[Console]:
+    """On a terminal, the view; the console that it yields holds back what is printed until it ends.
+
+    The first rank draws it. What others print meanwhile would disturb it, and goes to the run's log."""
     if plain or not console.is_terminal or console.is_dumb_terminal:
         yield console
+        return
+    if rank:
+        with LogLines(run_dir / "log", f"rank {rank}: ") as log, redirect_stdout(log), redirect_stderr(log):
+            yield Console(quiet=True)
         return
     said = StringIO()
     try:
@@ -192,6 +199,20 @@ def live_view(run_dir: Path, console: Console, plain: bool) -> Iterator[Console]
             yield Console(file=said, width=console.width)
     finally:
         console.print(Text(said.getvalue()), end="", soft_wrap=True)
+
+
+class LogLines(TextIOBase):
+    """Whole lines of what is printed, as the run's log has them."""
+
+    def __init__(self, path: Path, start: str) -> None:
+        self._journal, self._start, self._begun = Journal(Console(quiet=True), path), start, ""
+
+    def write(self, text: str) -> int:
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            if line.strip():
+                self._journal.say(self._start + line)
+        return len(text)
 
 
 def line_of(progress: RunProgress) -> str:
