@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import yaml
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -40,6 +41,7 @@ from xreasoner.storage.files import write_json
 
 GREY = "#7a7f87"
 PUBLISHED = Path(__file__).parent.parent / "docs" / "curve.json"
+DRAWN_TAG = "-describing"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 FIRST: dict[str, Teacher] = {"reading": reading, "describing": describing}
 LEAN = {
@@ -172,11 +174,17 @@ COLUMNS = {
 }
 
 
-LINES = {
-    "a scene is read (base)": ("#2e9e6b", "base", "read, new looks"),
-    "many steps on text (SFT)": (GREY, "sft", "many steps, text"),
-    "many steps on images (SFT)": ("#d9822b", "sft", "many steps, images"),
-    "many steps on images (base)": ("#3b6fd4", "base", "many steps, images"),
+GREEN, ORANGE, BLUE = "#2e9e6b", "#d9822b", "#3b6fd4"
+TURNED = {
+    "reads a scene (base)": (GREEN, "base", "read"),
+    "answers in one step (base)": (BLUE, "base", "one step"),
+    "many steps, scene read aloud first (SFT)": (GREY, "sft", "read aloud, then text"),
+    "many steps (SFT)": (ORANGE, "sft", "many steps"),
+}
+TRAINED = {
+    "reads": (GREEN, "base", "read, seen looks"),
+    "one step": (BLUE, "base", "one step, images"),
+    "many steps": (ORANGE, "sft", "many steps, images, seen looks"),
 }
 
 
@@ -195,36 +203,54 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: list[dict[str, Any]], out: Path) -> None:
-    """Reading and solving by level, with the mean of the seeds as a line; each seed is a point."""
-    figure = Figure(figsize=(7.8, 4.0), layout="constrained")
-    panel = figure.subplots()
-    levels = sorted({row["level"] for row in rows})
-    for name, (colour, stage, probe) in LINES.items():
-        at = [(levels.index(row["level"]), percent(row, stage, probe)) for row in rows]
-        points = [(place, height) for place, height in at if height is not None]
-        panel.scatter([place for place, _ in points], [height for _, height in points], color=colour, s=18)
-        places = sorted({place for place, _ in points})
-        means = [mean(height for one, height in points if one == place) for place in places]
-        panel.plot(places, means, color=colour, linewidth=2, label=name)
-    panel.set_xticks(range(len(levels)), [under(level, rows) for level in levels])
-    panel.set_xlim(-0.3, len(levels) - 0.7)
-    panel.set_ylim(0, 100)
-    panel.set_ylabel("accuracy, %", color=GREY)
-    panel.tick_params(colors=GREY, length=0)
-    panel.grid(axis="y", color=GREY, alpha=0.2)
-    panel.spines[:].set_visible(False)
-    panel.legend(frameon=False, fontsize=9, labelcolor=GREY)
+def draw(trained: list[dict[str, Any]], turned: list[dict[str, Any]], out: Path) -> None:
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    draw_turned(left, turned)
+    draw_trained(right, trained)
+    for panel in (left, right):
+        panel.set_ylim(0, 102)
+        panel.tick_params(colors=GREY, length=0)
+        panel.grid(axis="y", color=GREY, alpha=0.2)
+        panel.spines[:].set_visible(False)
+    left.set_ylabel("accuracy on images, %", color=GREY)
+    left.legend(frameon=False, fontsize=9, labelcolor=GREY, loc="lower left")
     figure.savefig(out, transparent=True, metadata={"Date": None})
 
 
-def under(level: int, rows: list[dict[str, Any]]) -> str:
-    """What stands under a level: its name, the cosine, the seeds."""
-    own = [row for row in rows if row["level"] == level]
-    cosines = [row["alignment"]["cosine"] for row in own if row["alignment"]]
-    cosine = f"cosine {mean(cosines):.2f}" if cosines else ""
-    seeds = f"{len(own)} seed{'s' if len(own) > 1 else ''}"
-    return f"{level}: {LEVELS[level].name}\n{cosine}\n{seeds}"
+def draw_turned(panel: Axes, rows: list[dict[str, Any]]) -> None:
+    """The mean over directions and checkpoints as a line; each of them is a point."""
+    as_it_is = [row for row in rows if row["change"] == "as it is"]
+    turns = [*as_it_is, *(row for row in rows if row["towards"])]
+    cosines = sorted({row["cosine"] for row in turns}, reverse=True)
+    for name, (colour, stage, probe) in TURNED.items():
+        points = [
+            (row["cosine"], 100 * mean(found[probe].values()))
+            for row in turns
+            for found in (row["sft"] if stage == "sft" else [row["base"]])
+        ]
+        panel.scatter(*zip(*points, strict=True), color=colour, s=9, alpha=0.5, linewidths=0)
+        means = [mean(height for at, height in points if at == cosine) for cosine in cosines]
+        panel.plot(cosines, means, color=colour, linewidth=2, label=name)
+    panel.invert_xaxis()
+    panel.set_xticks(cosines)
+    panel.set_xlabel("cosine of visual tokens to their words", color=GREY)
+    panel.set_title("Turned away, nothing trained", color=GREY, fontsize=10)
+
+
+def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
+    pulls = sorted({row["pull"] for row in rows}, reverse=True)
+    for colour, stage, probe in TRAINED.values():
+        heights = [
+            mean(100 * general(row[stage])[probe] for row in rows if row["pull"] == pull) for pull in pulls
+        ]
+        panel.plot(range(len(pulls)), heights, color=colour, linewidth=2, marker="o", markersize=4)
+    cosines = [mean(row["alignment"]["cosine"] for row in rows if row["pull"] == pull) for pull in pulls]
+    panel.set_xticks(
+        range(len(pulls)), [f"{pull:g}\n{cosine:.2f}" for pull, cosine in zip(pulls, cosines, strict=True)]
+    )
+    panel.set_xlabel("pull to words in training, cosine reached", color=GREY)
+    panel.set_title("Eyes trained on varied looks", color=GREY, fontsize=10)
 
 
 def print_now(line: str) -> None:
@@ -257,8 +283,9 @@ def main() -> None:
     wanted = parser.parse_args()
     if wanted.draw:
         rows = json.loads(PUBLISHED.read_text())
-        print_now(table(rows))
-        draw([row for row in rows if not row["tag"] and "sft" in row], PUBLISHED.with_suffix(".svg"))
+        print_now(table(rows["trained"]))
+        doses = [row for row in rows["trained"] if row["tag"] == DRAWN_TAG and not row["held"]]
+        draw(doses, rows["turned"], PUBLISHED.with_suffix(".svg"))
         return
     torch.set_num_threads(1)
     wanted.out.mkdir(parents=True, exist_ok=True)

@@ -1,42 +1,43 @@
 """How far may the visual tokens of a tied base be turned away from their words, without any training?
 
-    xreasoner run recipes/quickstart.yaml rl=null med-sft=null med-rl=null --out runs/sft-0
-    OMP_NUM_THREADS=1 python benchmarks/loosened.py runs/sft-0/stages/1-sft/checkpoint [--count 100]
+    xreasoner run recipes/quickstart.yaml seed=N rl=null med-sft=null med-rl=null --out runs/sft-N
+    OMP_NUM_THREADS=1 python benchmarks/loosened.py runs/sft-*/stages/1-sft/checkpoint [--count 50]
 
 In the shipped base a visual token is the embedding of its word (cosine 0.99). Here each is turned to a
 smaller cosine, its length kept: towards one direction for all tokens, as a gap between pictures and text
-would; towards one for each word; or towards another each time. Then the base reads and answers in one step,
-and the SFT checkpoint, trained on text alone, reads and solves problems of many steps, for which its thoughts
-restate the scene first; `--count` problems of each general family, in %. In the last row height and width
-have rope frequencies of their own, as in Qwen2.5-VL.
+would; towards one for each word; or towards another each time. Then the base reads and answers in one step;
+the SFT checkpoints, trained on text alone (N = 0, 1, 2), solve problems of many steps, for which a thought
+restates the scene first; and they read the scene aloud and solve it as text. `--count` dev problems of each
+general family, in %. In the last row height and width have rope frequencies of their own, as in Qwen2.5-VL.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
 
-from xreasoner.miniworld.controls import MANY_STEPS, replies
+from xreasoner.miniworld.controls import MANY_STEPS, as_read, read_aloud, replies
 from xreasoner.miniworld.eyes.measure import restatement, share_right
 from xreasoner.miniworld.eyes.turning import TOWARDS, Towards, Turning
 from xreasoner.miniworld.eyes.worlds import QWENS
 from xreasoner.miniworld.lessons import THINK_INSTRUCTION
-from xreasoner.miniworld.problems import GENERAL, Split, make_items, phrase, read_problem
+from xreasoner.miniworld.problems import GENERAL, make_items, phrase, read_problem
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
+from xreasoner.storage.files import write_json
 
 COSINES = (0.95, 0.9, 0.8, 0.7, 0.5)
-COLUMNS = ("base: read", "base: one step", "SFT: read", "SFT: restated", "SFT: many steps")
 ONE_STEP_SUMS = 60
 """Few different ones exist."""
-PUBLISHED = Path(__file__).parent.parent / "docs" / "loosened.json"
+Found = dict[str, dict[str, float]]
+"""By probe and family."""
 
 
 @dataclass(frozen=True)
@@ -69,47 +70,46 @@ def changes(cosines: Sequence[float]) -> list[Change]:
     return [Change(), *turns, Change(own_positions=True)]
 
 
-def read(family: str, split: Split, count: int) -> list[Problem]:
-    return [read_problem(item, "image", 0) for item in make_items(family, (2, 4), count, split, 0)]
+def asked(family: str, steps: tuple[int, int], count: int) -> list[Problem]:
+    few = min(count, ONE_STEP_SUMS) if (family, steps) == ("sums", (1, 1)) else count
+    return [phrase(item, "image", 0, choice_share=0.0) for item in make_items(family, steps, few, "dev", 0)]
 
 
-def one_step(family: str, split: Split, count: int) -> list[Problem]:
-    few = min(count, ONE_STEP_SUMS) if family == "sums" else count
-    return [phrase(item, "image", 0, choice_share=0.0) for item in make_items(family, (1, 1), few, split, 0)]
+def of_base(engine: TorchEngine, count: int) -> Found:
+    scenes = {family: make_items(family, (2, 4), count, "dev", 0) for family in GENERAL}
+    return {
+        "read": {
+            family: share_right(engine, [read_problem(item, "image", 0) for item in items], None)
+            for family, items in scenes.items()
+        },
+        "one step": {family: share_right(engine, asked(family, (1, 1), count), None) for family in GENERAL},
+    }
 
 
-def many_steps(engine: TorchEngine, family: str, split: Split, count: int) -> tuple[float, float]:
-    """The shares of problems that are solved, and of thoughts that restate the scene as it is."""
-    items = make_items(family, MANY_STEPS, count, split, 0)
-    problems = [phrase(item, "image", 0, choice_share=0.0) for item in items]
-    said = replies(engine, problems, THINK_INSTRUCTION)
-    with Grader() as grader:
-        right = [grader.score(problem, said[problem.id]).correct is True for problem in problems]
-    restated = [
-        restatement(said[problem.id]).split() == item.scene.words()
-        for problem, item in zip(problems, items, strict=True)
-    ]
-    return sum(right) / count, sum(restated) / count
-
-
-def measure(change: Change, base: Path, trained: Path, split: Split, count: int) -> dict[str, Any]:
-    before, after = change.engine(base), change.engine(trained)
-    found: dict[str, dict[str, float]] = {column: {} for column in COLUMNS}
+def of_trained(engine: TorchEngine, count: int) -> Found:
+    found: Found = {"restated": {}, "many steps": {}, "read aloud, then text": {}}
     for family in GENERAL:
-        found["base: read"][family] = share_right(before, read(family, split, count), None)
-        found["base: one step"][family] = share_right(before, one_step(family, split, count), None)
-        found["SFT: read"][family] = share_right(after, read(family, split, count), None)
-        found["SFT: restated"][family], found["SFT: many steps"][family] = reversed(
-            many_steps(after, family, split, count)
-        )
-    return {"change": str(change), "towards": change.towards, "cosine": change.cosine, **found}
+        items, problems = make_items(family, MANY_STEPS, count, "dev", 0), asked(family, MANY_STEPS, count)
+        said = replies(engine, problems, THINK_INSTRUCTION)
+        with Grader() as grader:
+            right = [grader.score(problem, said[problem.id]).correct is True for problem in problems]
+        restated = [
+            restatement(said[problem.id]).split() == item.scene.words()
+            for problem, item in zip(problems, items, strict=True)
+        ]
+        as_text = [as_read(*pair) for pair in zip(problems, read_aloud(engine, items), strict=True)]
+        found["restated"][family] = sum(restated) / count
+        found["many steps"][family] = sum(right) / count
+        found["read aloud, then text"][family] = share_right(engine, as_text, THINK_INSTRUCTION)
+    return found
 
 
 def line(row: dict[str, Any]) -> str:
-    cells = [
-        f"{100 * sum(row[column].values()) / len(GENERAL):.0f}"
-        f" ({' / '.join(f'{100 * row[column][family]:.0f}' for family in GENERAL)})"
-        for column in COLUMNS
+    """Means over the families, and of the SFT checkpoints each."""
+    cells = [f"{100 * mean(by_family.values()):.0f}" for by_family in row["base"].values()]
+    cells += [
+        " / ".join(f"{100 * mean(found[probe].values()):.0f}" for found in row["sft"])
+        for probe in row["sft"][0]
     ]
     return f"| {row['change']} | {' | '.join(cells)} |"
 
@@ -118,20 +118,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("trained", type=Path, help="the SFT checkpoint")
-    parser.add_argument("--count", type=int, default=100, help="problems per family")
-    parser.add_argument("--split", choices=["dev", "test"], default="dev")
+    parser.add_argument("trained", type=Path, nargs="+", help="SFT checkpoints")
+    parser.add_argument("--count", type=int, default=50, help="problems per family")
     parser.add_argument("--cosines", type=float, nargs="+", default=COSINES)
     parser.add_argument("--out", type=Path, default=Path("runs/loosened.json"))
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
-    print(f"| visual tokens | {' | '.join(COLUMNS)} |\n{'|---' * (1 + len(COLUMNS))}|")
     for change in changes(wanted.cosines):
-        rows.append(measure(change, MINIWORLD, wanted.trained, wanted.split, wanted.count))
-        print(line(rows[-1]), flush=True)
-        wanted.out.parent.mkdir(parents=True, exist_ok=True)
-        wanted.out.write_text(json.dumps(rows, indent=1) + "\n")
+        row = {
+            "change": str(change),
+            "towards": change.towards,
+            "cosine": change.cosine,
+            "count": wanted.count,
+            "base": of_base(change.engine(MINIWORLD), wanted.count),
+            "sft": [of_trained(change.engine(trained), wanted.count) for trained in wanted.trained],
+        }
+        if not rows:
+            print(f"| visual tokens | {' | '.join([*row['base'], *row['sft'][0]])} |\n{'|---' * 6}|")
+        rows.append(row)
+        print(line(row), flush=True)
+        write_json(wanted.out, rows)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from xreasoner.miniworld.eyes.turning import TOWARDS, Towards, Turning, turned
+from xreasoner.miniworld.eyes.turning import TOWARDS, Towards, Turning, noisy_embeddings, turned
 
 
 def test_a_token_is_turned_by_hand() -> None:
@@ -26,3 +26,16 @@ def test_directions_are_shared_as_they_say(towards: Towards) -> None:
     moved = seen - 0.5 * words[[0, 1, 0]]  # in the plane of the word and the direction
     both = torch.stack([words[0], words[1], moved[0], moved[1]])
     assert torch.linalg.matrix_rank(both, atol=1e-3) == (3 if towards == "one direction" else 4)
+
+
+def test_words_are_turned_in_training_alone() -> None:
+    torch.manual_seed(0)
+    embeddings, ids = torch.nn.Embedding(50, 64), torch.arange(50)
+    plain = embeddings(ids)
+    with noisy_embeddings(0.6):
+        cosines = F.cosine_similarity(embeddings(ids), plain, dim=-1)
+        assert 0.6 <= cosines.min() < 0.65 and 0.95 < cosines.max() <= 1
+        with torch.no_grad():
+            assert torch.equal(embeddings(ids), plain)
+        assert torch.equal(embeddings.eval()(ids), plain)
+    assert torch.equal(embeddings.train()(ids), plain)

@@ -1,19 +1,22 @@
 """Visual tokens turned away from what they mean, without training.
 
-Suffixes: S visual tokens, E hidden size, W words.
+Suffixes: S visual tokens, E hidden size, W words, B sequences, T tokens.
 """
 
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook
 
 Towards = Literal["one direction", "one per word", "another each time"]
 TOWARDS: tuple[Towards, ...] = ("one direction", "one per word", "another each time")
 
 
-def turned(seen_SE: Tensor, towards_SE: Tensor, cosine: float) -> Tensor:
+def turned(seen_SE: Tensor, towards_SE: Tensor, cosine: float | Tensor) -> Tensor:
     """Each visual token at this cosine to itself, of its own length, turned towards a direction."""
     lengths_S1 = seen_SE.norm(dim=-1, keepdim=True)
     own_SE = seen_SE / lengths_S1
@@ -42,3 +45,20 @@ class Turning(torch.nn.Module):
             case "another each time":
                 towards_SE = torch.randn(seen_SE.shape, generator=self.random)
         return turned(seen_SE, towards_SE, self.cosine)
+
+
+@contextmanager
+def noisy_embeddings(lowest: float) -> Iterator[None]:
+    """While it lasts, training reads each word turned somewhere, to a cosine from `lowest` to 1."""
+
+    def turn(module: torch.nn.Module, given: object, seen_BTE: Tensor) -> Any:
+        if not (isinstance(module, torch.nn.Embedding) and module.training and torch.is_grad_enabled()):
+            return None
+        cosine = torch.empty(*seen_BTE.shape[:-1], 1, device=seen_BTE.device).uniform_(lowest, 1)
+        return turned(seen_BTE, torch.randn_like(seen_BTE), cosine)
+
+    hook = register_module_forward_hook(turn)
+    try:
+        yield
+    finally:
+        hook.remove()
