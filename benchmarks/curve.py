@@ -1,12 +1,14 @@
 """How loose may the tie between pictures and words be before text-only SFT stops helping on images?
 
     OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 0 3 6 --seeds 0 [--split dev]
+    OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 3 --pulls 1 0.1 0.01 0 --first describing
 
-For each level (src/xreasoner/miniworld/eyes/worlds.py) and seed: a base made in that world, text-only SFT
+For each level (docs/miniworld.md), pull and seed: a base made in that world, text-only SFT
 with the quickstart's SFT stage, and the accuracy of both on general problems. Without joint steps (--steps 0)
 all bases of a seed have the same language model: it is trained once, and grafted behind the eyes of each.
-Results are added to OUT/curve.json, and the table of all that is in it is printed. With --draw, the figure of
-the documentation is drawn from the results beside it.
+--after starts from another base; --length and --fit then change the last layer of its projector. Results are
+added to OUT/curve.json, and the table of all that is in it is printed. With --draw, the figure of the
+documentation is drawn from docs/curve.json, which holds these rows and those of loosened.py.
 """
 
 import argparse

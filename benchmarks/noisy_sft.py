@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/noisy_sft.py OUT --lowest 0.7 --seed 0
     OMP_NUM_THREADS=1 python benchmarks/noisy_sft.py OUT --behind runs/curve/level3-seed0/base
 
-In training each word is turned to another direction each time, to a cosine from `--lowest` to 1; nothing else
-is changed, and no picture is shown. benchmarks/loosened.py measures the checkpoint OUT/sft in the tied world.
-With --behind, what was learned is grafted behind the eyes of these bases of looser worlds, and measured there,
-in % of 50 dev problems of each general family.
+In training each word is turned to another direction each time, to a cosine from `--lowest` to 1; nothing
+else is changed, and no picture is shown. benchmarks/loosened.py measures the checkpoint OUT/sft in the tied
+world. With --behind, what was learned is grafted behind the eyes of bases of looser worlds, and measured
+there, in % of 50 dev problems of each general family.
 """
 
 import argparse
