@@ -221,7 +221,7 @@ def qwen3_5() -> dict[str, Any]:
 
 def qwen3_vl_moe() -> dict[str, Any]:
     rope = sectioned_rope(mrope_interleaved=True)
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12}
     tower = text("qwen3_vl_moe_text", rope_parameters=rope, **experts)
     sight = qwen_vision("qwen3_vl_moe", hidden_size=16, intermediate_size=24, out_hidden_size=32,
                         num_position_embeddings=16, deepstack_visual_indexes=[0, 1])  # fmt: skip

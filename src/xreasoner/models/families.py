@@ -15,7 +15,7 @@ class Family:
     placeholder: str | None = "<|image_pad|>"
     """What the chat template writes for an image. None: only the family's own processor reads its images."""
     ignored_by_vlm: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    """Text settings that the vision-language model never applies, and the value that switches them off."""
+    """Text settings that the vision-language class does not read, and the values that compute its own."""
     carries_state: bool = False
     """Its layers carry a state from token to token, which our engine does not keep."""
     scale_left_out: str | None = None
@@ -40,7 +40,7 @@ FAMILIES: dict[str, Family] = {
     "glm4v": Family("GLM-4.1V", "<|image|>"),
     "qwen3_5": Family("Qwen3.5", carries_state=True),
     "qwen3_5_moe": Family("Qwen3.5-MoE", carries_state=True),
-    "qwen3_vl_moe": Family("Qwen3-VL-MoE"),
+    "qwen3_vl_moe": Family("Qwen3-VL-MoE", ignored_by_vlm=MappingProxyType({"norm_topk_prob": True})),
     "qwen4_exp": Family("Qwen4-exp", carries_state=True),
     "smolvlm": Family("SmolVLM", "<image>"),
     "idefics3": Family("Idefics3", "<image>"),

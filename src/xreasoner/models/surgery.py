@@ -6,7 +6,7 @@ the original's; only the text tower's values are new, in the original's dtypes (
 a model grafted into a bfloat16 one is rounded to bfloat16).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, __version
 from xreasoner.models.config import has_vision, read_config
 from xreasoner.models.families import find_family
 from xreasoner.models.find_tower import Layout, TextModel, find_layout, text_model, text_names
+from xreasoner.models.fused_experts import Fused, fused_experts
 from xreasoner.models.logit_check import check_same_logits
 from xreasoner.models.side_files import copy_all_but_weights, copy_text_files, new_folder
 from xreasoner.models.tensor_files import (
@@ -42,14 +43,17 @@ class TextTower:
     config: PreTrainedConfig
     text: TextModel
     shards: tuple[Shard, ...]
+    fused: Mapping[str, Fused]
+    """The stored tensors that the text model has as several."""
     names: dict[str, str]
-    """Name in the checkpoint -> name in the text model."""
+    """Name in the checkpoint, or of a part of it -> name in the text model."""
 
     def by_text_name(self) -> dict[str, StoredTensor]:
         return {name: tensor for shard in self.shards for name, tensor in self.tensors(shard)}
 
     def tensors(self, shard: Shard) -> list[tuple[str, StoredTensor]]:
-        return [(self.names[tensor.name], tensor) for tensor in shard.tensors if tensor.name in self.names]
+        parts = split_up(shard.tensors, self.fused)
+        return [(self.names[tensor.name], tensor) for tensor in parts if tensor.name in self.names]
 
 
 def detach(vlm: Path, out: Path) -> None:
@@ -95,11 +99,18 @@ def _open_tower(vlm: Path) -> TextTower:
     _check_packages(whole, vlm)
     config = derive_text_config(whole, find_family(whole.model_type), vlm)
     text, shards = text_model(config), read_shards(vlm)
-    stored = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
+    in_files = {tensor.name: tensor for shard in shards for tensor in shard.tensors}
+    fused = fused_experts(in_files, config, text.shapes)
+    stored = {tensor.name: tensor for tensor in split_up(in_files.values(), fused)}
     layout = find_layout(text, stored, vlm)
     config.tie_word_embeddings = _is_tied(stored, layout, whole.tie_word_embeddings, vlm)
     config.dtype = whole.dtype or FLOATS[stored[layout.embeddings].dtype]
-    return TextTower(whole, config, text, shards, text_names(text, layout, stored))
+    return TextTower(whole, config, text, shards, fused, text_names(text, layout, stored))
+
+
+def split_up(tensors: Iterable[StoredTensor], fused: Mapping[str, Fused]) -> Iterator[StoredTensor]:
+    for tensor in tensors:
+        yield from fused[tensor.name].split() if tensor.name in fused else [tensor]
 
 
 def _check_packages(config: PreTrainedConfig, vlm: Path) -> None:
@@ -189,4 +200,8 @@ def _replaced(
     """The shard's tensors in their order and dtype, those of the text tower replaced by the trained ones."""
     for tensor in shard.tensors:
         text_name = tower.names.get(tensor.name)
-        yield (trained[text_name] if text_name else tensor), tensor.dtype
+        if fused := tower.fused.get(tensor.name):
+            parts = {name: trained[tower.names[name]] for name in fused.names}
+            yield fused.joined(parts), tensor.dtype
+        else:
+            yield (trained[text_name] if text_name else tensor), tensor.dtype

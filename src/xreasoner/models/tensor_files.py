@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xreasoner.models.config import read_config
 
@@ -28,6 +29,13 @@ class StoredTensor:
     shape: tuple[int, ...]
     start: int
     size: int
+
+
+@dataclass(frozen=True)
+class MadeTensor(StoredTensor):
+    """One whose bytes are no range of a file: each of its blocks is made of others when it is read."""
+
+    blocks: Callable[[], Iterator[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,10 @@ def write_shard(file: Path, header: bytes, tensors: Iterable[tuple[StoredTensor,
 
 def read_blocks(tensor: StoredTensor, dtype: str) -> Iterator[memoryview]:
     """A tensor's bytes in blocks. A block is only valid until the next one is read."""
+    if isinstance(tensor, MadeTensor):
+        for made in tensor.blocks():
+            yield made.to(FLOATS[dtype]).contiguous().view(-1).view(torch.uint8).numpy().data
+        return
     buffer = memoryview(bytearray(min(BUFFER, tensor.size)))
     left = tensor.size
     with tensor.file.open("rb") as stream:
