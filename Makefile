@@ -112,9 +112,10 @@ $(DOCS_VENV)/.installed: pyproject.toml
 	$(DOCS_VENV)/bin/python $(PIP) 'mkdocs-material==9.8.*'
 	touch $@
 
-# Known weaknesses of the pinned packages. Asks PyPI's advisory service, so it needs the net and is not in CI.
+# Known weaknesses of the pinned packages. Asks PyPI's advisory service, so it needs the net and is not in CI. Strict: a
+# package that could not be looked up is an error; without, a mirror that knows no advisories finds "no weakness".
 audit: setup
-	$(UV) tool run pip-audit --no-deps --disable-pip --requirement constraints.txt
+	$(UV) tool run pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 # What users install has a solution: everything, on a CUDA machine and on one that only has a CPU.
 resolve: setup
