@@ -5,6 +5,7 @@
 
 import ctypes
 import shutil
+import sys
 from pathlib import Path
 
 from benchmarks.faults.runs import Kind, Tally, differing, files_of, started, waited
@@ -27,6 +28,7 @@ def full_disk(what: str, kind: Kind, every: int, first: int, folder: Path) -> Ta
         else:
             tally.survived += 1
             shutil.rmtree(out.parent)
+        print(f"write {call} of {writes}: {tally.line()}", file=sys.stderr)  # a series takes hours
     tally.notes["writes in a run"] = writes
     return tally
 
