@@ -50,6 +50,8 @@ EVALUATION = {
 }  # fmt: skip
 NOT_EVALUATED = {"benchmarks": [], "after": []}
 
+TOOK = re.compile(r" · \d+ min \d+ s")
+
 Work = Callable[[Path], object]
 
 
@@ -205,8 +207,8 @@ def files_of(out: Path) -> dict[str, bytes]:
     ]
     shown = [path for name in ("*.*", "text/*", "pictures/*") for path in (out / "reader").glob(name)]
     found = outcome(out) | {path.name: path.read_bytes() for path in (*plain, *shown)}
-    page = {path.name: re.sub(rb"\d+ min \d+ s", b"", path.read_bytes()) for path in out.glob("report.html")}
-    return found | page | {path.name: tabled(path) for path in out.glob("results.json")}
+    pages = {path.name: TOOK.sub("", path.read_text()).encode() for path in out.glob("report.html")}
+    return found | pages | {path.name: tabled(path) for path in out.glob("results.json")}
 
 
 def tabled(path: Path) -> bytes:
