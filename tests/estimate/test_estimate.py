@@ -6,13 +6,13 @@ import pytest
 from rich.console import Console
 
 from xreasoner.estimate.data_size import TYPICAL, DataSize
-from xreasoner.estimate.estimate import StageEstimate, estimate_recipe
+from xreasoner.estimate.estimate import StageEstimate, estimate_evaluation, estimate_recipe
 from xreasoner.estimate.gpus import Gpus, read_gpus
 from xreasoner.estimate.model_shape import KNOWN, read_shape, shape_of
 from xreasoner.estimate.print_estimate import print_estimates
 from xreasoner.estimate.time import attention_flops, estimate_grpo, estimate_sft, forward_flops
 from xreasoner.recipe.file import read_recipe
-from xreasoner.recipe.schema import GrpoStage, SftStage
+from xreasoner.recipe.schema import Evaluation, GrpoStage, SftStage
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 SEVEN = KNOWN["Qwen/Qwen2.5-VL-7B-Instruct"]
@@ -210,3 +210,14 @@ def test_a_plan_is_printed_for_every_shipped_recipe() -> None:
             assert f" {stage} " in said
         assert "optimizer" in said
         assert "Assumed: 40%" in said
+
+
+def test_an_evaluation_by_generate_is_said_to_be_slow() -> None:
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = sizes | {"vocab_size": 99, "model_type": "t"}
+    said = {}
+    for model_type in ("qwen2_5_vl", "qwen3_5", "lfm2_vl"):
+        shape = read_shape({"model_type": model_type, "text_config": text, "vision_config": {}})
+        advice = estimate_evaluation(Evaluation(), shape, read_gpus("1xH100-80")).advice
+        said[model_type] = [line for line in advice if "generate answers one question at a time" in line]
+    assert [len(said[name]) for name in said] == [0, 1, 1]

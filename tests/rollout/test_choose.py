@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from tests.models.kinds import FURTHER, KINDS
 from transformers import AutoConfig
 
+from xreasoner.models.config import read_config
 from xreasoner.models.image_support import needs_generate
 from xreasoner.models.resolve import resolve_model
 from xreasoner.recipe.schema import Evaluation, GrpoStage
@@ -100,7 +101,7 @@ def test_the_plan_knows_from_the_family_what_the_engine_knows_from_the_layers(
 ) -> None:
     settings = {**KINDS, **FURTHER}[kind]()
     AutoConfig.for_model(settings.pop("model_type"), **settings).save_pretrained(tmp_path)
-    assert needs_generate(tmp_path) == (why_not_torch(tmp_path, images=True) is not None)
+    assert needs_generate(read_config(tmp_path)) == (why_not_torch(tmp_path, images=True) is not None)
 
 
 def test_what_torch_knows_stays_there_and_generate_can_be_asked_for() -> None:

@@ -256,7 +256,12 @@ def estimate_evaluation(evaluation: Evaluation, shape: Shape, gpus: Gpus) -> Sta
     if may_use_vllm(evaluation.engine, shape):
         longest = prompts.tokens + answer
         vllm = vllm_share(shape, gpus, SERVER_SHARE, evaluation.rows, longest, width, shape.vision)
-    advice = []
+    advice = list[str]()
+    if evaluation.engine == "generate" or (evaluation.engine == "auto" and shape.by_generate):
+        advice.append(
+            "evaluation: without vLLM or a server, transformers' own generate answers one question at a "
+            "time, slowly"
+        )
     if used.total > gpus.memory:
         free = gpus.memory - (used.total - used.kv_cache - used.logits)
         rows = int(free / ((used.kv_cache + used.logits) / evaluation.rows))

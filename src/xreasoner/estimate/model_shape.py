@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xreasoner.models.image_support import needs_generate
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -23,6 +25,8 @@ class Shape:
     """Queries, keys and values have a bias."""
     vision: int = 0
     """Parameters of the vision tower, which training does not load."""
+    by_generate: bool = False
+    """Without vLLM, transformers' own `generate` answers about images, one question at a time."""
 
     @property
     def kv(self) -> int:
@@ -127,4 +131,5 @@ def read_shape(config: dict[str, Any]) -> Shape:
         vocabulary=text["vocab_size"],
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
         biased="qwen2" in text.get("model_type", ""),
+        by_generate=needs_generate(config),
     )

@@ -1,6 +1,7 @@
 """Whether a checkpoint can be asked about images, from its files alone and without any model code."""
 
 import json
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,14 +28,17 @@ def why_no_images(checkpoint: Path) -> str | None:
 
 def known_placeholder(checkpoint: Path) -> str | None:
     """None: its own processor has to read its images."""
-    config = read_config(checkpoint)
+    return _placeholder(read_config(checkpoint))
+
+
+def _placeholder(config: Mapping[str, Any]) -> str | None:
     return placeholder_of(str(config.get("model_type")), config["vision_config"].get("model_type"))
 
 
-def needs_generate(checkpoint: Path) -> bool:
-    """Whether our engine certainly cannot answer about its images; only the engine knows of all models."""
-    model_type = str(read_config(checkpoint).get("model_type"))
-    return known_placeholder(checkpoint) is None or find_family(model_type).carries_state
+def needs_generate(config: Mapping[str, Any]) -> bool:
+    """Whether our engine certainly cannot answer about the images of a model with this `config.json`."""
+    family = find_family(str(config.get("model_type")))
+    return "vision_config" in config and (_placeholder(config) is None or family.carries_state)
 
 
 def reads_videos(checkpoint: Path) -> bool:

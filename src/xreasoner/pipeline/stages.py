@@ -14,7 +14,7 @@ from xreasoner.data.sources import refuse_leaks
 from xreasoner.evals.benchmarks.catalogue_text import read_catalogue
 from xreasoner.evals.recipe_benchmarks import recipe_benchmarks
 from xreasoner.evals.task import Benchmark
-from xreasoner.models.config import context_length, has_vision
+from xreasoner.models.config import context_length, has_vision, read_config
 from xreasoner.models.identity import model_identity
 from xreasoner.models.image_support import image_tokens, needs_generate, pixel_range, why_no_images
 from xreasoner.models.resolve import resolve_model
@@ -168,7 +168,7 @@ def slow_lines(plan: Plan) -> Iterator[str]:
     """Where no fast engine knows the images of this model."""
     images = any(one.modality == "image" for one in plan.benchmarks)
     engine = plan.recipe.evaluation.engine
-    if engine == "generate" or (images and engine == "auto" and needs_generate(plan.base)):
+    if engine == "generate" or (images and engine == "auto" and needs_generate(read_config(plan.base))):
         # The engines take a second to import.
         from xreasoner.parallel import join_world
         from xreasoner.rollout.choose import slow_line
