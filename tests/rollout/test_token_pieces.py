@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase
 
+from xreasoner.models.load import load_tokenizer
+from xreasoner.models.resolve import resolve_model
 from xreasoner.records import Problem, Rollout, Score
 from xreasoner.rollout.token_pieces import TokenPieces, end_of
 from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
@@ -38,7 +39,8 @@ def test_the_tokens_of_a_byte_level_tokenizer_make_up_the_text() -> None:
     assert lengths.count(0) >= 3 + 3 + 3  # each of 𝄞 🙂 🙂 has four bytes
 
 
-def test_spaces_between_tokens_belong_to_the_next_one(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_spaces_between_tokens_belong_to_the_next_one() -> None:
+    tokenizer = load_tokenizer(resolve_model("miniworld"))
     ids = tokenizer.encode("3 + 4 so 7", add_special_tokens=False)
     text = tokenizer.decode(ids)
     lengths = TokenPieces(tokenizer.decode).lengths([*ids, tokenizer.eos_token_id], text)
