@@ -169,9 +169,11 @@ def tokenizer_of(one: Pictured) -> PreTrainedTokenizerFast:
     marks = [AddedToken(mark, normalized=False) for mark in (one.placeholder, *one.marks.values())]
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
     tokenizer.chat_template = (
-        "{% for message in messages %}w4 {% if message.content is string %}{{ message.content }}{% else %}"
+        "{% for message in messages %}{{ 'w6 ' if message.role == 'assistant' else 'w4 ' }}"
+        "{% if message.content is string %}{{ message.content }}{% else %}"
         "{% for part in message.content %}{% if part.type == 'image' %}" + one.placeholder + "{% else %}"
-        "{{ part.text }}{% endif %}{% endfor %}{% endif %} w5 {% endfor %}w6"
+        "{{ part.text }}{% endif %}{% endfor %}{% endif %} w5 {% endfor %}"
+        "{% if add_generation_prompt %}w6 {% endif %}"
     )
     return tokenizer
 
