@@ -89,6 +89,7 @@ RUN = {
     "data stats RECIPE --stage sft sft.filters.max_tokens=8192": Typed("12"),
     "doctor": Typed("torch"),
     "estimate RECIPE --gpus 8xH100-80": Typed("on 8xH100-80"),
+    "estimate recipes/x-reasoner-7b.yaml --gpus 8xH100-80": Typed("with vLLM"),
     "estimate mine.yaml --gpus 1xRTX4090-24": Typed("on 1xRTX4090-24"),
     "eval MODEL --bench examples/my_benchmark.py:make": Typed(
         "of 10",
@@ -99,6 +100,7 @@ RUN = {
     "eval miniworld --recipe recipes/quickstart.yaml": Typed("of 3", FEW),
     "init": Typed("miniworld.yaml", (), "miniworld\nminiworld\ncpu\n", writes="miniworld.yaml"),
     OWN_DATA: Typed("mine.yaml", writes="mine.yaml"),
+    PUBLIC_DATA: Typed("SFT on written thoughts, GRPO", writes="mine.yaml"),
     "init --model miniworld --data miniworld --gpus cpu --out first.yaml": Typed(
         "first.yaml", writes="first.yaml"
     ),
@@ -124,7 +126,6 @@ SERVES = "serves until it is stopped: tests/serve and tests/vllm start servers a
 INSPECT = "needs inspect_ai, which is not in every environment: tests/report/test_inspect_logs.py"
 NOT_RUN = {
     "distill distillation.yaml": "asks a large teacher: tests/distill run it with a small one",
-    "estimate recipes/x-reasoner-7b.yaml --gpus 8xH100-80": DOWNLOADS,
     "eval MODEL --bench gsm8k --samples 8 evaluation.temperature=0.6": DOWNLOADS,
     "eval MODEL --bench gsm8k,mmmu-pro,probe": DOWNLOADS,
     "eval MODEL --bench medxpertqa-mm --path-of medxpertqa-mm=/data/medxpertqa --count 500": DOWNLOADS,
@@ -135,7 +136,6 @@ NOT_RUN = {
     "eval path/to/vlm --bench mmmu-pro --without-image": DOWNLOADS,
     "eval path/to/vlm --bench mmmu-pro,medxpertqa-mm --count 200": DOWNLOADS,
     "export verl x-reasoner-7b --out /shared/verl --nodes 4": DOWNLOADS,
-    PUBLIC_DATA: DOWNLOADS,
     "push runs/NAME --to OWNER/NAME": "uploads to the hub: tests/report/test_push.py writes a folder",
     "run gsm8k-0.5b": DOWNLOADS,
     "run quickstart": "six minutes: `make quickstart`, and tests/pipeline with fewer steps",

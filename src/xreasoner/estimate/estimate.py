@@ -19,8 +19,7 @@ from xreasoner.estimate.time import (
 )
 from xreasoner.estimate.vllm_share import SERVER_SHARE, VllmShare, gpus_of_a_server, vllm_share
 from xreasoner.recipe.schema import Evaluation, GrpoStage, Lora, Recipe, SftStage, Stage
-from xreasoner.recipe.settings import EvaluationEngine
-from xreasoner.rollout.choose import VLLM_FROM
+from xreasoner.recipe.settings import VLLM_FROM, EvaluationEngine
 
 PROMPT = 512
 """Assumed tokens of a prompt, where the recipe limits only the answer."""

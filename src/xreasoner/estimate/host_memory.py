@@ -7,7 +7,7 @@ On a GPU this comes on top of the process itself. On a CPU the model and its mom
 from dataclasses import dataclass
 
 from xreasoner.estimate.memory import FLOAT32, TrainingSetup
-from xreasoner.models.tensor_files import BUFFER
+from xreasoner.storage.files import BUFFER
 
 PROCESS = 1.5e9
 """Python, torch with CUDA, transformers, the tokenizer and the address space that NCCL touches."""

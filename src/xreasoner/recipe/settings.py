@@ -67,6 +67,12 @@ Instruction = Annotated[str, AfterValidator(_closed)]
 
 EngineName = Literal["auto", "torch", "vllm", "server"]
 """The engine that generates. auto: vLLM if installed and worth it for a model of this size, else torch."""
+VLLM_FROM = {"cpu": 1e7, "cuda": 1e9}
+"""By device: the number of parameters from which `auto` picks vLLM.
+
+On a CPU this is where vLLM becomes faster (`benchmarks/rollout_vllm.py`). The CUDA value was not measured: it
+assumes that a user who installs vLLM on a GPU machine wants it for models of this size.
+"""
 EvaluationEngine = EngineName | Literal["generate"]
 """generate: transformers' own, one answer at a time, slowly; auto takes it where torch cannot."""
 

@@ -19,7 +19,7 @@ from xreasoner.models.load import load
 from xreasoner.models.precision import compute_dtype
 from xreasoner.models.tensor_files import parameters
 from xreasoner.recipe.schema import Dtype, Evaluation
-from xreasoner.recipe.settings import EngineName, EvaluationEngine
+from xreasoner.recipe.settings import VLLM_FROM, EngineName, EvaluationEngine
 from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.generate_engine import GenerateEngine, own_processor
 from xreasoner.rollout.server_engine.engine import ServerEngine
@@ -30,12 +30,6 @@ from xreasoner.rollout.vllm_engine.options import why_not_vllm
 Chosen = Literal["torch", "vllm", "server", "generate"]
 Longest = Callable[[], int | None]
 """The most tokens of a prompt and its reply; None if unknown. Only vLLM asks, because counting takes time."""
-VLLM_FROM = {"cpu": 1e7, "cuda": 1e9}
-"""By device: the number of parameters from which `auto` picks vLLM.
-
-On a CPU this is where vLLM becomes faster (`benchmarks/rollout_vllm.py`). The CUDA value was not measured: it
-assumes that a user who installs vLLM on a GPU machine wants it for models of this size.
-"""
 
 
 def open_engine(
