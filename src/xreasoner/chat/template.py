@@ -74,7 +74,10 @@ def encode_prompt(
     if isinstance(image_processor, FamilyImages):
         return _encode_family(prompt, pictures, tokenizer, image_processor)
     if image_processor is None:
-        raise ValueError(f"prompt {prompt.id} has images, but the model is text-only; use the grafted VLM")
+        raise ValueError(
+            f"prompt {prompt.id} has images, but the model is text-only (use the grafted VLM), or this "
+            "engine does not know its images (use vLLM or a server, or evaluate with engine: generate)"
+        )
     processed = readable(
         prompt.id, lambda: image_processor(images=list(map(open_picture, pictures)), return_tensors="pt")
     )
