@@ -43,7 +43,6 @@ from xreasoner.storage.files import write_json
 
 GREY = "#7a7f87"
 PUBLISHED = Path(__file__).parent.parent / "docs" / "curve.json"
-DRAWN_TAG = "-describing"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 FIRST: dict[str, Teacher] = {"reading": reading, "describing": describing}
 LEAN = {
@@ -241,18 +240,15 @@ def draw_turned(panel: Axes, rows: list[dict[str, Any]]) -> None:
 
 
 def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
-    pulls = sorted({row["pull"] for row in rows}, reverse=True)
+    """Bases by how near their visual tokens are to words."""
+    rows = sorted(rows, key=lambda row: -row["alignment"]["cosine"])
     for colour, stage, probe in TRAINED.values():
-        heights = [
-            mean(100 * general(row[stage])[probe] for row in rows if row["pull"] == pull) for pull in pulls
-        ]
-        panel.plot(range(len(pulls)), heights, color=colour, linewidth=2, marker="o", markersize=4)
-    cosines = [mean(row["alignment"]["cosine"] for row in rows if row["pull"] == pull) for pull in pulls]
-    panel.set_xticks(
-        range(len(pulls)), [f"{pull:g}\n{cosine:.2f}" for pull, cosine in zip(pulls, cosines, strict=True)]
-    )
-    panel.set_xlabel("pull to words in training, cosine reached", color=GREY)
-    panel.set_title("Eyes trained on varied looks", color=GREY, fontsize=10)
+        heights = [percent(row, stage, probe) for row in rows]
+        panel.plot(range(len(rows)), heights, color=colour, linewidth=0.8, marker="o", markersize=6)
+    labels = [f"{row['alignment']['cosine']:.2f}\n{row['label']}" for row in rows]
+    panel.set_xticks(range(len(rows)), labels)
+    panel.set_xlim(-0.5, len(rows) - 0.5)
+    panel.set_title("Eyes trained, varied looks", color=GREY, fontsize=10)
 
 
 def print_now(line: str) -> None:
@@ -286,8 +282,9 @@ def main() -> None:
     if wanted.draw:
         rows = json.loads(PUBLISHED.read_text())
         print_now(table(rows["trained"]))
-        doses = [row for row in rows["trained"] if row["tag"] == DRAWN_TAG and not row["held"]]
-        draw(doses, rows["turned"], PUBLISHED.with_suffix(".svg"))
+        draw(
+            [row for row in rows["trained"] if "label" in row], rows["turned"], PUBLISHED.with_suffix(".svg")
+        )
         return
     torch.set_num_threads(1)
     wanted.out.mkdir(parents=True, exist_ok=True)

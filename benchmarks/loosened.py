@@ -65,8 +65,8 @@ class Change:
         return TorchEngine(loaded)
 
 
-def changes(cosines: Sequence[float]) -> list[Change]:
-    turns = [Change(towards, cosine) for towards in TOWARDS for cosine in cosines]
+def changes(towards: Sequence[Towards], cosines: Sequence[float]) -> list[Change]:
+    turns = [Change(one, cosine) for one in towards for cosine in cosines]
     return [Change(), *turns, Change(own_positions=True)]
 
 
@@ -120,12 +120,13 @@ def main() -> None:
     )
     parser.add_argument("trained", type=Path, nargs="+", help="SFT checkpoints")
     parser.add_argument("--count", type=int, default=50, help="problems per family")
+    parser.add_argument("--towards", choices=TOWARDS, nargs="+", default=TOWARDS)
     parser.add_argument("--cosines", type=float, nargs="+", default=COSINES)
     parser.add_argument("--out", type=Path, default=Path("runs/loosened.json"))
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
-    for change in changes(wanted.cosines):
+    for change in changes(wanted.towards, wanted.cosines):
         row = {
             "change": str(change),
             "towards": change.towards,
