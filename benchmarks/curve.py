@@ -205,8 +205,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def draw(trained: list[dict[str, Any]], turned: list[dict[str, Any]], out: Path) -> None:
-    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     draw_turned(left, turned)
     draw_trained(right, trained)
     for panel in (left, right):
@@ -246,7 +246,7 @@ def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
         heights = [percent(row, stage, probe) for row in rows]
         panel.plot(range(len(rows)), heights, color=colour, linewidth=0.8, marker="o", markersize=6)
     labels = [f"{row['alignment']['cosine']:.2f}\n{row['label']}" for row in rows]
-    panel.set_xticks(range(len(rows)), labels)
+    panel.set_xticks(range(len(rows)), labels, fontsize=8)
     panel.set_xlim(-0.5, len(rows) - 0.5)
     panel.set_title("Eyes trained, varied looks", color=GREY, fontsize=10)
 
