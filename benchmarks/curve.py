@@ -248,6 +248,7 @@ def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
     labels = [f"{row['alignment']['cosine']:.2f}\n{row['label']}" for row in rows]
     panel.set_xticks(range(len(rows)), labels, fontsize=8)
     panel.set_xlim(-0.5, len(rows) - 0.5)
+    panel.set_xlabel("cosine, and what the projector learned (one seed)", color=GREY)
     panel.set_title("Eyes trained, varied looks", color=GREY, fontsize=10)
 
 
