@@ -53,6 +53,10 @@ FEW = (
     "evaluation.benchmarks=[{source: miniworld, name: few, families: [sums], steps: [3, 3], count: 3}]",
     "evaluation.think_budget=8",
 )
+LITTLE_DATA = tuple(
+    f"{stage}.data=[{{source: miniworld, families: [sums], steps: [2, 3], count: 9}}]"
+    for stage in ("sft", "rl", "med-sft", "med-rl")
+)
 STAND_FOR = {"MODEL": "miniworld", "RECIPE": "mine.yaml", "subject,difficulty": "steps"}
 RUNS = (
     "RUN",
@@ -114,7 +118,7 @@ RUN = {
     "run mine.yaml": Typed("done in"),
     "run mine.yaml --dry-run": Typed("benchmark"),
     "run mine.yaml --out runs/mine": Typed("done in", writes="runs/mine/report.html"),
-    "run quickstart sft.steps=100 --dry-run": Typed("sft, 100 steps"),
+    "run quickstart sft.steps=100 --dry-run": Typed("sft, 100 steps", (*FEW, *LITTLE_DATA)),
     "view RUN": Typed("answers", writes="RUN/reader/index.html"),
     "view RUN --export answers.parquet": Typed("answers", writes="answers.parquet"),
     "view RUN_A RUN_B --out both": Typed("answers", writes="both/index.html"),
