@@ -5,7 +5,7 @@
 
 The first makes a row of the table, the second prints all that is in OUT. Many-step problems in %. Each row is
 the quickstart with other settings (ROWS); a run or a measurement that is in OUT is kept. The intervals of
-differences generalise over seeds and over items (two-way clustering, Student's t).
+differences generalise over seeds and over items (two-way clustering, Student's t); with one seed over items.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from statistics import fmean, stdev
 import torch
 from rich.console import Console
 
-from xreasoner.evals.statistics import Difference, difference_over_seeds, t_quantile
+from xreasoner.evals.statistics import Difference, difference_over_seeds, paired_difference, t_quantile
 from xreasoner.miniworld.controls import as_they_are, controls, many_steps
 from xreasoner.miniworld.problems import CLINICAL, GENERAL
 from xreasoner.models.load import load
@@ -52,6 +52,13 @@ ROWS = {
         "sft",
         reads=True,
     ),
+    "direct-short": Row(
+        "SFT on answers without thoughts, as many steps",
+        "direct-short",
+        ["sft.answers=direct", *SFT_STAGE],
+        "sft",
+        reads=True,
+    ),
     "direct": Row(
         "SFT on answers without thoughts, as many target tokens",
         "direct",
@@ -59,10 +66,10 @@ ROWS = {
         "sft",
         reads=True,
     ),
-    "rl": Row("SFT, then GRPO", "general", GENERAL_STAGES, "rl"),
+    "rl": Row("SFT, then GRPO", "general", GENERAL_STAGES, "rl", reads=True),
     "rl-only": Row("GRPO only", "rl-only", ["sft=null", *GENERAL_STAGES], "rl"),
     "domain-only": Row("clinical stages only", "domain-only", ["sft=null", "rl=null"], "med-rl"),
-    "whole": Row("all four stages", "general", [], "med-rl"),
+    "whole": Row("all four stages", "general", [], "med-rl", reads=True),
 }
 COLUMNS = ("text", "images", "read aloud, then text", "images of others", "read without errors")
 
@@ -122,31 +129,36 @@ def shown(difference: Difference) -> str:
     return f"{100 * difference.difference:+.0f} [{low:.0f}, {high:.0f}], p = {difference.p:.1g}"
 
 
-def compared(a: list[list[float]], b: list[list[float]]) -> str:
-    """b less a."""
-    together = list(zip(a, b, strict=False))
-    if len(together) < 2:
-        return ""
-    items = [str(place) for place in range(len(together[0][0]))]
-    return shown(difference_over_seeds([x for x, _ in together], [y for _, y in together], items))
+def measured(name: str, out: Path) -> dict[int, Found]:
+    """By seed."""
+    files = sorted((out / "answers").glob(f"{name}-?.json"))
+    return {int(file.stem[-1]): json.loads(file.read_text()) for file in files}
+
+
+def compared(a: dict[int, Found], b: dict[int, Found], families: tuple[str, ...]) -> str:
+    """b less a on images, over the seeds that both have. With one seed the interval is over items alone."""
+    seeds = sorted(a.keys() & b.keys())
+    before, after = ([solved(one[seed], families, "images") for seed in seeds] for one in (a, b))
+    if len(seeds) == 1:
+        return shown(paired_difference(before[0], after[0]))
+    items = [str(place) for place in range(len(before[0]))]
+    return shown(difference_over_seeds(before, after, items))
 
 
 def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
-    base: Found = json.loads(kept("base", 0, out).read_text())
-    own = [json.loads(file.read_text()) for file in sorted((out / "answers").glob("sft-?.json"))]
+    base, own = measured("base", out)[0], measured("sft", out)
     yield f"| {', '.join(families)} | {' | '.join(COLUMNS)} | images: less the base | images: less SFT |"
     yield "|---" * (3 + len(COLUMNS)) + "|"
     for name in ("base", *ROWS):
-        seeds = [json.loads(file.read_text()) for file in sorted((out / "answers").glob(f"{name}-?.json"))]
+        seeds = measured(name, out)
         if not seeds:
             continue
         cells = []
         for column in COLUMNS:
-            by_seed = [solved(found, families, column) for found in seeds]
+            by_seed = [solved(found, families, column) for found in seeds.values()]
             cells.append(over_seeds([fmean(one) for one in by_seed]) if all(by_seed) else "")
-        images = [solved(found, families, "images") for found in seeds]
-        from_base = compared([solved(base, families, "images")] * len(images), images)
-        from_own = "" if name == "sft" else compared([solved(one, families, "images") for one in own], images)
+        from_base = "" if name == "base" else compared(dict.fromkeys(seeds, base), seeds, families)
+        from_own = "" if name in ("base", "sft") else compared(own, seeds, families)
         title = ROWS[name].shown if name in ROWS else name
         yield f"| {title} | {' | '.join(cells)} | {from_base} | {from_own} |"
 
@@ -158,7 +170,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--count", type=int, default=150, help="dev problems per family")
+    parser.add_argument("--count", type=int, default=100, help="dev problems per family")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     make("base", 0, wanted.out, wanted.count)
