@@ -195,7 +195,7 @@ def fuzz_answers(count: int, rng: random.Random, folder: Path) -> list[str]:
     for module in (curves, plots, budget_curves):  # most of the time of a report, and no text of a model
         module.draw = lambda *_, **__: ""
     wrong = list[str]()
-    print("| answers | MiB |\n|---|---|")
+    print("| answers | MiB | wrong |\n|---|---|---|")
     for first in range(0, count, OF_AN_EVALUATION):
         for number, (kind, (key, choices)) in enumerate(KINDS.items()):
             share = OF_AN_EVALUATION // len(KINDS)
@@ -203,7 +203,7 @@ def fuzz_answers(count: int, rng: random.Random, folder: Path) -> list[str]:
             asked = [replace(one, id=f"q{i}", item=f"q{i}") for i, one in enumerate(asked)]
             texts = {one.id: hostile_answer(rng) for one in asked}
             wrong += answered(kind, asked, texts, folder / f"{first}-{number}")
-        print(f"| {first + OF_AN_EVALUATION} | {resident():.1f} |", flush=True)
+        print(f"| {first + OF_AN_EVALUATION} | {resident():.1f} | {len(wrong)} |", flush=True)
     return wrong
 
 
