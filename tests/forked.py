@@ -50,7 +50,6 @@ class Command:
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
-        self._process.join()
 
     def wait(self, timeout: float = 300) -> Done:
         self._process.join(timeout)

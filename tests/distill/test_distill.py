@@ -301,7 +301,8 @@ def kill_after(folder: Path, count: int) -> None:
             process.kill()
             break
         time.sleep(0.005)
-    assert process.poll() == -signal.SIGKILL, process.wait().stderr
+    done = process.wait()
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def test_a_checkpoint_can_teach(tiny_base: Path, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(tiny_base: Path,
         delays.append(rng.uniform(0, 0.5 * work_seconds))
         time.sleep(delays[-1])
         process.kill()
+        process.wait()
     finish(Command("run", recipe, "--out", broken))
 
     told = f"killed after {[round(delay, 2) for delay in delays]} of {work_seconds:.1f} seconds"
