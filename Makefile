@@ -9,7 +9,9 @@ TRACKERS_VENV ?= .venv-trackers
 DOCS_VENV ?= .venv-docs
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-# Python compiles a module when it is first imported; pip would compile the many that never are.
+# Python compiles a module when it is first imported and keeps the result; pip would compile the many that never
+# are. Where this variable is set, as in many containers, every process would compile all of torch again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 
 # The tests in which another torch or transformers can show: what calls them, once each.
