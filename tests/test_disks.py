@@ -1,5 +1,6 @@
 """Machines with disks of their own: processes that see different folders."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,28 @@ def test_ranks_find_those_that_see_the_same_folder(tmp_path: Path) -> None:
     assert one.has_one_disk
     assert other.writers == [0, 1]
     assert not other.keeps_a_copy
+
+
+def find_without_room(folder: Path) -> str:
+    world = join_world()
+    with pytest.MonkeyPatch.context() as patch:
+        if world.rank == 0:
+            patch.setattr(Path, "touch", no_room)
+        try:
+            find_disks(folder, world)
+        except OSError as error:
+            return str(error)
+    return "found"
+
+
+def no_room(path: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_rank_without_room_for_its_mark_takes_those_of_others_along(tmp_path: Path) -> None:
+    said = run_on_ranks(find_without_room, 2, tmp_path)
+    assert said == ["[Errno 28] No space left on device", "found"]
+    assert held(tmp_path) == {}
 
 
 def copy_and_bring(folders: list[Path]) -> tuple[Content, Content]:

@@ -47,12 +47,23 @@ def find_disks(folder: Path, world: World) -> World:
     (tag, *_) = gather_shares([os.urandom(8).hex()], world)
     folder.mkdir(parents=True, exist_ok=True)
     marks = [folder / f".disk-{tag}{UNFINISHED}{rank}" for rank in range(world.size)]
-    marks[world.rank].touch()
+    failure = leave(marks[world.rank])
     wait_for_all(world)
-    first = next(rank for rank, mark in enumerate(marks) if mark.exists())
+    first = next((rank for rank, mark in enumerate(marks) if mark.exists()), world.rank)
     disks = gather_shares([first], world)
     marks[world.rank].unlink(missing_ok=True)  # swept by who takes the lock of that disk
+    wait_for_all(world)  # an error of one rank ends the others where they are
+    if failure:
+        raise failure
     return replace(world, disks=tuple(disks))
+
+
+def leave(mark: Path) -> OSError | None:
+    try:
+        mark.touch()
+    except OSError as error:
+        return error
+    return None
 
 
 def bring_home(folder: Path, world: World) -> None:

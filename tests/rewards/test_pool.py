@@ -134,6 +134,17 @@ def test_a_worker_killed_while_idle_or_busy_is_replaced() -> None:
     assert pool.workers == []
 
 
+def test_time_in_which_a_worker_is_kept_waiting_does_not_count() -> None:
+    pool = Pool(workers=1, seconds=0.5)
+    assert pool.grade([("4", "2^2")])[0].correct is True
+    process = pool.workers[0].process
+    process.send_signal(signal.SIGSTOP)
+    threading.Timer(1.0, process.send_signal, (signal.SIGCONT,)).start()
+    assert pool.grade([("9", "3^2")])[0].correct is True
+    assert pool.workers[0].process is process
+    pool.close()
+
+
 def test_no_alarm_is_set_here_and_any_thread_may_grade() -> None:
     before = signal.getsignal(signal.SIGALRM)
     results: list[bool | None] = []

@@ -3,6 +3,7 @@
 import json
 import os
 import selectors
+import signal
 import subprocess
 import time
 from collections import deque
@@ -15,6 +16,9 @@ from xreasoner.rewards.child import end_child, start_child
 START_SECONDS = 120.0
 """A worker first imports sympy, which is slow on a busy machine."""
 MOST_FAILED_STARTS = 3
+PATIENCE = 10
+"""A worker ends itself when its CPU time is over. By the clock it has so many times as long, because other
+programs may keep it waiting."""
 BATCH = 16
 """Comparisons per batch of a worker: neighbours often share a key, which is then parsed once."""
 
@@ -137,7 +141,7 @@ class Pool:
         count = max(1, min(BATCH, len(self.waiting) // (2 * len(self.workers))))
         worker.tasks.extend(self.waiting.popleft() for _ in range(count))
         lines = (json.dumps([task.key, task.answer, self.seconds]) + "\n" for task in worker.tasks)
-        worker.deadline = time.monotonic() + self.seconds
+        worker.deadline = self._deadline()
         if not worker.send("".join(lines)):
             # It died while idle, so these answers are not the cause.
             self._dismiss(worker)
@@ -155,12 +159,13 @@ class Pool:
                 self._receive(key.data)
         for worker in list(self.workers):
             if (worker.tasks or not worker.ready) and time.monotonic() > worker.deadline:
-                self._give_up(worker, f"the grader took more than {self.seconds:g} seconds")
+                self._give_up(worker, self._took_too_long())
 
     def _receive(self, worker: Worker) -> None:
         received = os.read(worker.output, 1 << 16)
         if not received:
-            self._give_up(worker, "the grader's process died")
+            is_over = worker.process.wait() == -signal.SIGPROF
+            self._give_up(worker, self._took_too_long() if is_over else "the grader's process died")
             return
         *lines, rest = (worker.received + received).split(b"\n")
         worker.received = bytearray(rest)
@@ -170,7 +175,13 @@ class Pool:
                 worker.tasks.popleft().verdict = Equivalence(reply["correct"], reply["why"])
             else:
                 self.failed_starts = 0
-            worker.ready, worker.deadline = True, time.monotonic() + self.seconds
+            worker.ready, worker.deadline = True, self._deadline()
+
+    def _deadline(self) -> float:
+        return time.monotonic() + PATIENCE * self.seconds
+
+    def _took_too_long(self) -> str:
+        return f"the grader took more than {self.seconds:g} seconds"
 
     def _give_up(self, worker: Worker, why: str) -> None:
         if not worker.ready:
