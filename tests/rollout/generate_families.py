@@ -1,22 +1,20 @@
 """Tiny models of families whose images only their own processor reads, saved as they are published."""
 
 import importlib
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from tests.models.kinds import FURTHER
+from tests.rollout.pictures import asked, picture
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedTokenizerFast
 
 from xreasoner.chat.template import open_picture
 from xreasoner.models.load import load
-from xreasoner.records import Message, Picture, Prompt, Sampling
+from xreasoner.records import Picture, Sampling
 from xreasoner.rollout.engine import Engine
 
 WORDS = 50
@@ -195,17 +193,6 @@ def save_family(name: str, folder: Path) -> None:
             parameter.add_(one.spread * torch.randn_like(parameter))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-
-
-def picture(seed: int, width: int, height: int) -> Picture:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return Picture(file.getvalue())
-
-
-def asked(name: str, *parts: str | Picture) -> Prompt:
-    return Prompt(name, (Message("user", parts),))
 
 
 PROMPTS = (

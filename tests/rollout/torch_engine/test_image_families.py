@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
 import transformers
 from PIL import Image
 from tests.models.kinds import FURTHER, KINDS
+from tests.rollout.pictures import asked, picture
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedTokenizerFast
 from transformers.models.aya_vision import AyaVisionProcessor
@@ -37,7 +37,7 @@ from xreasoner.chat.template import PromptError, encode_plainly, encode_prompt
 from xreasoner.models.families import FAMILIES, placeholder_of
 from xreasoner.models.image_support import why_no_images
 from xreasoner.models.load import Loaded, load
-from xreasoner.records import Message, Picture, Prompt, Sampling
+from xreasoner.records import Picture, Prompt, Sampling
 from xreasoner.rollout.torch_engine.engine import TorchEngine
 
 WORDS = 50
@@ -187,17 +187,6 @@ def build(name: str) -> Loaded:
             parameter.add_(spread * torch.randn_like(parameter))
     images = FAMILY_IMAGES[config.model_type](case.processor(), model.config, placeholder)
     return Loaded(model, build_tokenizer(placeholder), images)
-
-
-def picture(seed: int, width: int, height: int) -> Picture:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return Picture(file.getvalue())
-
-
-def asked(name: str, *parts: str | Picture) -> Prompt:
-    return Prompt(name, (Message("user", parts),))
 
 
 PROMPTS = (
