@@ -48,6 +48,7 @@ APART = {
 }
 
 
+TYPE_NAME = re.compile(r"[A-Z][a-z]\w*")
 SHARED_NAMES = {
     "__init__.py": "a package",
     "engine.py": "the protocol in rollout/, and one implementation in each engine's folder",
@@ -99,12 +100,11 @@ def test_every_part_has_a_layer() -> None:
     assert parts == {part for layer in LAYERS for part in layer}
 
 
-def test_the_top_level_holds_folders_and_three_modules() -> None:
+def test_the_top_level_holds_folders_and_two_modules() -> None:
     assert {path.name for path in PACKAGE.glob("*.py")} == {
         "__init__.py",
         "__main__.py",
         "records.py",
-        "disks.py",
         "parallel.py",
     }
 
@@ -117,6 +117,22 @@ def test_no_two_classes_share_a_name() -> None:
         if isinstance(node, ast.ClassDef)
     ]
     assert shared(classes) == {}
+
+
+def test_no_two_named_types_share_a_name() -> None:
+    """`Raw = dict[str, Any]` in two modules is two definitions, or two meanings."""
+    named = [(name, module_of(path)) for path in FILES for name in named_types(path)]
+    assert shared(named) == {}
+
+
+def named_types(path: Path) -> Iterator[str]:
+    """Classes, type aliases and type variables at the top level; T stands for any type."""
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.ClassDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]) if TYPE_NAME.fullmatch(
+                name
+            ):
+                yield name
 
 
 def test_no_two_files_share_a_name() -> None:

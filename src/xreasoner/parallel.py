@@ -39,7 +39,7 @@ class World:
     size: int
     device: torch.device
     disks: tuple[int, ...] = ()
-    """For each rank, the first one that sees the same run directory (disks.py); empty: all see one."""
+    """For each rank, the first one that sees the same run directory (disks/); empty: all see one."""
 
     @property
     def is_first(self) -> bool:
@@ -51,7 +51,7 @@ class World:
 
     @property
     def keeps_a_copy(self) -> bool:
-        """Whether this rank looks after a disk that is not the first rank's."""
+        """Whether this rank keeps the copies on a disk that is not the first rank's."""
         return not self.is_first and bool(self.disks) and self.disks[self.rank] == self.rank
 
     @property
@@ -82,7 +82,7 @@ def backend_of(device: torch.device) -> str:
 
 @contextmanager
 def rejoining(world: World) -> Iterator[None]:
-    """Around a call that ends all process groups of this process: afterwards the ranks meet on a new port."""
+    """Around a call that ends all process groups of this process; then the ranks connect on a new port."""
     if world.size == 1:
         yield
         return

@@ -96,6 +96,6 @@ def test_mistakes_are_named(questions: Path, tmp_path: Path) -> None:
     table = tmp_path / "odd.csv"
     table.write_text("left,right\n1,2\n")
     done = typed("--model", SEVEN, "--data", table, "--gpus", "1xH100-80")
-    assert "which column is the question? It has left, right; say --columns question=..." in str(
+    assert "which column is the question? It has left, right; give --columns question=..." in str(
         done.exception
     )

@@ -12,7 +12,7 @@ HALF = Tally("sums", total=40, done=20, right=9, wrong=9, forced=5)
 
 
 def test_numbers_leave_out_what_has_no_verdict() -> None:
-    assert numbers(HALF) == "right 50.0%  forced 25%  no verdict on 2"
+    assert numbers(HALF) == "right 50.0%  forced 25%  unscored 2"
     assert numbers(Tally("sums", 40)) == "right 0.0%  forced 0%"
 
 

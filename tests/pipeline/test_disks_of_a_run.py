@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.test_disks import Content, fill, held, meet
+from tests.disks.test_copy_files import Content, fill, held, join_with_disks
 from tests.train.processes import run_on_ranks
 
-from xreasoner.pipeline.disks_of_a_run import agreed_answers, agreed_plan, holding, inputs_of
+from xreasoner.pipeline.disks_of_a_run import agreed_answers, agreed_plan, inputs_of, locked_on_all_disks
 from xreasoner.recipe.file import read_recipe
 from xreasoner.storage.journal import Journal
 
@@ -27,7 +27,7 @@ stages:
 
 
 def agree_on_answers(folders: list[Path]) -> Content:
-    folder, world = meet(folders)
+    folder, world = join_with_disks(folders)
     agreed_answers(folder, world)
     return held(folder)
 
@@ -49,9 +49,9 @@ def test_answers_from_before_a_kill_come_back_if_they_are_of_the_same_model(tmp_
 
 
 def plan_apart(folders: list[Path], recipes: list[Path]) -> dict[str, Any]:
-    folder, alone = meet(folders)
+    folder, alone = join_with_disks(folders)
     recipe = read_recipe(recipes[alone.rank], [f"out={folder}"])
-    with holding(folder, alone) as world:
+    with locked_on_all_disks(folder, alone) as world:
         return inputs_of(agreed_plan(recipe, Journal(Console(quiet=True), folder / "log"), (), world))
 
 

@@ -1,9 +1,9 @@
-"""A user mends a reward function in the middle of a run."""
+"""A user fixes a reward function in the middle of a run."""
 
 from pathlib import Path
 
 import pytest
-from tests.pipeline.test_standing import QUIET, interrupted, real
+from tests.pipeline.test_stage_status import QUIET, interrupted, real
 
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.pipeline.stages import make_plan
@@ -23,7 +23,7 @@ def test_a_mended_reward_resumes_and_is_noted(
     interrupted(recipe_, "2-rl", 3, monkeypatch)
     mine.write_text("def tokens(problem, reply):\n    return -reply.tokens\n")
     plan = make_plan(recipe_)
-    assert (plan.stages[1].standing, "source of rewards.tokens was" in plan.stages[1].why) == (
+    assert (plan.stages[1].status, "source of rewards.tokens was" in plan.stages[1].why) == (
         "resumed",
         True,
     )

@@ -56,11 +56,11 @@ def test_a_stage_broken_off_after_training_is_not_trained_again(
     manifest = read_manifest(folder)
     replace(manifest, state="trained").write(folder)
     (folder / "checkpoint" / "model.safetensors").unlink()
-    assert make_plan(wanted).stages[0].standing == "resumed"
+    assert make_plan(wanted).stages[0].status == "resumed"
     run_recipe(wanted, QUIET)
     assert len(trained) == 1
     assert (folder / "checkpoint" / "model.safetensors").read_bytes() == whole
-    assert make_plan(wanted).stages[0].standing == "done"
+    assert make_plan(wanted).stages[0].status == "done"
 
 
 def test_every_checkpoint_is_asked_and_only_once(
@@ -137,7 +137,7 @@ def test_only_the_named_checkpoints_are_evaluated(trained, tiny_base: Path, tmp_
 
 def test_a_plan_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:
     plan = make_plan(evaluated(recipe(tiny_base, tmp_path / "run", one={}, two={"from": "base"})))
-    assert [(stage.name, stage.start, stage.standing) for stage in plan.stages] == [
+    assert [(stage.name, stage.start, stage.status) for stage in plan.stages] == [
         ("one", "base", "new"),
         ("two", "base", "new"),
     ]

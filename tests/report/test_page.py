@@ -275,6 +275,6 @@ def test_only_the_page_of_a_live_run_loads_itself_again(run_dir: Path, page: str
     for left in (".results.json", ".report.html", "reader/.answers.js"):
         (run_dir / f"{left}.unfinished-7").touch()  # by a killed report
     write_report(run_dir)
-    assert 'http-equiv="refresh"' in live and "the run goes on" in live
-    assert 'http-equiv="refresh"' not in page and "the run goes on" not in page
+    assert 'http-equiv="refresh"' in live and "the run is in progress" in live
+    assert 'http-equiv="refresh"' not in page and "the run is in progress" not in page
     assert not list(run_dir.rglob(f"*{UNFINISHED}*"))

@@ -39,7 +39,7 @@ def test_it_is_halved_once_and_training_ends_the_same(
     notes = Notes()
     train_sft(settings(steps=3, lr=1e-3), start, problems, tmp_path / "halved", 0, notes)
     assert seen == [150, 75, 75, 75]
-    assert notes.lines[1:] == ["out of GPU memory with tokens_per_microbatch=150: going on with 75"]
+    assert notes.lines[1:] == ["out of GPU memory with tokens_per_microbatch=150: continuing with 75"]
     torch.testing.assert_close(
         weights(tmp_path / "halved" / "model"), weights(tmp_path / "fits" / "model"), rtol=1e-3, atol=1e-5
     )

@@ -6,7 +6,7 @@ import torch
 from tests.train.rollouts import settings
 from torch import Tensor
 
-from xreasoner.pipeline.standing import formula_sources
+from xreasoner.pipeline.stage_status import formula_sources
 from xreasoner.train.policy_loss import (
     LossInputs,
     centered,

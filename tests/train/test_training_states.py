@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.test_disks import held, meet
+from tests.disks.test_copy_files import held, join_with_disks
 from tests.train.processes import difference, loaded_state, read_metrics, run_on_ranks, train_on, train_stages
 from tests.train.rollouts import settings as grpo_settings
 from tests.train.test_sft import settings, weights
@@ -187,7 +187,7 @@ def test_a_state_that_cannot_be_written_stops_the_run_in_one_line(
 
 
 def train_apart(start: Path, folders: list[Path], chosen: SftStage, problems: list[Problem]) -> list[str]:
-    folder, world = meet(folders, block=2**20)
+    folder, world = join_with_disks(folders, block=2**20)
     train_sft(chosen, start, problems, folder, 0, NoDisplay(), world=world)
     return sorted(held(folder))
 

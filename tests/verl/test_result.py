@@ -45,7 +45,7 @@ def test_shards_become_the_stages_result(fresh: Path, recipe: Recipe, tmp_path: 
         # verl's merger writes bfloat16; the vision-language model keeps its own precision.
         assert torch.equal(found[name].float(), (weight.float() * 1.25).bfloat16().float()), name
     (stage,) = make_plan(recipe).stages
-    assert stage.standing == "done"
+    assert stage.status == "done"
 
 
 def test_an_adapter_is_merged(fresh: Path, tmp_path: Path) -> None:

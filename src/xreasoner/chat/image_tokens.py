@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import BaseImageProcessor, PreTrainedConfig
 from transformers.image_processing_utils import select_best_resolution
 
-Read = Callable[[Sequence[Image.Image]], tuple[dict[str, Tensor], list[str]]]
+ReadImages = Callable[[Sequence[Image.Image]], tuple[dict[str, Tensor], list[str]]]
 """From images to the model's inputs and, for each image, its tokens as text."""
 
 
@@ -24,7 +24,7 @@ class FamilyImages:
     """Stands in for the bare image processor of a family that is not Qwen's."""
 
     placeholder: str
-    read: Read
+    read: ReadImages
     marked_token: int | None = None
     """Image tokens with this id attend to each other in both directions; the model wants them marked."""
 

@@ -88,7 +88,7 @@ def encode_prompt(
 
 
 def written_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[Picture]]:
-    """Its text as the chat template writes it, up to the assistant's turn, and its images."""
+    """The text that the chat template writes, up to the assistant's turn, and the images."""
     pictures = [part for message in prompt.messages for part in message.parts if isinstance(part, Picture)]
     return _render(prompt.messages, tokenizer, opens_reply=True), pictures
 

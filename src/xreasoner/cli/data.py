@@ -174,7 +174,7 @@ def refuse_another(out: Path, made_from: dict[str, object]) -> None:
     note = out.with_name(f"{out.name}.made_from.json")
     if out.exists() and note.exists():
         changed = first_difference(
-            read_checked_json(note, "its rates are of unknown settings: choose another file"), made_from
+            read_checked_json(note, "the settings of its rates are unknown: choose another file"), made_from
         )
         if changed:
             raise ValueError(f"{out}: this file holds other pass rates ({changed}); choose another file")

@@ -96,7 +96,7 @@ def view(
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Make every answer of RUN readable in a browser: a folder that opens from disk, without a server."""
+    """Write all answers of RUN as a web page that opens from disk, without a server."""
     if export:
         from xreasoner.report.reader.export_answers import export_answers
 
@@ -111,7 +111,7 @@ def view(
 
 
 def watch(run: Run) -> None:
-    """Show how far RUN is, from another terminal or over ssh: it reads the run's folder only."""
+    """Show the progress of RUN in another terminal or over ssh; only reads its directory."""
     from xreasoner.track.watch import watch as watch_run
 
     watch_run(run, console)
@@ -172,7 +172,7 @@ def to_inspect(
 def track(
     run: Run,
     to: Annotated[str, typer.Option(help="trackio, tensorboard, wandb or mlflow.")] = "trackio",
-    follow: Annotated[bool, typer.Option("--follow", help="Until the standard input closes.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow RUN until standard input closes.")] = False,
 ) -> None:
     """Show RUN in a tracker: its metrics, some answers and its results; nothing is shown twice."""
     from xreasoner.track.follow import input_closes

@@ -140,7 +140,7 @@ def own_table(path: str, given: dict[str, str]) -> "FirstData":
             if name in ("question", "answer"):
                 raise ValueError(
                     f"{path}: which column is the {name}? It has {', '.join(found) or 'no rows'}; "
-                    f"say --columns {name}=..."
+                    f"give --columns {name}=..."
                 )
             continue
         columns[name] = column

@@ -70,9 +70,7 @@ def import_verl(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CKPT", help="The exported folder (its latest step), or one step of it.")
     ],
-    export: Annotated[
-        Path | None, typer.Option(help="The exported folder, where CKPT lies elsewhere.")
-    ] = None,
+    export: Annotated[Path | None, typer.Option(help="The exported folder, if CKPT is elsewhere.")] = None,
 ) -> None:
     """Merge a checkpoint of verl, graft it into the model, and make it the stage's result."""
     from xreasoner.verl.result import import_result

@@ -101,7 +101,7 @@ def push(
     to: Annotated[str | None, typer.Option(help="A hub repository, as in me/my-model.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder to write instead.")] = None,
     stage: Annotated[str | None, typer.Option(help="By default the last one.")] = None,
-    public: Annotated[bool, typer.Option("--public", help="A new repository is private otherwise.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Not private, if the repository is new.")] = False,
 ) -> None:
     """Publish a trained stage of RUN: weights that load anywhere, a model card, the recipe, the results."""
     from xreasoner.models.resolve import HUB_ID

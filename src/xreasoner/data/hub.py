@@ -21,7 +21,7 @@ from xreasoner.storage.run_folder import waiting_lock
 REVISIONS = Path("hub") / "revisions.json"
 TABLES = (".parquet", ".jsonl", ".json", ".csv", ".arrow")
 
-Found = TypeVar("Found")
+Fetched = TypeVar("Fetched")
 _pins: list[Path] = []
 """The folder of the current run, innermost last; its revisions hold for everything read meanwhile."""
 
@@ -109,7 +109,7 @@ def hub_cache(name: str) -> Path:
 LOAD = "could not load {} from the Hugging Face Hub: {}; a local copy works too"
 
 
-def ask_hub(name: str, ask: Callable[[Any], Found], failed: str = LOAD) -> Found:
+def ask_hub(name: str, ask: Callable[[Any], Fetched], failed: str = LOAD) -> Fetched:
     """Any failure of the network or the hub is one line."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -127,7 +127,7 @@ def ask_hub(name: str, ask: Callable[[Any], Found], failed: str = LOAD) -> Found
 
 
 def chosen_tables(name: str, files: Sequence[str], config: str | None, split: str) -> list[str]:
-    """As the dataset card says; without a word there, by the names of folders and files."""
+    """As the dataset card says; if it says nothing, by the names of folders and files."""
     tables = [file for file in files if file.endswith(TABLES)]
     patterns = card_patterns(name, files, config, split)
     if patterns is None:

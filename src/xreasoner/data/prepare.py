@@ -13,7 +13,7 @@ from xreasoner.chat.think import write_thought
 from xreasoner.data.candidates import Candidate
 from xreasoner.data.checks import Check, Lengths, has_thought, is_verified, rated
 from xreasoner.data.contamination import Contamination
-from xreasoner.data.corpora.read import Found, read_corpus
+from xreasoner.data.corpora.read import RowResult, read_corpus
 from xreasoner.data.duplicates import ExactDuplicates, NearDuplicates, asked_text
 from xreasoner.data.hub import revision_of
 from xreasoner.data.left_out import LeftOut, LeftOutFile
@@ -39,7 +39,7 @@ TOGETHER = 64
 ROWS_BETWEEN_LINES = 10_000
 Tests = Mapping[str, Sequence[Problem]]
 ReadCatalogue = Callable[[], tuple[Tests, Sequence[str]]]
-"""Reads the test questions beyond those the recipe asks, and the names of benchmarks that are not at hand."""
+"""Reads test questions that the recipe does not ask, and the names of benchmarks without a copy here."""
 
 
 def no_catalogue() -> tuple[Tests, Sequence[str]]:
@@ -195,7 +195,7 @@ class _Preparation:
             checks.append(is_verified(grader))
         return [*checks, self._lengths.check]
 
-    def _take(self, found: Sequence[Found], checks: Sequence[Check]) -> None:
+    def _take(self, found: Sequence[RowResult], checks: Sequence[Check]) -> None:
         before, self._rows = self._rows, self._rows + len(found)
         candidates = [one for one in found if isinstance(one, Candidate)]
         for one in found:
@@ -253,7 +253,7 @@ class _Preparation:
         )
 
 
-def candidates_of(entries: Sequence[Any], seed: int) -> Iterator[Found]:
+def candidates_of(entries: Sequence[Any], seed: int) -> Iterator[RowResult]:
     drawn: set[str] = set()
     for number, (entry, name) in enumerate(zip(entries, names_of(entries), strict=True)):
         if isinstance(entry, Corpus):

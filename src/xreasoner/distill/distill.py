@@ -77,7 +77,7 @@ def refuse_another(settings: Distillation) -> None:
     ):
         made_from["teacher"].pop(how_fast, None)
     if note.exists():
-        written = read_checked_json(note, "its answers are of unknown settings: set another `out`")
+        written = read_checked_json(note, "the settings of its answers are unknown: set another `out`")
         changed = first_difference(written, made_from)
         if changed:
             raise ValueError(f"{settings.folder}: holds another distillation ({changed}); set another `out`")

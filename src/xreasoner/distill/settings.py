@@ -41,7 +41,7 @@ class LocalTeacher(Settings):
     dtype: Dtype = "auto"
 
 
-Teacher = Annotated[ServerTeacher | LocalTeacher, Field(discriminator="kind")]
+TeacherSettings = Annotated[ServerTeacher | LocalTeacher, Field(discriminator="kind")]
 
 
 class Distillation(Settings):
@@ -50,7 +50,7 @@ class Distillation(Settings):
     name: StageName
     out: Path | None = None
     """The output folder, with the thoughts in `thoughts.jsonl`; by default runs/NAME."""
-    teacher: Teacher
+    teacher: TeacherSettings
     data: TrainingData
     instruction: Instruction | None = None
     """The system prompt."""

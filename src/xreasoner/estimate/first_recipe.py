@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from xreasoner.estimate.estimate import (
     estimate_evaluation,
@@ -15,10 +14,9 @@ from xreasoner.estimate.estimate import (
 from xreasoner.estimate.gpus import Gpus
 from xreasoner.estimate.model_shape import Shape
 from xreasoner.evals.eval_options import INSTRUCTION, EvalOptions, entry
-from xreasoner.recipe.file import check
+from xreasoner.recipe.file import Raw, check
 from xreasoner.recipe.schema import GrpoStage, SftStage, Stage
 
-Raw = dict[str, Any]
 SMALL = 100e6
 """Parameters. Smaller models learn with larger steps and answer briefly."""
 MINIWORLD = "miniworld"

@@ -64,7 +64,7 @@ def host_table(estimates: Sequence[StageEstimate]) -> Table:
 
 
 def vllm_line(stage: str, vllm: VllmShare) -> str:
-    waiting = ", and those beyond wait" if vllm.asked > vllm.holds else ""
+    waiting = ", and the rest wait" if vllm.asked > vllm.holds else ""
     return (
         f"{stage}: with vLLM, {vllm.given / 1e9:,.1f} GB: {vllm.weights / 1e9:,.1f} of weights, and a cache "
         f"that holds {vllm.holds:,} answers of {vllm.longest:,} tokens. {vllm.asked:,} are asked for at once"

@@ -1,4 +1,4 @@
-"""What vLLM makes of its share of a GPU: weights, and a cache that holds so many answers at once."""
+"""How vLLM uses its share of a GPU: the weights, and a cache for a number of answers at once."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from xreasoner.estimate.memory import CUDA_CONTEXT, kv_cache, prefill
 from xreasoner.estimate.model_shape import Shape
 
 SERVER_SHARE = 0.9
-"""Of a GPU, which `vllm serve` takes unless told otherwise, and we to evaluate."""
+"""Of a GPU's memory: the default of `vllm serve`, and what we take to evaluate."""
 ANSWERS_OF_A_SERVER = 16
 """Of full length at once: with fewer it would mostly read its weights."""
 BATCH_TOKENS = 8192

@@ -78,7 +78,7 @@ def silent(progress: Tally) -> None:
 def numbers(progress: Tally) -> str:
     said = f"right {progress.accuracy:.1%}  forced {progress.forced / max(1, progress.done):.0%}"
     said += f"  cut {progress.cut / progress.done:.0%}" if progress.cut else ""
-    return said + (f"  no verdict on {progress.unscored:,}" if progress.unscored else "")
+    return said + (f"  unscored {progress.unscored:,}" if progress.unscored else "")
 
 
 def time_left(progress: Tally, before: int, seconds: float, at_once: int) -> str:

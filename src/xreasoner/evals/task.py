@@ -18,7 +18,7 @@ from xreasoner.rollout.token_pieces import TokenPieces
 from xreasoner.storage.checked_json import read_checked_json
 
 ResultRole = Literal["skill", "perception", "blind"]
-"""perception: looking without reasoning; blind: an image benchmark asked without its images."""
+"""perception: questions that need no reasoning; blind: an image benchmark asked without its images."""
 
 _NAME = re.compile(r"^[\w][\w.+-]*$")
 

@@ -1,4 +1,4 @@
-"""TERM and INT end a process in order: at once, or when the part that must not be torn apart is done."""
+"""TERM and INT end a process cleanly: at once, or after a part that must not be interrupted."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ _pending: signal.Signals | None = None
 _holding = 0
 
 
-class Interrupted(BaseException):  # no error, as KeyboardInterrupt is none
-    """Not an Exception, so that nothing on the way takes it for a failure."""
+class Interrupted(BaseException):  # not an error, like KeyboardInterrupt
+    """Not an Exception, so that no handler treats it as a failure."""
 
     def __init__(self, by: signal.Signals) -> None:
         super().__init__(by.name)
@@ -49,7 +49,7 @@ def pending() -> signal.Signals | None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """A signal waits for the end of this part, or for `at_once` inside it."""
+    """Delay signals to the end of this part, or to `at_once` inside it."""
     global _holding
     _holding += 1
     try:
@@ -62,7 +62,7 @@ def held_back() -> Iterator[None]:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Inside `held_back`: a part that a signal may end anywhere."""
+    """Inside `held_back`: a part that a signal may end at any point."""
     global _holding
     before, _holding = _holding, 0
     try:

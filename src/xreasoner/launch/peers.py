@@ -1,8 +1,8 @@
 """When one rank dies, all others end within seconds and say which one it was.
 
 Every rank holds a connection to the first. The kernel closes it when its process ends, however that happens,
-and keep-alive probes find a machine that is gone; no rank has to be in a collective, or even to be awake, for
-that. A rank that fails by an error sends it first, so that the others can name the cause.
+and keep-alive probes find a machine that is gone; no rank has to be in a collective for that. A rank that
+fails with an error sends it first, so that the others can name the cause.
 """
 
 import json
@@ -21,7 +21,7 @@ from xreasoner.launch.interrupts import Interrupted, pending
 Address = tuple[str, int]
 
 SECONDS_FOR_A_CAUSE = 5.0
-"""An error may only follow from another rank's death, which the first rank learns a moment later."""
+"""An error may be the consequence of another rank's death, which the first rank learns of a moment later."""
 PROBE_AFTER, PROBE_EVERY, PROBES = 5, 5, 3
 """Seconds, seconds, count: a machine that does not answer for 20 seconds is gone."""
 KILLED = "its process ended without an error of its own (killed, out of memory, or its machine is gone)"
@@ -34,7 +34,7 @@ class Cause:
 
 
 class PeerServer:
-    """Runs in the first rank: keeps the connections, and tells all ranks of the first one that failed."""
+    """Runs in the first rank: keeps the connections, and tells all ranks which one failed first."""
 
     def __init__(self, size: int) -> None:
         self._listener = socket.create_server(("", 0), backlog=size)
@@ -48,7 +48,7 @@ class PeerServer:
         self._thread.start()
 
     def wait_for_the_others(self) -> None:
-        """Until all ranks finished: they would take the end of this process for a failure."""
+        """Until all ranks have finished: they would treat the end of this process as a failure."""
         self._thread.join()
 
     def _serve(self) -> None:
@@ -120,8 +120,8 @@ class Peers:
         send(self.connection, {"say": "finished", "rank": self.rank})
 
     def failed(self, why: str) -> None:
-        """Returns where this rank is the cause; ends the process where another one was first."""
-        # Others may have failed first, and this error be a consequence: their connections close meanwhile.
+        """Returns if this rank is the cause; ends the process if another rank failed first."""
+        # Others may have failed first and caused this error: wait for their connections to close.
         self._told.wait(SECONDS_FOR_A_CAUSE if is_second_hand(why) else 0)
         send(self.connection, {"say": "failed", "rank": self.rank, "why": why})
         self._told.wait(SECONDS_FOR_A_CAUSE)

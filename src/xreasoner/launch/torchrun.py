@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-Say = Callable[[str], None]
-
 OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 """torchrun's setting for a new store at each restart. In the one it shares between them, ranks find the
 addresses of those that are gone, and cannot connect (torch 2.13)."""
@@ -42,7 +40,9 @@ def torchrun_line(processes: int, restarts: int, arguments: Sequence[str]) -> li
     ]
 
 
-def become_torchrun(processes: int, restarts: int, arguments: Sequence[str], say: Say) -> None:
+def become_torchrun(
+    processes: int, restarts: int, arguments: Sequence[str], say: Callable[[str], None]
+) -> None:
     """Replaces this process: signals and the exit code are torchrun's."""
     where = "GPUs" if torch.cuda.is_available() else "CPU processes"
     say(f"{processes} {where}: starting torchrun with one process for each; --gpus 1 uses a single one")

@@ -1,4 +1,4 @@
-"""What the vendors' data sheets say of the speed of GPUs."""
+"""The speed of GPUs, from the vendors' data sheets."""
 
 PEAKS: dict[str, float] = {
     "B200": 2250e12,

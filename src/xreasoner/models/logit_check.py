@@ -47,7 +47,7 @@ def check_same_logits(
     with torch.no_grad():
         ours_BTV, theirs_BTV = (m(input_ids=ids_BT, use_cache=False).logits for m in (lm, whole))
     off = float((ours_BTV - theirs_BTV).abs().max() / theirs_BTV.std())
-    if not off < TOLERANCE:  # not a number is not either
+    if not off < TOLERANCE:  # NaN is not below it either
         raise ValueError(
             f"{vlm}: on text, {type(lm).__name__} computes other logits than {type(whole).__name__} (off by "
             f"{off:.2g} of their spread), so its text tower cannot be trained as a model of its own"
@@ -108,7 +108,7 @@ def _same_weights_in(config: PreTrainedConfig, lm: PreTrainedModel, vlm: Path) -
     with torch.device("meta"):
         whole: PreTrainedModel = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     compute_buffers(whole, torch.device("cpu"))
-    give_memory(whole, torch.device("cpu"))  # of the vision tower it is never touched, so it takes up none
+    give_memory(whole, torch.device("cpu"))  # the vision tower's is never touched, so it uses none
     weights = lm.get_submodule(body_of(lm)).state_dict()
     tower, head = find_module(whole, weights), whole.get_output_embeddings()
     if tower is None or head is None:

@@ -62,7 +62,7 @@ def copy_text_files(vlm: Path, out: Path) -> None:
 
 
 ABOUT_THE_ORIGINAL = ("README.md", "measured.json")
-"""They would speak of a model with other weights."""
+"""They describe a model with other weights."""
 
 
 def copy_all_but_weights(vlm: Path, out: Path) -> None:

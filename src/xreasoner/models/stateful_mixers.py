@@ -1,7 +1,7 @@
 """Layers that carry a state from token to token (linear attention, convolution, Mamba) in packed rows.
 
-They know no sequence boundaries on every device, so each is called once per sequence. All other layers still
-compute the whole row at once.
+Not on every device do they support sequence boundaries, so each is called once per sequence. All other layers
+still compute the whole row at once.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A run whose machines have disks of their own: what each of them needs of it, and when.
+"""Runs on machines without a shared disk: which parts of a run each machine gets, and when.
 
 On one machine, and with a shared file system, nothing is copied.
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 from xreasoner.data.hub import pinned_in
 from xreasoner.data.problem_store import problems_fingerprint
-from xreasoner.disks import bring_home, bring_to_first, copy_to_all, find_disks
+from xreasoner.disks.copy_files import copy_to_all, copy_to_first
+from xreasoner.disks.find_disks import find_disks, move_run_to_first
 from xreasoner.parallel import World, gather_shares, wait_for_all
 from xreasoner.pipeline.stages import Plan, make_plan
 from xreasoner.recipe.schema import Recipe
@@ -22,17 +23,17 @@ READ_BY_THE_PLAN = ("hub/*", "data/**/*", "stages/*/manifest.json", "stages/*/st
 
 
 @contextmanager
-def holding(run_dir: Path, world: World) -> Iterator[World]:
-    """The run directory is this run's alone, on every disk. The world then knows of the disks."""
+def locked_on_all_disks(run_dir: Path, world: World) -> Iterator[World]:
+    """Exclusive use of the run directory on every disk. The world it yields knows the disks."""
     with locked(run_dir) if world.is_first else nullcontext():
         found = find_disks(run_dir, world)
         with locked(run_dir) if found.keeps_a_copy else nullcontext():
-            bring_home(run_dir, found)
+            move_run_to_first(run_dir, found)
             yield found
 
 
 def agreed_plan(recipe: Recipe, journal: Journal, redo: Sequence[str], world: World) -> Plan:
-    """The first rank prepares the data; other machines get them, and plan as it does."""
+    """The first rank prepares the data; other machines get a copy and make the same plan."""
     plan: Plan | None = None
     with pinned_in(recipe.run_dir):
         if world.is_first or world.has_one_disk:
@@ -62,7 +63,7 @@ def inputs_of(plan: Plan) -> dict[str, Any]:
 
 
 def copy_if_made_here(model: Path, run_dir: Path, world: World) -> None:
-    """Models from elsewhere are on every machine already."""
+    """A model outside the run directory is on every machine already."""
     if model.is_relative_to(run_dir):
         copy_to_all(model, world)
     else:
@@ -72,18 +73,18 @@ def copy_if_made_here(model: Path, run_dir: Path, world: World) -> None:
 # --- answers --------------------------------------------------------------------------------------------
 
 
-def bring_answers(out: Path, world: World) -> None:
-    """Of this machine's processes, to the first rank; each writes to a folder of its own."""
+def copy_answers_to_first(out: Path, world: World) -> None:
+    """The answers of this machine's processes, each of which writes to its own folder."""
     own = [rank for rank, disk in enumerate(world.disks) if disk == world.rank]
-    bring_to_first(out, world, [f"{where}shards/{rank}/*" for rank in own for where in ("", "budget-*/")])
+    copy_to_first(out, world, [f"{where}shards/{rank}/*" for rank in own for where in ("", "budget-*/")])
 
 
 def agreed_answers(out: Path, world: World) -> None:
-    """After a kill, other machines have answers that the first has not."""
+    """After a kill, other machines may have answers that the first one lacks."""
     if world.has_one_disk:
         return
     manifest = out / "manifest.json"
     made_from = gather_shares([manifest.read_bytes() if manifest.is_file() else b""], world)
     if world.keeps_a_copy and made_from[world.rank] != made_from[0]:
         discard(out)
-    bring_answers(out, world)
+    copy_answers_to_first(out, world)

@@ -14,7 +14,7 @@ import torch
 
 from xreasoner.data.hub import pinned_revisions
 from xreasoner.data.prompt_length import longest_sequence
-from xreasoner.disks import copy_to_all
+from xreasoner.disks.copy_files import copy_to_all
 from xreasoner.evals.display import Show, shown, silent
 from xreasoner.evals.runner import answer, conclude
 from xreasoner.evals.shorter_budgets import answer_shorter
@@ -26,7 +26,7 @@ from xreasoner.models.load import load_tokenizer
 from xreasoner.models.precision import compute_dtype
 from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import World, gather_shares, rejoining, wait_for_all
-from xreasoner.pipeline.disks_of_a_run import agreed_answers, bring_answers, copy_if_made_here
+from xreasoner.pipeline.disks_of_a_run import agreed_answers, copy_answers_to_first, copy_if_made_here
 from xreasoner.recipe.schema import BASE, Evaluation
 from xreasoner.records import Prompt, Rollout, Sampling
 from xreasoner.rewards.grade import Grader
@@ -125,7 +125,7 @@ def measure(
                     answer_shorter(shorter, task, engine, grader, show, shard)
             if world.size == 1:
                 conclude_all(task, evaluation, lambda line: journal.say(f"{name}: {line}"))
-    bring_answers(out, world)
+    copy_answers_to_first(out, world)
     wait_for_all(world)
     engine.close()
     for scorer in [one.scorer for one in benchmarks if one.scorer]:

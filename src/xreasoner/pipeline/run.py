@@ -19,14 +19,14 @@ from xreasoner.models.identity import model_identity
 from xreasoner.models.load import load_tokenizer
 from xreasoner.models.surgery import detach, graft
 from xreasoner.parallel import World, ending_together, join_world, wait_for_all
-from xreasoner.pipeline.disks_of_a_run import agreed_plan, copy_if_made_here, holding
+from xreasoner.pipeline.disks_of_a_run import agreed_plan, copy_if_made_here, locked_on_all_disks
 from xreasoner.pipeline.evaluate import measure, write_asked
+from xreasoner.pipeline.stage_status import PlannedStage, redo_advice, refuse_changed
 from xreasoner.pipeline.stages import (
     Plan,
     print_plan,
     refuse_unseeable,
 )
-from xreasoner.pipeline.standing import PlannedStage, redo_advice, refuse_changed
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, SftStage
 from xreasoner.recipe.settings import EvaluationEngine
@@ -46,7 +46,7 @@ from xreasoner.storage.folders import (
 from xreasoner.storage.journal import Journal
 from xreasoner.storage.run_folder import (
     Manifest,
-    State,
+    ManifestState,
     fingerprint,
     length_file,
     read_manifest,
@@ -60,15 +60,15 @@ from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import StepLines
 
 SECONDS_BETWEEN_PAGES = 60.0
-"""While the run goes on; writing one takes seconds."""
+"""Of a run in progress: writing a page takes seconds."""
 PERCEPTION_LOSS = 0.05
-"""A loss that is surely larger is worth a line."""
+"""A loss that is significantly larger gets a warning."""
 
 
 def run_recipe(recipe: Recipe, console: Console, redo: Sequence[str] = (), plain: bool = True) -> None:
     """`plain`: print lines also where a terminal could show the view of the run."""
     world = join_world()
-    with ending_together(world), holding(recipe.run_dir, world) as world:
+    with ending_together(world), locked_on_all_disks(recipe.run_dir, world) as world:
         journal = Journal(console, recipe.run_dir / "log")
         plan = agreed_plan(recipe, journal, redo, world)
         refuse_changed(plan.stages, recipe)
@@ -92,12 +92,12 @@ def make_all(plan: Plan, world: World, journal: Journal) -> None:
     written = time.monotonic()
     evaluate_checkpoint(BASE, plan, world, journal)
     for stage in plan.stages:
-        if stage.standing != "done":
+        if stage.status != "done":
             make_stage(stage, plan, world, journal)
         was_measured = is_measured(plan.run_dir, stage.name)
         evaluate_checkpoint(stage.name, plan, world, journal)
         if world.is_first:
-            if not was_measured:  # said once, and not again when the run starts again
+            if not was_measured:  # once, and not again when the run is resumed
                 warn_of_lost_perception(stage, plan, journal)
             is_due = time.monotonic() - written > SECONDS_BETWEEN_PAGES
             if is_due and stage is not plan.stages[-1] and plan.benchmarks and plan.is_evaluated(stage.name):
@@ -107,7 +107,7 @@ def make_all(plan: Plan, world: World, journal: Journal) -> None:
 
 def check_engines(plan: Plan, world: World, journal: Journal) -> None:
     """Fail now rather than after hours if an engine is missing, and say where `auto` cannot use vLLM."""
-    open_stages = [stage for stage in plan.stages if stage.standing != "done"]
+    open_stages = [stage for stage in plan.stages if stage.status != "done"]
     asked: dict[str, EvaluationEngine] = {
         stage.name: stage.settings.rollout for stage in open_stages if isinstance(stage.settings, GrpoStage)
     }
@@ -140,7 +140,7 @@ def is_measured(run_dir: Path, name: str) -> bool:
 
 
 def warn_of_lost_perception(stage: PlannedStage, plan: Plan, journal: Journal) -> None:
-    """Said between two stages: the next one would train on."""
+    """Between two stages, because the next one would train the harmed model further."""
     if not (plan.is_evaluated(stage.name) and plan.is_evaluated(stage.start)):
         return
     for one in plan.benchmarks:
@@ -150,8 +150,8 @@ def warn_of_lost_perception(stage: PlannedStage, plan: Plan, journal: Journal) -
             if after["high"] < before["accuracy"] - PERCEPTION_LOSS:
                 fell = f"from {before['accuracy']:.0%} to {after['accuracy']:.0%} ({one.name})"
                 journal.say(
-                    f"{stage.name}: perception fell {fell}: training harms vision. A lower lr keeps it, "
-                    "or LoRA, or problems among the others that are answered without a thought"
+                    f"{stage.name}: perception fell {fell}: training harms vision. To prevent it, lower "
+                    "lr, use LoRA, or add problems that are answered without a thought"
                 )
 
 
@@ -161,7 +161,7 @@ def warn_of_lost_perception(stage: PlannedStage, plan: Plan, journal: Journal) -
 def make_stage(stage: PlannedStage, plan: Plan, world: World, journal: Journal) -> None:
     began = time.monotonic()
     if world.is_first:
-        if stage.standing == "resumed" and stage.why:
+        if stage.status == "resumed" and stage.why:
             journal.say(f"{stage.name}: resumed with changed settings: {stage.why}")
         prepare_folder(stage, plan.run_dir)
         if stage.start == BASE and plan.sees:
@@ -198,13 +198,13 @@ def weights_to_write(stage: PlannedStage, plan: Plan) -> int:
 
 
 def prepare_folder(stage: PlannedStage, run_dir: Path) -> None:
-    if stage.standing == "redo":
+    if stage.status == "redo":
         set_aside_stage(stage.folder, run_dir)
     stage.manifest.write(stage.folder)
     sweep(stage.folder)
 
 
-def note(stage: PlannedStage, state: State, began: float) -> None:
+def note(stage: PlannedStage, state: ManifestState, began: float) -> None:
     seconds = stage.manifest.seconds + time.monotonic() - began
     replace(stage.manifest, state=state, seconds=seconds).write(stage.folder)
 
@@ -290,7 +290,7 @@ def evaluate_model(
         benchmarks = recipe_benchmarks(recipe.evaluation, recipe.instruction)
     if checkpoint is not None:
         refuse_unseeable(benchmarks, checkpoint)
-    with ending_together(world), holding(out, world) as world:
+    with ending_together(world), locked_on_all_disks(out, world) as world:
         journal = Journal(console, out / "log")
         if world.is_first:
             write_atomically(out / "recipe.yaml", write_recipe(recipe).encode())

@@ -18,7 +18,7 @@ from xreasoner.models.config import context_length, has_vision, read_config
 from xreasoner.models.identity import model_identity
 from xreasoner.models.image_support import image_tokens, needs_generate, pixel_range, why_no_images
 from xreasoner.models.resolve import resolve_model
-from xreasoner.pipeline.standing import PlannedStage, plan_stage, stage_folder, with_descendants
+from xreasoner.pipeline.stage_status import PlannedStage, plan_stage, stage_folder, with_descendants
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe, Stage
 from xreasoner.records import Problem
 from xreasoner.storage.journal import Say
@@ -84,7 +84,7 @@ def make_plan(
     for name in recipe.stages:
         problems = stage_problems(recipe, name, base, asked, say, catalogue, scratch)
         stage = plan_stage(recipe, name, identities[recipe.start_of(name)], problems, name in again)
-        if stage.standing != "changed":  # that is refused with its reason
+        if stage.status != "changed":  # that is refused with its reason
             refuse_too_few(name, stage.settings, len(problems))
         identities[name] = stage.manifest.fingerprint
         stages.append(stage)
@@ -197,20 +197,20 @@ def stage_table(plan: Plan) -> Table:
             f"{stage.settings.kind}, {length_of(stage.settings)}",
             f"{len(stage.problems):,}",
             _yes(plan.is_evaluated(stage.name)),
-            status_of(stage),
+            status_text(stage),
         )
     return table
 
 
-def status_of(stage: PlannedStage) -> str:
-    match stage.standing:
+def status_text(stage: PlannedStage) -> str:
+    match stage.status:
         case "changed":
             return f"refused without --redo {stage.name}: {stage.why}"
         case "redo":
             return "will be set aside and retrained"
         case "resumed" if stage.why:
             return f"resumed: {stage.why}"
-    return stage.standing
+    return stage.status
 
 
 def _yes(answer: bool) -> str:

@@ -71,7 +71,7 @@ class Optimization(Settings):
     non_finite_steps: Budget = 0
     """Steps in a row that are skipped if their loss or gradient is not finite; one more stops the run."""
     tokens_per_microbatch: Count = 8192
-    """Halved once, on one GPU, where its memory is too small for them."""
+    """Halved once, on one GPU, if its memory is too small."""
     freeze: tuple[Literal["embeddings"], ...] = ()
     lora: Lora | None = None
     dtype: Dtype = "auto"
@@ -341,7 +341,7 @@ class Recipe(Settings):
     out: FilePath | None = None
     """The run directory; by default runs/NAME."""
     track: tuple[TrackerName, ...] = ()
-    """Trackers that show the run while it goes on; `metrics.jsonl` has it in any case."""
+    """Trackers that show the run as it progresses; `metrics.jsonl` has all numbers in any case."""
     about_minutes: Positive | None = None
     """Printed before the run: the approximate time on the machine the recipe was written for."""
     stages: dict[StageName, Stage] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MOST = 10**12
-"""Of any number of things: sums and products of two such numbers fit into 64 bits or fail at once."""
+"""The limit of all counts: sums and products of two of them fit into 64 bits or fail at once."""
 Count = Annotated[int, Field(gt=0, le=MOST)]
 Budget = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -28,7 +28,7 @@ GreedyOrTemperature = Annotated[NonNegative, AfterValidator(_greedy_or_in_range)
 
 
 def _usable(path: str | Path) -> str | Path:
-    """What no file system takes would end as a traceback much later."""
+    """A path that no file system accepts would end in a traceback much later."""
     parts = str(path).split("/")
     if "\0" in str(path):
         raise ValueError("a path cannot have a NUL character")

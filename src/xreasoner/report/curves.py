@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from xreasoner.report.figures import draw, stage_colour
 from xreasoner.storage.folders import CHECKSUMS, refuse_damaged
-from xreasoner.storage.run_folder import stage_folders
+from xreasoner.storage.run_folder import METRICS, stage_folders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ Rows = list[dict[str, float]]
 
 def stage_metrics(folder: Path) -> Rows:
     """A finished stage has checksums."""
-    path = folder / "metrics.jsonl"
+    path = folder / METRICS
     if path.exists() and (folder / CHECKSUMS).exists():
         refuse_damaged(folder, "remove it for a report without the curves of this stage", only=path.name)
     return read_metrics(path)

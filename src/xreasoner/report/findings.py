@@ -16,7 +16,7 @@ MARGIN = 0.05
 
 
 @dataclass(frozen=True)
-class Point:
+class StagePoint:
     stage: str
     summary: Summary
     before: str | None
@@ -35,16 +35,16 @@ class Finding:
     role: str
     subset: Subset
     benchmarks: tuple[str, ...]
-    points: tuple[Point, ...]
+    points: tuple[StagePoint, ...]
     overall: Difference | None
     """The last stage against the first."""
 
     @property
-    def first(self) -> Point:
+    def first(self) -> StagePoint:
         return self.points[0]
 
     @property
-    def last(self) -> Point:
+    def last(self) -> StagePoint:
         return self.points[-1]
 
 
@@ -85,11 +85,11 @@ def _finding(
 ) -> Finding:
     role, domain, modality, subset = kind
     together = _together(members, subset, stages)
-    names, points = list(together), list[Point]()
+    names, points = list(together), list[StagePoint]()
     for stage in names:
         before = stage_before(stage, parents, together)
         change = _change(members, subset, before, stage) if before else None
-        points.append(Point(stage, summarise(together[stage]), before, change))
+        points.append(StagePoint(stage, summarise(together[stage]), before, change))
     overall = _change(members, subset, names[0], names[-1]) if len(names) > 1 else None
     about = _about(role, modality, subset, pooled(together.values()))
     title = {"perception": "Perception", "blind": "Without images"}.get(
@@ -142,7 +142,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}%" if 0.005 < share < 0.995 or share in (0, 1) else f"{100 * share:.1f}%"
 
 
-def accuracy(point: Point) -> str:
+def accuracy(point: StagePoint) -> str:
     return percent(point.summary.accuracy) if point.summary.scored else "–"
 
 

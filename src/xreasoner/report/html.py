@@ -27,7 +27,7 @@ from xreasoner.report.results import PICTURES, Results
 from xreasoner.report.table import SECTIONS
 
 RELOAD = '<meta http-equiv="refresh" content="30">'
-"""Of the page of a run that goes on, in seconds. Browsers keep the place in the page."""
+"""Reloads the page of a running run, in seconds. Browsers keep the scroll position."""
 
 
 def page(results: Results, run_dir: Path, answers: int, is_live: bool = False) -> str:
@@ -73,7 +73,7 @@ def accuracies(results: Results) -> str:
 
 
 def masthead(results: Results, is_live: bool) -> str:
-    facts = ["the run goes on; this page loads itself again"] if is_live else []
+    facts = ["the run is in progress; this page reloads itself"] if is_live else []
     facts += [f"recipe {results.recipe}"] if results.recipe else []
     facts += [duration(results.wall_seconds)] if results.wall_seconds else []
     facts += dict.fromkeys(map(conditions, results.conditions.values()))

@@ -9,8 +9,9 @@ from typing import Any
 from xreasoner import __version__
 from xreasoner.chat.think import split_thought
 from xreasoner.evals.samples import IMAGE_MARK, KeptProblem, Sample, read_answers, read_result
+from xreasoner.recipe.schema import BASE
 from xreasoner.report.cards import embedded
-from xreasoner.report.results import BASE, PICTURES, read_recipe
+from xreasoner.report.results import PICTURES, read_recipe
 
 SCORER = "xreasoner"
 

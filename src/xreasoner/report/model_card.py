@@ -6,9 +6,11 @@ from typing import Any
 
 import yaml
 
+from xreasoner.recipe.file import Raw
+from xreasoner.recipe.schema import BASE
 from xreasoner.recipe.settings import OPTIONS_PART
 from xreasoner.report.findings import find, sentence
-from xreasoner.report.results import BASE, Results, StageResult
+from xreasoner.report.results import Results, StageResult
 
 LICENCES = {
     "open-thoughts/OpenThoughts-114k": "apache-2.0",
@@ -24,7 +26,6 @@ PAPER = """\
   journal = {arXiv preprint arXiv:2505.03981},
   year    = {2025}
 }"""
-Raw = Mapping[str, Any]
 
 
 def model_card(
@@ -37,7 +38,7 @@ def model_card(
     parts = [
         f"# {name}",
         about(recipe, path, sees),
-        "## How to ask it\n\n" + prompting(recipe, sees, name, sees and wants_torchvision),
+        "## How to use it\n\n" + prompting(recipe, sees, name, sees and wants_torchvision),
         "## Results\n\n" + "\n\n".join(results_of(results, (BASE, *path))),
         "## What it was trained on\n\n" + "\n".join(data_lines(recipe, path)),
         "## Limits\n\n" + "\n".join(limits(recipe, path, results)),
@@ -90,7 +91,7 @@ def prompting(recipe: Raw, sees: bool, name: str, wants_torchvision: bool) -> st
     instruction = OPTIONS_PART.sub(r"\1", given)
     asked = "It was trained without a system prompt."
     if instruction:
-        options = " (what it says of options only where there are some)" if "{options:" in given else ""
+        options = " (the part about options only for questions with options)" if "{options:" in given else ""
         asked = f"It was trained with this system prompt{options}:\n\n> {instruction}"
     loader = "AutoModelForImageTextToText, AutoProcessor" if sees else "AutoModelForCausalLM, AutoTokenizer"
     model, processor = loader.split(", ")

@@ -22,6 +22,7 @@ from xreasoner.evals.comparisons import (
 from xreasoner.evals.samples import Answers, read_answers, read_result
 from xreasoner.evals.summary import Summary, summarise
 from xreasoner.evals.task import ResultRole, asked_stages, is_asked, is_repeated, name_with_prompt
+from xreasoner.recipe.schema import BASE
 from xreasoner.records import Modality
 from xreasoner.report.budget_curves import BudgetResult, read_budgets
 from xreasoner.report.groups import GroupResult, group_results, official_average
@@ -30,7 +31,6 @@ from xreasoner.storage.environment import installed_versions
 from xreasoner.storage.files import write_json
 from xreasoner.storage.run_folder import read_manifest, stage_folders
 
-BASE = "base"
 PICTURES = "pictures"
 
 

@@ -10,7 +10,7 @@ from xreasoner.storage.files import sweep_for, write_atomically
 
 
 def write_report(run_dir: Path, references: Sequence[str] = (), is_live: bool = False) -> Results:
-    """Runs no model. `references` are those of `collect`. The page of a live run loads itself again."""
+    """Runs no model. `references` are those of `collect`. The page of a live run reloads itself."""
     results = collect(run_dir, references)
     tables, shown = run_dir / "results.json", run_dir / "report.html"
     for path in (tables, shown):

@@ -1,4 +1,4 @@
-"""A child process that runs one of our modules and talks in lines."""
+"""A child process that runs one of our modules and exchanges lines with it."""
 
 import contextlib
 import os

@@ -22,7 +22,7 @@ from xreasoner.records import Problem, Reply, Score
 from xreasoner.rewards.functions import RewardFunction, is_batch
 from xreasoner.rewards.load_function import error_in_words, load_function, source_hash
 
-Answer = dict[str, Any]
+CallResult = dict[str, Any]
 
 
 def problem_as_json(problem: Problem) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def number(value: object) -> float | None:
     return float(value)
 
 
-def guarded(work: Callable[[], list[float | None]]) -> Answer:
+def guarded(work: Callable[[], list[float | None]]) -> CallResult:
     """What the function returned, raised and printed."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         try:
-            answer: Answer = {"values": work()}
+            answer: CallResult = {"values": work()}
         except Exception as error:  # a user's code may raise anything; the run stops and names the reply
             answer = {"error": error_in_words(error, __file__)}
     return answer | {"printed": " ".join(printed.getvalue().split())[:300]}
@@ -84,7 +84,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints below Python must not be mistaken for an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def write(answer: Answer) -> None:
+    def write(answer: CallResult) -> None:
         print(json.dumps(answer), file=lines, flush=True)
 
     try:

@@ -112,7 +112,7 @@ class Pool:
         return found
 
     def advance(self, wait: bool = False) -> None:
-        """Hand over what waits and take in what is ready; or wait until something is."""
+        """Send waiting tasks to idle workers and receive finished ones; `wait`: block until there is one."""
         self._start_workers(len(self.waiting) + sum(len(worker.tasks) for worker in self.workers))
         for worker in self.workers:
             if worker.ready and not worker.tasks and self.waiting:

@@ -117,7 +117,7 @@ def why_not_torch(checkpoint: Path, images: bool) -> str | None:
 def slow_line(
     requested: EvaluationEngine, checkpoint: Path, device: torch.device, images: bool
 ) -> str | None:
-    """What to know before an evaluation that goes one answer at a time; None for others."""
+    """What to know before an evaluation that answers one question at a time; None for others."""
     if choose_to_evaluate(requested, checkpoint, device, images) != "generate":
         return None
     why = why_not_torch(checkpoint, images) or "the recipe says so"

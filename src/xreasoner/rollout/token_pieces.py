@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from xreasoner.records import Rollout
 
-Decode = Callable[[list[int]], str | list[str]]
+DecodeIds = Callable[[list[int]], str | list[str]]
 """A tokenizer's; of one list it makes one text."""
 _INCOMPLETE = "\ufffd"
 _MOST_PENDING = 8
@@ -15,7 +15,7 @@ _MOST_PENDING = 8
 class TokenPieces:
     """Decodes each token of the vocabulary once."""
 
-    def __init__(self, decode: Decode) -> None:
+    def __init__(self, decode: DecodeIds) -> None:
         self._decode = decode
         self._known: dict[tuple[int, ...], str] = {}
 

@@ -31,7 +31,7 @@ _GRACE = 5
 _POLL_SECONDS = 1.0
 """How often to check whether the engine still runs."""
 
-Result = TypeVar("Result")
+Finished = TypeVar("Finished")
 
 
 class HttpServer:
@@ -243,7 +243,7 @@ class _GoneError(Exception):
     """The client closed the connection."""
 
 
-async def _until_gone(work: Awaitable[Result], receive: Receive) -> Result:
+async def _until_gone(work: Awaitable[Finished], receive: Receive) -> Finished:
     """The result of `work`, which is cancelled if the client goes."""
     working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
     try:

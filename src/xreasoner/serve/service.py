@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from xreasoner.chat.split_reply import ReplyStream
 from xreasoner.models.load import Loaded
@@ -13,8 +12,8 @@ from xreasoner.serve.engine_loop import ActiveRequest, EngineLoop, Event, Reques
 from xreasoner.serve.limits import ServerLimits, resolve_options
 from xreasoner.serve.request import ChatCompletionRequest, parse_request
 from xreasoner.serve.request_tokens import encode_request
+from xreasoner.serve.response import Json
 
-Json = dict[str, Any]
 Deliver = Callable[[Event], None]
 
 

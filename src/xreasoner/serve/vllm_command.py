@@ -12,11 +12,11 @@ import torch
 from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.models.config import has_vision
 from xreasoner.rollout.vllm_engine.options import cpu_cache_bytes
+from xreasoner.serve.request_images import MAX_IMAGES
 from xreasoner.serve.serve_settings import ServeSettings
 
 PARSER_FILE = Path(__file__).with_name("vllm_reasoning_parser.py")
 PARSER = "xreasoner"
-MAX_IMAGES = 16
 
 
 def exec_vllm(checkpoint: Path, settings: ServeSettings, key: str | None, more: Sequence[str]) -> NoReturn:

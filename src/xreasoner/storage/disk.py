@@ -26,7 +26,7 @@ def errors_named(path: Path) -> Iterator[None]:
 
 
 def is_named(error: Exception) -> bool:
-    """Not by the source of a copy, nor by a name that is given up at once."""
+    """Neither the source of a copy nor a temporary name tells the user where the write failed."""
     if not isinstance(error, OSError) or not error.filename or error.filename2:
         return False
     return UNFINISHED not in str(error.filename)

@@ -17,7 +17,9 @@ from xreasoner.storage.checked_json import read_checked_json, write_checked_json
 from xreasoner.storage.disk import errors_named
 from xreasoner.storage.files import sweep
 
-State = Literal["started", "trained", "done"]
+ManifestState = Literal["started", "trained", "done"]
+METRICS = "metrics.jsonl"
+"""In a stage's folder: a line of numbers for each step."""
 
 
 @contextmanager
@@ -111,7 +113,7 @@ def stage_folders(run_dir: Path) -> dict[str, Path]:
 
 
 def length_file(run_dir: Path, kind: Literal["stages", "evals"], name: str) -> Path:
-    """Says how many steps a stage has, or answers an evaluation, by benchmark: for whoever watches."""
+    """How many steps a stage has, or how many answers an evaluation, by benchmark: for `xreasoner watch`."""
     return run_dir / "lengths" / kind / f"{name}.json"
 
 
@@ -148,7 +150,7 @@ class SettingChange:
 class Manifest:
     made_from: Mapping[str, Any]
     """What identifies the result; another value is another result."""
-    state: State = "started"
+    state: ManifestState = "started"
     seconds: float = 0.0
     """Time spent so far, without the part that an interruption lost."""
     schedule: Mapping[str, Any] = field(default_factory=dict)

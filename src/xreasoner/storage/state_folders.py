@@ -70,7 +70,7 @@ def whole_state(folder: Path, say: Say) -> Path | None:
 def drop_incomplete_states(folder: Path, say: Say) -> None:
     sweep(folder)
     for state in set(folder.glob(f"{_NAME}*")) - set(complete_states(folder)):
-        say(f"{state}: this training state was not written to its end, and is dropped")
+        say(f"{state}: this training state is incomplete and is dropped")
         discard(state)
 
 

@@ -1,1 +1,1 @@
-"""A run shown in trackio, TensorBoard, W&B or MLflow."""
+"""Shows a run in the terminal or in a tracker."""

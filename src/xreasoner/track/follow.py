@@ -1,4 +1,4 @@
-"""Follow a run with a tracker, from a process of its own: a tracker that fails or hangs stops nothing."""
+"""Follow a run with a tracker, from a process of its own: one that fails or hangs does not affect the run."""
 
 import os
 import select
@@ -13,13 +13,13 @@ from xreasoner.track.run_reader import RunReader, read_shown
 from xreasoner.track.trackers import TRACKERS, refuse_uninstalled
 
 SECONDS = 3.0
-"""Between two looks at the run's folder."""
+"""Between two reads of the run's folder."""
 LAST_SECONDS = 120.0
 """For a tracker to send the rest after the run has ended."""
 
 
 def track(run_dir: Path, name: str, ended: Callable[[], bool]) -> None:
-    """Show what there is, and what comes, until `ended`."""
+    """Show what is there, then what is added, until `ended`."""
     refuse_uninstalled((name,))
     note = run_dir / "track" / f"{name}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def input_closes() -> bool:
 
 @contextmanager
 def tracking(run_dir: Path, names: tuple[str, ...], say: Say) -> Iterator[None]:
-    """Each tracker in a process of its own while the run goes on."""
+    """Each tracker runs in a process of its own during the run."""
     with ExitStack() as stack:
         for name in names:
             stack.enter_context(_tracker_process(run_dir, name, say))

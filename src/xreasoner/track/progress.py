@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import yaml
 
-from xreasoner.storage.run_folder import is_in_use, length_file, resident_memory, stage_folders
-from xreasoner.track.run_reader import METRICS, stage_name
+from xreasoner.storage.run_folder import METRICS, is_in_use, length_file, resident_memory, stage_folders
+from xreasoner.track.run_reader import stage_name
 
 RECENT = 20
 """Steps from whose time the rest is estimated."""
 LOG_LINES = 50
-State = Literal["waiting", "running", "done"]
+PartState = Literal["waiting", "running", "done"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RunPart:
     name: str
     kind: str
     """sft, grpo or evaluation."""
-    state: State
+    state: PartState
     done: int = 0
     total: int | None = None
     seconds_left: float | None = None
@@ -190,7 +190,7 @@ class ProgressReader:
         done, total = sum(one.count for one in read), sum(lengths.values()) or None
         counts = {"right": sum(one.right for one in read), "forced": sum(one.forced for one in read)}
         numbers = {name: count / done for name, count in counts.items()} if done else {}
-        state: State = "done" if finished else "running"
+        state: PartState = "done" if finished else "running"
         return RunPart(name, "evaluation", state, done, total, self._time_left(name, done, total), numbers)
 
     def _time_left(self, name: str, done: int, total: int | None) -> float | None:

@@ -1,6 +1,6 @@
 """What a tracker shows of a run, read from the run's folder while it grows.
 
-The folder stays the truth. A tracker reads it from outside, so it can start late, die, and start again, and
+The folder is the source of truth. A tracker only reads it, so it can start late, die, and start again, and
 training never waits for it. What it has shown is noted in `track/NAME.json`, so that nothing is shown twice.
 """
 
@@ -14,11 +14,10 @@ import yaml
 
 from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.storage.files import write_json
-from xreasoner.storage.run_folder import stage_folders
+from xreasoner.storage.run_folder import METRICS, stage_folders
 
 ROWS = 16
 """Of each table of answers; `report.html` has more."""
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Shown:
     """What a tracker has shown of a run so far."""
 
     run_id: str = ""
-    """The tracker's own name of the run; it takes up the same one again."""
+    """The tracker's own name of the run, by which it is opened again."""
     lines: dict[str, int] = field(default_factory=dict)
     """The lines of each stage's metrics."""
     tables: list[str] = field(default_factory=list)

@@ -12,13 +12,13 @@ from xreasoner.track.live_view import LiveView, filling_the_screen, line_of
 from xreasoner.track.progress import ProgressReader
 
 LOOK, SAY = 1.0, 10.0
-"""Seconds between two looks, and between two lines where nobody looks at a screen."""
+"""Seconds between two reads, and between two lines if the output is not a terminal."""
 
 
 def watch(run_dir: Path, console: Console) -> None:
     if not (run_dir / "recipe.yaml").is_file():
         raise ValueError(f"{run_dir}: not a run directory; it has no recipe.yaml")
-    with suppress(Interrupted, KeyboardInterrupt):  # the watched run goes on
+    with suppress(Interrupted, KeyboardInterrupt):  # this does not stop the watched run
         if console.is_terminal and not console.is_dumb_terminal:
             with filling_the_screen(run_dir, console):
                 while is_in_use(run_dir):

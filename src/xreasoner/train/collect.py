@@ -64,9 +64,9 @@ class RolloutBatch:
     seconds: float = 0.0
     """Spent on sampling and grading beside the updates."""
     grading_seconds: float = 0.0
-    """After the last answer was sampled: the rest is hidden behind the sampling."""
+    """After the last answer was sampled; the rest of grading overlaps with sampling."""
     sync_seconds: float = 0.0
-    """The weights' way to the sampler."""
+    """Spent on sending the weights to the sampler."""
 
 
 @dataclass

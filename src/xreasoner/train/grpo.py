@@ -35,6 +35,7 @@ from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.rewards.reward_sum import RewardSum
 from xreasoner.rollout.engine import Engine
+from xreasoner.storage.run_folder import METRICS
 from xreasoner.train.ahead import RolloutSource, open_rollouts
 from xreasoner.train.best import Best, is_evaluated, keep_best, kept, write_result
 from xreasoner.train.collect import Collector, RolloutBatch, sampling_of
@@ -106,7 +107,7 @@ def train_grpo(
         Grader() as grader,
         RewardSum(settings.rewards, display.note) as rewards,
         open_rollouts(settings, start, policy, problems, range(done, steps), collector, longest) as rollouts,
-        metrics_of(world, out / "metrics.jsonl", done, "unmeasured" in extra) as metrics,
+        metrics_of(world, out / METRICS, done, "unmeasured" in extra) as metrics,
         displaying(display, "grpo", steps, done),
     ):
         if settings.eval_every and (done == 0 or "unmeasured" in extra):

@@ -20,7 +20,7 @@ from xreasoner.train.collect import GradedRollout, Group, RolloutBatch
 
 
 class MetricsFile:
-    """Appends lines. Those of what is done again are dropped."""
+    """Appends lines. Lines of steps that are done again are dropped."""
 
     def __init__(self, path: Path, resumed_from: int, unmeasured: bool = False) -> None:
         """`resumed_from`: the steps after it are done again (0: all).

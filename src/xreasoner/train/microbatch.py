@@ -10,21 +10,21 @@ from xreasoner.recipe.schema import GrpoStage, SftStage
 from xreasoner.storage.journal import Say
 
 T = TypeVar("T")
-Settings = TypeVar("Settings", SftStage, GrpoStage)
+AnyStage = TypeVar("AnyStage", SftStage, GrpoStage)
 
 
-class MicroBatch(Generic[Settings]):
+class MicroBatch(Generic[AnyStage]):
     """The settings of a stage, with half of `tokens_per_microbatch` after an error of memory.
 
     The gradient is the same but for rounding. With several ranks, only one would repeat its work: no retry.
     """
 
-    def __init__(self, settings: Settings, world: World, say: Say) -> None:
-        self.settings: Settings = settings
+    def __init__(self, settings: AnyStage, world: World, say: Say) -> None:
+        self.settings: AnyStage = settings
         self._say = say
         self._may_halve = world.size == 1
 
-    def fit(self, compute: Callable[[Settings], T], undo: Callable[[], None], repeatable: bool = True) -> T:
+    def fit(self, compute: Callable[[AnyStage], T], undo: Callable[[], None], repeatable: bool = True) -> T:
         """`undo` removes what a `compute` that failed left behind."""
         try:
             return compute(self.settings)
@@ -35,7 +35,7 @@ class MicroBatch(Generic[Settings]):
         self._may_halve = False
         tokens = self.settings.tokens_per_microbatch
         self.settings = self.settings.model_copy(update={"tokens_per_microbatch": max(1, tokens // 2)})
-        self._say(f"out of GPU memory with tokens_per_microbatch={tokens}: going on with {tokens // 2}")
+        self._say(f"out of GPU memory with tokens_per_microbatch={tokens}: continuing with {tokens // 2}")
         undo()
         torch.cuda.empty_cache()
         return compute(self.settings)

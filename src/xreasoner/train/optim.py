@@ -96,7 +96,7 @@ class GuardedStep:
             in_a_row = f", {self.in_a_row} in a row" if self.in_a_row > 1 else ""
             raise ValueError(
                 f"{said}. Not taken{in_a_row}: the weights are those before it. "
-                "Lower lr, look at the data of this step, or skip such steps with non_finite_steps"
+                "Lower lr, check the data of this step, or skip such steps with non_finite_steps"
             )
         self._say(f"{said}. This step is skipped")
 

@@ -90,7 +90,7 @@ def make_policy(
         fill_adapters(lm, seed)
     if name := weights_not_finite(lm):
         raise ValueError(
-            f"{start or 'the model'}: the weights {name} are not finite: get this checkpoint again"
+            f"{start or 'the model'}: the weights {name} are not finite: download this checkpoint again"
         )
     with autocast(dtype, world.device):
         loss.packs = check_packing(loss, dtype)

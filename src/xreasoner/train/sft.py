@@ -9,13 +9,14 @@ import torch
 
 from xreasoner.data.steps import cut_steps
 from xreasoner.data.token_store import TokenStore, open_tokens, token_store
-from xreasoner.disks import copy_to_all
+from xreasoner.disks.copy_files import copy_to_all
 from xreasoner.launch.interrupts import held_back
 from xreasoner.models.tensor_files import parameters
 from xreasoner.parallel import World, join_world, reduces_gradients, seed_step, sum_over_ranks
 from xreasoner.recipe.schema import SftStage
 from xreasoner.records import Problem
 from xreasoner.storage.files import write_json
+from xreasoner.storage.run_folder import METRICS
 from xreasoner.train.best import Best, is_evaluated, keep_best, kept, write_result
 from xreasoner.train.metrics import MetricsFile, NoMetrics, metrics_of, peak_memory
 from xreasoner.train.microbatch import MicroBatch
@@ -71,7 +72,7 @@ def train_sft(
     with (
         held_back(),
         states,
-        metrics_of(world, out / "metrics.jsonl", done, "unmeasured" in extra) as metrics,
+        metrics_of(world, out / METRICS, done, "unmeasured" in extra) as metrics,
         displaying(display, "sft", len(steps), done),
     ):
         if watched and (done == 0 or "unmeasured" in extra):

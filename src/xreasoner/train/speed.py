@@ -50,7 +50,7 @@ def utilisation(lm: PreTrainedModel, is_frozen: bool, world: World) -> Utilisati
 
 
 def matrix_entries(lm: PreTrainedModel) -> int:
-    """Of the experts, a token meets as many as the router picks."""
+    """Each token uses as many experts as the router picks."""
     routed = sum(p.numel() for name, p in lm.named_parameters() if ".experts." in name)
     counts = (getattr(lm.config, key, None) for key in COUNTS_OF_EXPERTS)
     experts = next((count for count in counts if count), None)

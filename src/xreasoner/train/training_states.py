@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import AdamW
 
-from xreasoner.disks import bring_to_first, copy_to_all
+from xreasoner.disks.copy_files import copy_to_all, copy_to_first
 from xreasoner.launch.interrupts import Interrupted, at_once, held_back, pending
 from xreasoner.parallel import (
     World,
@@ -38,6 +38,7 @@ from xreasoner.storage.disk import error_number, in_units, require_room, room
 from xreasoner.storage.files import write_atomically
 from xreasoner.storage.folders import discard
 from xreasoner.storage.journal import Say
+from xreasoner.storage.run_folder import METRICS
 from xreasoner.storage.state_folders import (
     complete_state,
     drop_incomplete_states,
@@ -49,8 +50,6 @@ from xreasoner.storage.state_folders import (
 
 UNMEASURED = {"unmeasured": True}
 """Added to a state that was saved before the held-out data were measured at its step."""
-METRICS = "metrics.jsonl"
-"""A state has the lines up to its step: those in the folder of the stage may be damaged, or ahead of it."""
 
 # It means that one process saves alone, which we ask for.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
@@ -82,7 +81,7 @@ class TrainingStates:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Also where training ends by an error, the state that is being written gets complete."""
+        """If training ends with an error, the state that is being written is still completed."""
         self._thread.shutdown(wait=True)
 
     def resume(self) -> tuple[int, dict[str, Any]]:
@@ -101,6 +100,7 @@ class TrainingStates:
                 process_group=saving_group(self.world),
             )
         if self.world.is_first:
+            # Lines in the folder of the stage may be damaged, or of steps after this state.
             write_atomically(self.metrics, (state / METRICS).read_bytes())
         note = read_note(state)
         wait_for_all(self.world)
@@ -182,7 +182,7 @@ class TrainingStates:
             raise ValueError(
                 f"{self.folder}: rank {rank} could not save the training state: {why}; "
                 f"the state before is kept, and {in_units(room(self.folder))} are free. "
-                "Make room or mend the disk, then run the same command again"
+                "Make room or repair the disk, then run the same command again"
             ) from None
 
 
@@ -204,7 +204,7 @@ def write_state(
 ) -> None:
     """Marked as complete after all ranks have written their files, and the first one has them."""
     save(dict(tensors), storage_writer=FileSystemWriter(state), process_group=group)
-    bring_to_first(state, world, group=group)
+    copy_to_first(state, world, group=group)
     if world.is_first:
         write_atomically(state / METRICS, metrics)
         complete_state(state, note)

@@ -189,7 +189,7 @@ def add_old(policy: Policy, rows: Sequence[PolicyRow], settings: GrpoStage) -> N
 
 @torch.no_grad()
 def add_answer_ratio(policy: Policy, rows: Sequence[PolicyRow], temperature: float) -> None:
-    """How far each answer has moved from the old policy. Before the first step that is nowhere."""
+    """How far each answer has moved from the old policy. Before the first step it has not moved."""
     with policy.loss.computing(), policy.precision():
         for item in rows:
             if item.old_logprob_N is not None:

@@ -1,4 +1,4 @@
-"""What is likely wrong with a stage, said in a line while little time is lost, with the likely cause."""
+"""Warnings about a stage, early and in one line each, with the likely cause."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping

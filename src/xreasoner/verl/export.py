@@ -14,8 +14,8 @@ from xreasoner.chat.think import FORCED_EXIT
 from xreasoner.data.sources import split_held_out
 from xreasoner.models.side_files import new_folder
 from xreasoner.models.surgery import detach
+from xreasoner.pipeline.stage_status import PlannedStage
 from xreasoner.pipeline.stages import Plan, make_plan
-from xreasoner.pipeline.standing import PlannedStage
 from xreasoner.recipe.file import write_recipe
 from xreasoner.recipe.schema import BASE, GrpoStage, Recipe
 from xreasoner.records import Problem, Sampling
@@ -90,8 +90,8 @@ def grpo_stage(plan: Plan, name: str | None) -> PlannedStage:
 
 def start_of(stage: PlannedStage, plan: Plan) -> Path:
     start = plan.text_model(stage.start)
-    standing = {one.name: one.standing for one in plan.stages}.get(stage.start, "done")
-    if stage.start != BASE and standing != "done":
+    status = {one.name: one.status for one in plan.stages}.get(stage.start, "done")
+    if stage.start != BASE and status != "done":
         raise ValueError(
             f"{stage.name} starts from {stage.start}, which is not trained yet; "
             f"run the recipe up to it first, or set {stage.name}.from=base"

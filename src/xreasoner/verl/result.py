@@ -10,8 +10,8 @@ from pathlib import Path
 
 from xreasoner.models.surgery import graft
 from xreasoner.pipeline.run import prepare_folder
+from xreasoner.pipeline.stage_status import PlannedStage
 from xreasoner.pipeline.stages import Plan, make_plan
-from xreasoner.pipeline.standing import PlannedStage
 from xreasoner.recipe.file import read_recipe
 from xreasoner.storage.files import write_json
 from xreasoner.storage.folders import discard, folder_written_atomically, write_checksums
@@ -69,7 +69,7 @@ def find_weights(checkpoint: Path) -> Path:
 
 
 def refuse_another_stage(stage: PlannedStage, fingerprint: str, export: Path) -> None:
-    if stage.standing == "done":
+    if stage.status == "done":
         raise ValueError(f"{stage.folder}: this stage is done already; move it away to import another result")
     if stage.manifest.fingerprint != fingerprint:
         raise ValueError(

@@ -8,7 +8,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.verl.parquet import problem_of
 
 GRADERS = 4
-"""In each of verl's reward workers. A grader starts one process when it first meets mathematics."""
+"""In each of verl's reward workers. A grader starts one process when it first gets mathematics."""
 
 _idle: SimpleQueue[Grader] = SimpleQueue()
 for _ in range(min(GRADERS, os.cpu_count() or 1)):

@@ -88,7 +88,7 @@ def test_without_memory_it_goes_on_with_fewer_rows(
     assert found == wanted
     assert engine.max_rows == 2
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == [f"out of memory while sampling: going on with rows={rows}" for rows in (4, 2)]
+    assert lines == [f"out of memory while sampling: continuing with rows={rows}" for rows in (4, 2)]
 
 
 def test_an_engine_that_fails_for_every_prompt_is_an_error(

@@ -13,7 +13,7 @@ from xreasoner.data.left_out import LeftOut
 from xreasoner.data.tables import read_rows
 from xreasoner.recipe.training_data import CorpusData, DataSource, JsonlData, TableData
 
-Found = Candidate | LeftOut
+RowResult = Candidate | LeftOut
 
 ADAPTERS: dict[str, Callable[[Any, str, str, Any], Candidate]] = {
     "openthoughts": openthoughts.read_row,
@@ -26,7 +26,7 @@ PATIENCE = 1000
 """Rows before the fraction of bad ones is checked; it is checked again at the end."""
 
 
-def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
+def read_corpus(entry: CorpusData, name: str = "") -> Iterator[RowResult]:
     """`name` replaces the default prefix of ids."""
     name = name or name_of(entry)
     config = getattr(entry, "config", None)
@@ -51,7 +51,7 @@ def read_corpus(entry: CorpusData, name: str = "") -> Iterator[Found]:
         raise ValueError(too_many(entry, bad, seen, last_bad))
 
 
-def candidate_of(row: TableRow, key: str, entry: CorpusData) -> Found:
+def candidate_of(row: TableRow, key: str, entry: CorpusData) -> RowResult:
     if row.trouble:
         return LeftOut(row.position, row.trouble, row.detail, is_bad=True)
     try:

@@ -15,7 +15,7 @@ from xreasoner.data.json_rows import jsonl_rows
 from xreasoner.recipe.training_data import JsonlTable, TableData
 from xreasoner.records import Problem
 
-Read = Callable[[Any, str], Problem]
+ToProblem = Callable[[Any, str], Problem]
 """From a row and its id to a problem; a bad row raises BadRowError."""
 
 
@@ -58,7 +58,7 @@ def training_jsonl(entry: JsonlTable, name: str) -> Iterator[Problem]:
     return read_jsonl(entry, name, lambda row, key: training_problem(row, key, entry))
 
 
-def read_jsonl(entry: JsonlTable, name: str, read: Read) -> Iterator[Problem]:
+def read_jsonl(entry: JsonlTable, name: str, read: ToProblem) -> Iterator[Problem]:
     """Stops at the first mistake: these are a few hundred rows written by hand. Ids begin with `name`.
 
     Rows that share an id are a mistake too, unless they are the same row again; each keeps its place.

@@ -28,7 +28,7 @@ class WrittenReader:
 
 def write_reader(run_dirs: Sequence[Path], out: Path) -> WrittenReader:
     """Reads only the answer files that are new or have changed since `out` was written."""
-    with waiting_lock(out):  # a run that ends and a `view` of it may meet
+    with waiting_lock(out):  # a run that ends and a `view` of it may write at the same time
         return write_files(run_dirs, out)
 
 

@@ -101,7 +101,7 @@ def _first_text(first: Completion) -> str:
 def _closed(first: Completion, text: str, is_open: bool) -> bool:
     if THINK_CLOSE in text or first.stopped_at == THINK_CLOSE:
         return True
-    # If the server does not say which stop string it met, then within a thought it was the closing tag.
+    # If the server does not say which stop string ended it, then within a thought it was the closing tag.
     tells = "stop_reason" in first.extra or "matched_stop" in first.extra
     return is_open and not first.cut and not tells
 

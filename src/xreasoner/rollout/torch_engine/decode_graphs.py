@@ -59,7 +59,7 @@ class CudaRecorder:
 
 
 class DecodeGraphs:
-    """The steps of one scheduler. The first step of so many rows only runs: most numbers are soon left."""
+    """The steps of one scheduler. The first step of a number of rows is not recorded: most do not recur."""
 
     def __init__(self, step: DecodeStep, recorder: Recorder) -> None:
         self._step, self._recorder = step, recorder

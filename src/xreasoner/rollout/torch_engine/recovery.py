@@ -1,4 +1,4 @@
-"""A failed step costs the request that made it fail. One that lacks memory goes on with fewer rows."""
+"""A failed step loses only the request that made it fail. Out of memory, it continues with fewer rows."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ class Recovery:
     def __init__(self, open_scheduler: Callable[[int], Scheduler], rows: int) -> None:
         self._open_scheduler = open_scheduler
         self.rows = rows
-        """Half as many after each lack of memory."""
+        """Halved each time memory runs out."""
 
     def run(self, requests: Sequence[Request]) -> Iterator[Rollout]:
         while requests:
@@ -51,14 +51,14 @@ class Recovery:
 
     def _shed(self, error: torch.OutOfMemoryError) -> None:
         self.rows //= 2
-        log.warning("out of memory while sampling: going on with rows=%d", self.rows)
+        log.warning("out of memory while sampling: continuing with rows=%d", self.rows)
         error.__traceback__ = None  # it holds on to the tensors of the failed step
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _each_alone(self, lost: Sequence[Request], error: Exception) -> Iterator[Rollout]:
         log.warning(
-            "a step of the engine failed (%s): its %d samples are tried alone", said(error), len(lost)
+            "a step of the engine failed (%s): retrying its %d samples one by one", said(error), len(lost)
         )
         failed, any_succeeded = list[Rollout](), False
         for request in lost:
@@ -79,7 +79,7 @@ class Recovery:
 def attempt(scheduler: Scheduler) -> tuple[list[Rollout], Exception | None]:
     try:
         return scheduler.step(), None
-    except Exception as error:  # whatever a model or a library raises: a request must not cost the others
+    except Exception as error:  # whatever a model or a library raises: a request must not fail the others
         return [], error
 
 

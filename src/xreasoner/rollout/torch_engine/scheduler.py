@@ -45,7 +45,7 @@ class SlotProgress(NamedTuple):
     last_token: int
 
 
-class Outcome(NamedTuple):
+class SlotDecision(NamedTuple):
     """A rollout ends, or its exit is forced, after so many of its tokens."""
 
     decision: Decision
@@ -118,7 +118,7 @@ class Scheduler:
     def stop(self, slots: Collection[Slot]) -> list[Rollout]:
         """End these slots now and return what they generated."""
         rows = [row for row, slot in enumerate(self._slots) if any(slot is one for one in slots)]
-        return self._apply({row: Outcome("length", self._slots[row].steps(self._clock)) for row in rows})
+        return self._apply({row: SlotDecision("length", self._slots[row].steps(self._clock)) for row in rows})
 
     def abort(self, prompt_id: str) -> None:
         """Drop a prompt, whether it waits or is generated."""
@@ -137,7 +137,7 @@ class Scheduler:
             return False
         return not self._slots or free >= self._max_rows // _REFILL_SHARE
 
-    def _admit(self) -> dict[int, Outcome]:
+    def _admit(self) -> dict[int, SlotDecision]:
         first = len(self._slots)
         longest_first = sorted(self._take_waiting(), key=lambda taken: len(taken[1].ids), reverse=True)
         entries = [self._open_slots(request, encoded) for request, encoded in longest_first]
@@ -154,7 +154,7 @@ class Scheduler:
         # A budget of zero is spent before the first step.
         spent = [r for r in range(first, len(self._slots)) if self._slots[r].tracker.deadline == 0]
         decisions = {row: self._slots[row].tracker.check_start() for row in spent}
-        return {row: Outcome(made, 0) for row, made in decisions.items() if made != "continue"}
+        return {row: SlotDecision(made, 0) for row, made in decisions.items() if made != "continue"}
 
     def _take_waiting(self) -> list[tuple[Request, Encoded]]:
         free, taken = self._max_rows - len(self._slots), []
@@ -206,7 +206,7 @@ class Scheduler:
         (first, *others) = {slot.request.sampling.temperature for slot in self._slots}
         return self._tensors.temperature[: len(self._slots)] if others else first
 
-    def _check(self) -> dict[int, Outcome]:
+    def _check(self) -> dict[int, SlotDecision]:
         """Look at the tokens since the last check: at notable ones, and where a budget's deadline was."""
         notable: dict[int, set[int]] = {}
         for row, position in self._tensors.find(len(self._slots), self._check_every, self._notable_V):
@@ -224,7 +224,7 @@ class Scheduler:
         )
         return {row: outcome for row, outcome in found if outcome is not None}
 
-    def _check_slot(self, slot: Slot, notable: set[int], tail: list[int]) -> Outcome | None:
+    def _check_slot(self, slot: Slot, notable: set[int], tail: list[int]) -> SlotDecision | None:
         """Token by token, because an early one may move the deadline of later ones."""
         tracker, now = slot.tracker, slot.steps(self._clock)
         for position in range(self._check_every):
@@ -236,10 +236,10 @@ class Scheduler:
             stopped = is_notable and until_here[-1] in self._special_tokens.stops
             decision = tracker.check(steps, stopped, partial(self._decode_tail, until_here))
             if decision != "continue":
-                return Outcome(decision, steps)
+                return SlotDecision(decision, steps)
         return None
 
-    def _apply(self, outcomes: dict[int, Outcome]) -> list[Rollout]:
+    def _apply(self, outcomes: dict[int, SlotDecision]) -> list[Rollout]:
         finished: dict[int, Rollout] = {}
         for row, (decision, steps) in outcomes.items():
             if decision == "eos" or decision == "length":

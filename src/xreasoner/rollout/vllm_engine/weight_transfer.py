@@ -18,7 +18,7 @@ from torch import Tensor
 from xreasoner.parallel import free_port, full_weight
 
 One = TypeVar("One")
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 
 SECONDS = 600
 
@@ -95,7 +95,7 @@ class Servers:
         at_once(lambda client: client.shutdown_weight_transfer_engine(), self._clients)
 
 
-def at_once(call: Callable[[One], Answer], each: Sequence[One]) -> list[Answer]:
+def at_once(call: Callable[[One], Returned], each: Sequence[One]) -> list[Returned]:
     """In threads; the first error is raised."""
     with ThreadPoolExecutor(len(each)) as pool:
         return list(pool.map(call, each))

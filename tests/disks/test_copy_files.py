@@ -8,17 +8,18 @@ import pytest
 import torch
 from tests.train.processes import run_on_ranks
 
-from xreasoner import disks
-from xreasoner.disks import bring_home, bring_to_first, copy_to_all, find_disks
+from xreasoner.disks import copy_files
+from xreasoner.disks.copy_files import copy_to_all, copy_to_first
+from xreasoner.disks.find_disks import find_disks, move_run_to_first
 from xreasoner.parallel import World, join_world, wait_for_all
 
 Content = dict[str, bytes]
 LONG = bytes(range(256)) * 10
 
 
-def meet(folders: list[Path], block: int = 1000) -> tuple[Path, World]:
+def join_with_disks(folders: list[Path], block: int = 1000) -> tuple[Path, World]:
     """`folders`: what each rank sees. Files are sent in several blocks."""
-    disks.BLOCK = block
+    copy_files.BLOCK = block
     world = join_world()
     return folders[world.rank], find_disks(folders[world.rank], world)
 
@@ -35,7 +36,7 @@ def fill(folder: Path, content: Content) -> Path:
 
 
 def see_each_other(folders: list[Path]) -> World:
-    return meet(folders)[1]
+    return join_with_disks(folders)[1]
 
 
 def test_ranks_find_those_that_see_the_same_folder(tmp_path: Path) -> None:
@@ -68,19 +69,19 @@ def no_room(path: Path) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_rank_without_room_for_its_mark_takes_those_of_others_along(tmp_path: Path) -> None:
+def test_a_rank_without_room_for_its_marker_leaves_none_of_the_others(tmp_path: Path) -> None:
     said = run_on_ranks(find_without_room, 2, tmp_path)
     assert said == ["[Errno 28] No space left on device", "found"]
     assert held(tmp_path) == {}
 
 
-def copy_and_bring(folders: list[Path]) -> tuple[Content, Content]:
-    folder, world = meet(folders)
+def copy_there_and_back(folders: list[Path]) -> tuple[Content, Content]:
+    folder, world = join_with_disks(folders)
     copy_to_all(folder / "data", world)
     copied = held(folder)
     wait_for_all(world)
     fill(folder, {f"answers/{world.rank}/new": b"of its own", f"answers/{world.rank}/old": b"x"})
-    bring_to_first(folder / "answers", world, [f"{world.rank}/n*"])
+    copy_to_first(folder / "answers", world, [f"{world.rank}/n*"])
     wait_for_all(world)
     return copied, held(folder)
 
@@ -92,7 +93,7 @@ def test_files_are_copied_to_all_disks_and_brought_back(tmp_path: Path) -> None:
         tmp_path / "b", {"data/changed": b"old", "data/same": b"same", "data/extra": b"", "own": b"2"}
     )
     unchanged = (there / "data" / "same").stat().st_mtime_ns
-    (_, brought), (copied, _) = run_on_ranks(copy_and_bring, 2, [first, there])
+    (_, brought), (copied, _) = run_on_ranks(copy_there_and_back, 2, [first, there])
     assert copied == {**mine, "own": b"2"}
     assert (there / "data" / "same").stat().st_mtime_ns == unchanged, "it was not sent"
     assert {name for name in brought if name.startswith("answers/1")} == {"answers/1/new"}
@@ -100,7 +101,7 @@ def test_files_are_copied_to_all_disks_and_brought_back(tmp_path: Path) -> None:
 
 
 def move_home(folders: list[Path]) -> None:
-    bring_home(*meet(folders))
+    move_run_to_first(*join_with_disks(folders))
 
 
 def test_a_run_moves_to_the_machine_of_the_first_rank(tmp_path: Path) -> None:
@@ -117,21 +118,21 @@ def test_a_run_moves_to_the_machine_of_the_first_rank(tmp_path: Path) -> None:
 
 
 def copy_over_a_bad_line(folders: list[Path]) -> None:
-    folder, world = meet(folders)
-    send = disks.dist.send
+    folder, world = join_with_disks(folders)
+    send = copy_files.dist.send
 
     def damaged(block: torch.Tensor, *to: Any) -> None:
         block[-1] ^= 1
         send(block, *to)
 
-    disks.dist.send = damaged
+    copy_files.dist.send = damaged
     copy_to_all(folder, world)
 
 
 def test_what_arrives_damaged_is_refused(tmp_path: Path) -> None:
     first = fill(tmp_path / "a", {"data": LONG})
     with pytest.raises(
-        AssertionError, match="b/data: rank 1 got it damaged from rank 0; run the command again"
+        AssertionError, match="b/data: rank 1 received it damaged from rank 0; run the command again"
     ):
         run_on_ranks(copy_over_a_bad_line, 2, [first, tmp_path / "b"])
     assert held(tmp_path / "b") == {}

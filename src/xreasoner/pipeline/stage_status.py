@@ -24,7 +24,7 @@ from xreasoner.storage.run_folder import (
 )
 from xreasoner.storage.state_folders import complete_states, saved_step
 
-Standing = Literal["new", "done", "resumed", "changed", "redo"]
+StageStatus = Literal["new", "done", "resumed", "changed", "redo"]
 """changed: what is on disk was made from something else, so a run refuses it. redo: trained again."""
 
 REWARD_SOURCES, FORMULA_SOURCES = "source of rewards", "source of loss and advantage"
@@ -43,7 +43,7 @@ class PlannedStage:
     problems: Sequence[Problem]
     manifest: Manifest
     """The wanted manifest; for a stage that is done or resumed, the one on disk with the new changes."""
-    standing: Standing
+    status: StageStatus
     why: str = ""
     """The settings that differ from those on disk."""
 
@@ -54,20 +54,20 @@ def plan_stage(
     settings, folder = recipe.stages[name], stage_folder(recipe, name)
     wanted = wanted_manifest(recipe, settings, start_identity, problems)
     if redo and holds_work(folder):
-        # A damaged manifest is not read: to train again is what its error advises.
+        # A damaged manifest is not read: its error advises to train again.
         return PlannedStage(name, settings, recipe.start_of(name), folder, problems, wanted, "redo")
     on_disk = read_manifest(folder, redo_advice(name))
     if on_disk is None and holds_work(folder):
         raise ValueError(f"{folder / 'manifest.json'} is missing; {redo_advice(name)}")
     found = in_todays_terms(on_disk, wanted, settings) if on_disk else None
-    standing, why = standing_of(found, wanted, folder)
+    status, why = status_of(found, wanted, folder)
     manifest = wanted
-    if on_disk and standing == "done":
+    if on_disk and status == "done":
         manifest = on_disk
-    elif on_disk and found and standing == "resumed":
+    elif on_disk and found and status == "resumed":
         history = (*on_disk.history, *changes(found, wanted, folder))
         manifest = replace(on_disk, schedule=wanted.schedule, execution=wanted.execution, history=history)
-    return PlannedStage(name, settings, recipe.start_of(name), folder, problems, manifest, standing, why)
+    return PlannedStage(name, settings, recipe.start_of(name), folder, problems, manifest, status, why)
 
 
 def wanted_manifest(
@@ -88,7 +88,7 @@ def wanted_manifest(
         "data": problems_fingerprint(problems),
     }
     if isinstance(settings, GrpoStage):
-        # A user mends his function in the middle of a run and resumes.
+        # A user may fix a function in the middle of a run and resume.
         if sources := user_sources(settings.rewards):
             kinds["schedule"][REWARD_SOURCES] = sources
         if sources := formula_sources(settings):
@@ -125,7 +125,7 @@ def default_of(field: FieldInfo | None) -> Any:
     )
 
 
-def standing_of(found: Manifest | None, wanted: Manifest, folder: Path) -> tuple[Standing, str]:
+def status_of(found: Manifest | None, wanted: Manifest, folder: Path) -> tuple[StageStatus, str]:
     if found is None:
         return "new", ""
     if found.made_from != wanted.made_from:
@@ -182,7 +182,7 @@ def with_descendants(recipe: Recipe, names: Sequence[str]) -> set[str]:
 def refuse_changed(stages: Sequence[PlannedStage], recipe: Recipe) -> None:
     """Nothing that was trained is set aside without --redo."""
     for stage in stages:
-        if stage.standing == "changed":
+        if stage.status == "changed":
             others = sorted(with_descendants(recipe, [stage.name]) - {stage.name})
             and_others = f" and the stages after it ({', '.join(others)})" if others else ""
             raise ValueError(

@@ -1,12 +1,11 @@
-"""Machines without a shared disk: the first rank's files are copied to the others, and back.
+"""Copies files from the first rank's disk to the others, and back.
 
-The run is on the disk of the first rank. On each other disk the first rank that sees it keeps copies of what
-its machine reads, under the same paths. Only files that differ are sent, in blocks, between CPUs.
+On each other disk, the first rank that sees it keeps copies of what its machine reads, under the same paths.
+Only files that differ are sent, in blocks, between CPUs.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from xreasoner.storage.folders import facts_of
 BLOCK = 2**26
 """Bytes in memory at a time."""
 EVERYTHING = ("**/*",)
-HOME = "recipe.yaml"
+RECIPE = "recipe.yaml"
 """Only the folder that holds the run has it; copies do not."""
-OWN = (HOME, "lock", "log")
+NOT_COPIED = (RECIPE, "lock", "log")
 """Files that each run directory has for itself."""
 
 Facts = Mapping[str, Any]
@@ -40,61 +39,15 @@ class Transfer:
     facts: Facts
 
 
-def find_disks(folder: Path, world: World) -> World:
-    """Which ranks see the same folder: each leaves a mark there, and looks for those of the others."""
-    if world.size == 1:
-        return world
-    (tag, *_) = gather_shares([os.urandom(8).hex()], world)
-    folder.mkdir(parents=True, exist_ok=True)
-    marks = [folder / f".disk-{tag}{UNFINISHED}{rank}" for rank in range(world.size)]
-    failure = leave(marks[world.rank])
-    wait_for_all(world)
-    first = next((rank for rank, mark in enumerate(marks) if mark.exists()), world.rank)
-    disks = gather_shares([first], world)
-    marks[world.rank].unlink(missing_ok=True)  # swept by who takes the lock of that disk
-    wait_for_all(world)  # an error of one rank ends the others where they are
-    if failure:
-        raise failure
-    return replace(world, disks=tuple(disks))
-
-
-def leave(mark: Path) -> OSError | None:
-    try:
-        mark.touch()
-    except OSError as error:
-        return error
-    return None
-
-
-def bring_home(folder: Path, world: World) -> None:
-    """The first rank may run on another machine than before: then the run moves to its disk."""
-    if world.has_one_disk:
-        return
-    looks_after = world.is_first or world.keeps_a_copy
-    holding = gather_shares([looks_after and (folder / HOME).exists()], world)
-    homes = [rank for rank, holds in enumerate(holding) if holds]
-    if len(homes) > 1:
-        raise ValueError(
-            f"{folder}: the machines of ranks {', '.join(map(str, homes))} each hold a run here; "
-            "move all but one away"
-        )
-    if homes and homes != [0]:
-        for only in (EVERYTHING, (HOME,)):  # that one last: a kill meanwhile leaves the run where it was
-            bring_to_first(folder, world, only if world.rank in homes else ())
-        if world.rank in homes:
-            (folder / HOME).unlink()
-        wait_for_all(world)
-
-
 def copy_to_all(
     folder: Path,
     world: World,
     only: Sequence[str] = EVERYTHING,
     group: dist.ProcessGroup | None = None,
 ) -> None:
-    """Make the folder on all disks what it is on the first rank's. `only`: patterns of the files that count.
+    """Make the folder on every disk equal to the one on the first rank's; `only`: patterns of the files.
 
-    All ranks call this, and wait."""
+    All ranks call this, and wait for each other."""
     if not world.has_one_disk:
         listed = gather_shares([files_in(folder, only) if world.is_first else {}], world, group)[0]
         lacking: list[str] = []
@@ -113,10 +66,10 @@ def copy_to_all(
     wait_for_all(world, group)
 
 
-def bring_to_first(
+def copy_to_first(
     folder: Path, world: World, only: Sequence[str] = EVERYTHING, group: dist.ProcessGroup | None = None
 ) -> None:
-    """Copy what other disks have in the folder to the first rank's. Each rank says what `only` counts."""
+    """Copy files in the folder from the other disks to the first rank's. Each rank passes its own `only`."""
     if world.has_one_disk:
         return
     offered = gather_shares([files_in(folder, only) if world.keeps_a_copy else {}], world, group)
@@ -135,8 +88,8 @@ def bring_to_first(
 def files_in(folder: Path, only: Sequence[str]) -> Files:
     found = sorted({path for pattern in only for path in folder.glob(pattern) if path.is_file()})
     names = {path.relative_to(folder).as_posix(): path for path in found if UNFINISHED not in path.name}
-    own = OWN if only != (HOME,) else ()
-    return {name: facts_of(path) for name, path in names.items() if name not in own}
+    left_out = NOT_COPIED if only != (RECIPE,) else ()
+    return {name: facts_of(path) for name, path in names.items() if name not in left_out}
 
 
 def move(folder: Path, transfers: Sequence[Transfer], world: World, group: dist.ProcessGroup | None) -> None:
@@ -168,7 +121,8 @@ def receive(path: Path, one: Transfer, group: dist.ProcessGroup) -> None:
             digest.update(block.numpy().data)
         if digest.hexdigest() != one.facts["xxh3_128"]:
             raise ValueError(
-                f"{path}: rank {one.receiver} got it damaged from rank {one.sender}; run the command again"
+                f"{path}: rank {one.receiver} received it damaged from rank {one.sender}; "
+                "run the command again"
             )
 
 

@@ -172,9 +172,9 @@ def test_a_manifest_that_lacks_a_newer_setting_had_its_default(
         del content["made_from"]["settings"][name]
     del content["schedule"]["clip_norm"]
     write_checked_json(path, content)
-    assert make_plan(recipe(tiny_base, tmp_path, one={})).stages[0].standing == "done"
+    assert make_plan(recipe(tiny_base, tmp_path, one={})).stages[0].status == "done"
     changed = make_plan(recipe(tiny_base, tmp_path, one={"weight_decay": 0.1})).stages[0]
-    assert (changed.standing, changed.why) == ("changed", "settings.weight_decay was 0.0, is 0.1")
+    assert (changed.status, changed.why) == ("changed", "settings.weight_decay was 0.0, is 0.1")
 
 
 def with_table(model: Path, out: Path, table: Path, *benchmarks: Path) -> Recipe:
@@ -302,7 +302,7 @@ def test_the_learning_rate_and_the_length_may_change_in_the_middle_and_are_noted
     out = tmp_path / "run"
     interrupted(real(tiny_base, out), "1-sft", 5, monkeypatch)
     plan = make_plan(real(tiny_base, out, {"lr": 1e-3, "steps": 5}))
-    assert (plan.stages[0].standing, plan.stages[0].why) == (
+    assert (plan.stages[0].status, plan.stages[0].why) == (
         "resumed",
         "steps was 6, is 5, lr was 0.003, is 0.001",
     )
@@ -326,7 +326,7 @@ def test_a_partly_trained_stage_is_refused_too_and_one_without_a_state_is_not(
 ) -> None:
     interrupted(real(tiny_base, tmp_path), "1-sft", 1, monkeypatch)
     other = make_plan(real(tiny_base, tmp_path, {"weight_decay": 0.1})).stages[0]
-    assert other.standing == "new"
+    assert other.status == "new"
     state = state_folder(tmp_path / "stages" / "1-sft" / "state", 1)
     state.mkdir(parents=True)
     complete_state(state, {"step": 1, "extra": {}})
