@@ -29,10 +29,11 @@ from xreasoner.estimate.model_shape import read_shape
 from xreasoner.models.read_weights import empty_model, give_memory, own_weights, read_weights
 from xreasoner.models.write_weights import folder_of_all_ranks, write_weights
 from xreasoner.parallel import World, gather_shares, join_world, shard
+from xreasoner.storage.run_folder import METRICS
 from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.optim import adamw
 from xreasoner.train.samplers import empty_copy, fill_copy
-from xreasoner.train.training_states import METRICS, TrainingStates
+from xreasoner.train.training_states import TrainingStates
 
 CPU = torch.device("cpu")
 

@@ -172,14 +172,14 @@ class GrpoStage(Optimization):
     kl: NonNegative = 0.0
     """Weight of the KL penalty towards the checkpoint the stage starts from; 0 costs nothing."""
     loss: Annotated[str, Field(pattern=r"^(token|sequence|cispo|.+:[A-Za-z_][A-Za-z0-9_]*)$")] = "token"
-    """token: the ratio of each token, clipped (GRPO, DAPO). sequence: one ratio per answer (GSPO). cispo. Or
-    your own: `my_losses.py:loss`."""
+    """token: the ratio of each token, clipped (GRPO, DAPO). sequence: one ratio per answer (GSPO). cispo: a
+    truncated ratio as a weight. Or your own: `my_losses.py:loss`."""
     loss_mean: Literal["tokens", "answers", "limit"] = "tokens"
     """tokens: over all learned tokens of a step, so every token weighs the same (DAPO). answers: over each
     answer, then over answers (GRPO as published). limit: over answers times the token limit (Dr. GRPO)."""
     advantage: Annotated[str, Field(pattern=r"^(scaled|centered|.+:[A-Za-z_][A-Za-z0-9_]*)$")] = "scaled"
-    """Of a reward within its group. scaled: less the mean, over the standard deviation (GRPO). centered: less
-    the mean only (Dr. GRPO). Or your own: `my_losses.py:advantage`."""
+    """The reward compared with its group. scaled: less the mean, over the standard deviation (GRPO).
+    centered: less the mean only (Dr. GRPO). Or your own: `my_losses.py:advantage`."""
     updates_per_batch: Count = 1
     """Passes over the answers of a step."""
     minibatches: Count = 1
@@ -199,7 +199,7 @@ class GrpoStage(Optimization):
     importance_cap: Positive = 2.0
     """Upper bound of a token's importance weight."""
     importance_bounds: tuple[Positive, Positive] = (0.8, 1.25)
-    """Between which an answer's importance weight must be."""
+    """Lower and upper bound of an answer's importance weight."""
     held_out: Budget = 0
     """Problems that are held out from training for evaluation."""
     eval_every: Budget = 0
@@ -286,7 +286,7 @@ class Evaluation(Settings):
     """Also evaluate with images removed, to find the items that can be solved from their text."""
     references: tuple[PathText, ...] = ()
     """Stages or run directories whose answers without images find those items. A stage does not judge a
-    comparison in which it takes part; by default the two stages of a comparison judge together."""
+    comparison in which it takes part; by default all stages of the run judge together."""
     engine: EvaluationEngine = "auto"
     """The engine that generates answers: torch, vllm, server, generate or auto. generate is transformers'
     own: one answer at a time, slowly, for any model; auto takes it where torch cannot."""

@@ -85,7 +85,7 @@ and SGLang, limit elsewhere."""
 
 
 class ServerSettings(Settings):
-    """A running server with OpenAI's chat API, such as `vllm serve`, and how hard to load it."""
+    """A running server with OpenAI's chat API, such as `vllm serve`, and the load it gets."""
 
     url: str | Annotated[tuple[str, ...], Field(min_length=1)]
     """The base URL, ending in /v1. Several: the same model on several servers, which share the questions."""

@@ -67,7 +67,7 @@ class JsonlTable(Settings):
     """How answers are graded; by default `choice` where a row has choices, else `math`."""
     domain: str = "general"
     limit: Count | None = None
-    """Read only the first rows, this many."""
+    """Read only this many rows, the first ones."""
 
 
 class JsonlData(JsonlTable):
@@ -86,9 +86,9 @@ class Corpus(Settings):
     max_bad_rows: Fraction = 0.05
     """Bad rows are skipped, counted and listed; a larger fraction stops the run."""
     limit: Count | None = None
-    """Read only the first rows, this many."""
+    """Read only this many rows, the first ones."""
     every: Count = 1
-    """Of these rows, keep one in so many: a sample of the whole corpus."""
+    """Keep one in this many of these rows: a sample of the whole corpus."""
 
 
 class OpenThoughtsData(Corpus):

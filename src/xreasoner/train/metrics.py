@@ -12,7 +12,7 @@ from typing import Self
 import torch
 
 from xreasoner.parallel import World
-from xreasoner.rollout.token_pieces import Decode, TokenPieces, sampled_tokens
+from xreasoner.rollout.token_pieces import DecodeIds, TokenPieces, sampled_tokens
 from xreasoner.storage.checked_json import json_text
 from xreasoner.storage.disk import LineFile
 from xreasoner.storage.files import drop_torn_line, write_atomically, written_atomically
@@ -145,7 +145,7 @@ def length_by_verdict(answers: Sequence[GradedRollout]) -> dict[str, float]:
     return {name: _mean(known) for name, known in lengths.items() if known}
 
 
-def write_samples(batch: RolloutBatch, path: Path, decode: Decode) -> None:
+def write_samples(batch: RolloutBatch, path: Path, decode: DecodeIds) -> None:
     """One line an answer, for people to read. `decode` turns tokens into text."""
     pieces = TokenPieces(decode)
     with written_atomically(path) as file:
