@@ -1,6 +1,6 @@
 """The model card of a trained stage, written from its run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -178,7 +178,7 @@ def without_private(recipe: Raw) -> dict[str, Any]:
 def _public(value: Any) -> Any:
     if isinstance(value, list):
         return [_public(one) for one in value]
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return value
     own = value.get("path") is not None and not ("source" in value and is_hub_id(value))
     names = {"path": PurePath(value["path"]).name} if own else {}
