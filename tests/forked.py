@@ -1,4 +1,4 @@
-"""The command line in processes of their own, forked from a server that has imported everything.
+"""Command lines in processes of their own, forked from a server that has imported everything.
 
 A start takes milliseconds, where `python -m xreasoner` imports for four CPU seconds.
 """
@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -30,13 +30,18 @@ class Done:
 
 
 class Command:
-    """`xreasoner` with these arguments, running."""
+    """`xreasoner` with these arguments, running; or another program, given by what it runs."""
 
-    def __init__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+        program: Callable[[], int | None] = main,
+    ) -> None:
         self._said = TemporaryDirectory(prefix="xreasoner-said-")
         line = ["xreasoner", *map(str, arguments)]
         self._process: ForkServerProcess = forks.Process(
-            target=_run, args=(line, dict(environment or {}), Path(self._said.name))
+            target=_run, args=(program, line, dict(environment or {}), Path(self._said.name))
         )
         self._process.start()
 
@@ -63,10 +68,10 @@ def call(*arguments: object, environment: Mapping[str, str] | None = None) -> Do
     return Command(*arguments, environment=environment).wait()
 
 
-def _run(line: list[str], environment: dict[str, str], said: Path) -> None:
+def _run(program: Callable[[], int | None], line: list[str], environment: dict[str, str], said: Path) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT), number)
     os.environ |= environment
     torch.set_num_threads(1)
     sys.argv = line
-    main()
+    sys.exit(program())

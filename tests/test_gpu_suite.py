@@ -1,16 +1,14 @@
 """The GPU suite on small models: the same code, so it still runs when a GPU is there at last."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.gpu.__main__ import main
 from tests.data import true_schemas as schemas
+from tests.forked import Command
 
 from xreasoner.models.surgery import detach
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -24,11 +22,8 @@ def gsm8k(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_its_small_form_passes(tiny_base: Path, gsm8k: Path, tmp_path: Path) -> None:
     detach(tiny_base, tmp_path / "lm")
-    command = [
-        *(sys.executable, "-m", "benchmarks.gpu", "--tiny", "--parts", "right,sft,rollouts,grpo,real"),
-        *("--model", str(tmp_path / "lm"), "--gsm8k", str(gsm8k), "--out", str(tmp_path / "gpu.json")),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    options = ["--tiny", "--parts", "right,sft,rollouts,grpo,real", "--out", tmp_path / "gpu.json"]
+    done = Command(*options, "--model", tmp_path / "lm", "--gsm8k", gsm8k, program=main).wait(timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert parts.keys() == {"right", "sft", "rollouts", "grpo", "real"}
