@@ -17,8 +17,6 @@ from xreasoner.train.grpo import train_grpo
 from xreasoner.train.sft import train_sft
 from xreasoner.train.step_display import NoDisplay
 
-pytestmark = pytest.mark.slow
-
 
 def test_two_processes_train_as_one_and_resume(start: Path, problems: list[Problem], tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
@@ -53,6 +51,7 @@ SFT = {
 BFLOAT16 = 0.15
 
 
+@pytest.mark.slow
 def test_three_processes_imitate_as_one(start: Path, problems: list[Problem], tmp_path: Path) -> None:
     stages = {name: settings(**{"lr": 1e-3, **changes}) for name, changes in SFT.items()}
     train_on(start, tmp_path / "many", stages, problems, processes=3)
@@ -90,6 +89,7 @@ GRPO = {
 }
 
 
+@pytest.mark.slow
 def test_three_processes_reinforce_as_one(gambler: Path, arms: list[Problem], tmp_path: Path) -> None:
     stages = {name: grpo_settings(**{"lr": 1e-3, **changes}) for name, changes in GRPO.items()}
     train_on(gambler, tmp_path / "many", stages, arms, held_out=3, processes=3)
@@ -113,6 +113,7 @@ def test_three_processes_reinforce_as_one(gambler: Path, arms: list[Problem], tm
     assert (tmp_path / "many" / "plain" / "samples" / samples[0]).read_bytes() == first
 
 
+@pytest.mark.slow
 def test_two_copies_on_two_nodes_train_as_one_process(
     start: Path, gambler: Path, problems: list[Problem], arms: list[Problem], tmp_path: Path
 ) -> None:
@@ -134,11 +135,13 @@ def test_two_copies_on_two_nodes_train_as_one_process(
     assert difference(tmp_path / "rl" / "model", tmp_path / "rl-one" / "model", gambler) < 1e-3
 
 
+@pytest.mark.slow
 def test_machines_of_unequal_size_are_refused(start: Path, problems: list[Problem], tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="ValueError: shard_over: node needs equally many processes"):
         train_on(start, tmp_path, {"sft": settings(shard_over="node")}, problems, processes=3)
 
 
+@pytest.mark.slow
 def test_compiled_layers_train_as_plain_ones(
     start: Path,
     gambler: Path,
