@@ -1,5 +1,6 @@
 """The documentation names only files, links, commands and folders that exist."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -200,3 +201,13 @@ def test_the_mini_worlds_prompt_is_as_the_data_page_shows_it(view: Literal["text
     tokenizer = load_tokenizer(resolve_model("miniworld"))
     assert words - {*tokenizer.get_vocab(), "[", "]"} == set()
     assert f"one of its {len(tokenizer)}:" in page
+
+
+def test_what_the_grpo_loop_names_in_its_ten_points_exists() -> None:
+    about = ast.get_docstring(ast.parse((PACKAGE / "train" / "grpo.py").read_text())) or ""
+    points = [line for line in about.splitlines() if line.startswith("- ")]
+    places = [re.findall(r"\((\w+)\.(\w+)\)", point) for point in points]
+    assert len(points) == 10 and all(places)
+    for module, name in (place for found in places for place in found):
+        code = (PACKAGE / "train" / f"{module}.py").read_text()
+        assert re.search(rf"^(?:def|class) {name}\b", code, re.MULTILINE), f"{module}.{name}"

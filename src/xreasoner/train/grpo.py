@@ -2,20 +2,18 @@
 
 One step: collect answers (collect.py), pack them into rows (rows.py), update the policy (update.py).
 With `max_lag`, the answers of later steps are sampled meanwhile (ahead.py).
-It differs from the GRPO of the textbook in this:
+It differs from the GRPO of the textbook in ten points:
 
 - The loss is a mean over all learned tokens of the batch, so every token weighs the same (update.backward).
-  A mean over each answer first would punish the tokens of a long wrong answer less.
-- The upper clip is wider than the lower one: unlikely tokens can gain (policy_loss.token_ratio).
-- A group whose answers all got the same reward has no gradient and is not computed (rows.policy_rows). Its
-  tokens stay in the denominator, so skipping changes the cost and not the step (rows.denominator).
-  `oversample` draws more problems than are wanted and keeps those with a gradient (collect.Collector).
-- A mini-batch without signal takes no optimizer step: momentum and decay must move nothing (update.update).
-- The KL term is off by default. It is k3 weighted by the policy's ratio, which has the right gradient
-  (policy_loss.kl_estimate).
-- The sampler's probabilities may differ from the trainer's. Importance weights correct for it: truncated for
-  each token, or masked for whole answers (policy_loss.sequence_weight). `mismatch` measures it.
-- Tokens that the forced exit injected get no gradient, nor do answers that could not be graded (rows.learns).
+- The upper clip is wider than the lower one, so unlikely tokens can gain (policy_loss.token_ratio).
+- Groups whose answers all got the same reward have no gradient and are not computed (rows.policy_rows).
+- Their tokens stay in the denominator, so skipping changes the cost and not the step (rows.denominator).
+- `oversample` draws more problems than are wanted and keeps those with a gradient (collect.Collector).
+- A mini-batch without signal takes no step, so momentum and decay move nothing (update.update).
+- KL is off by default; it is k3 weighted by the ratio, for the right gradient (policy_loss.kl_estimate).
+- If sampler and trainer differ, importance weights are truncated by token (policy_loss.importance_weight)
+- or masked by answer (policy_loss.sequence_weight); `mismatch` is the mean difference (update.measured).
+- Injected tokens of a forced exit and answers that were not graded get no gradient (rows.learns).
 """
 
 import dataclasses
