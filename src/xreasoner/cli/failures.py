@@ -47,7 +47,7 @@ def system_error(error: OSError) -> str:
 
 
 def out_of_memory(error: RuntimeError) -> str | None:
-    """On a GPU torch has a class for it; on a CPU only the words."""
+    """On a GPU torch has an exception class for it; on a CPU only a message."""
     from xreasoner.storage.disk import in_units
 
     if type(error).__name__ == "OutOfMemoryError":

@@ -142,7 +142,7 @@ class Peers:
 
 
 def own_address() -> str:
-    """Under which the other machines see this one: that of the interface toward the rendezvous."""
+    """At which other machines reach this one: that of the interface toward the rendezvous."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((os.environ["MASTER_ADDR"], 9))  # sends nothing
         return str(probe.getsockname()[0])

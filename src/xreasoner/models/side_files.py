@@ -82,7 +82,7 @@ def _copy_tokenizer_config(vlm: Path, out: Path) -> None:
     source = vlm / "tokenizer_config.json"
     if source.is_file():
         config = json.loads(source.read_text())
-        # Trainers open `AutoProcessor` first; this entry would send it after an image processor.
+        # Trainers open `AutoProcessor` first; this entry would make it load an image processor.
         config.pop("processor_class", None)
         (out / source.name).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 

@@ -131,7 +131,7 @@ class ChosenTokens(LogitsProcessor):
         return self._rollout.stop is not None and self._given == len(self._rollout.token_ids)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        if not self.all_given:  # on a GPU, `generate` looks at the end of an answer a few tokens late
+        if not self.all_given:  # on a GPU, `generate` checks for the end of an answer a few tokens late
             if self._given == len(self._rollout.token_ids):
                 self._choose(scores)
             self._given += 1

@@ -145,7 +145,7 @@ async def _read_body(request: Request) -> bytes:
     # A web page can post a form to any address, but not JSON without asking the server first.
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "the body must be JSON, with Content-Type: application/json")
-    # What is declared as too large is dropped from the start, and read only so that its sender can listen.
+    # A body that is declared as too large is dropped; reading it lets its sender receive the error.
     limit = MAX_BODY if int(request.headers.get("Content-Length", 0)) <= MAX_BODY else -1
     body, size = bytearray(), 0
     blocks = request.stream()

@@ -1,1 +1,1 @@
-"""Tables that break no word."""
+"""Tables for the terminal that break lines only between words."""

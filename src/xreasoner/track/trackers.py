@@ -178,7 +178,7 @@ def rows_of(table: TrackedAnswers, show: Callable[[Path], Any]) -> list[list[Any
 
 
 def as_code(value: Any) -> str:
-    """What a model wrote must not be taken for Markdown."""
+    """What a model wrote must not be rendered as Markdown."""
     return "\n".join(f"    {line}" for line in str(value).splitlines())
 
 

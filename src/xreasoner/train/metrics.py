@@ -1,4 +1,4 @@
-"""What a step leaves on disk: a line of numbers in metrics.jsonl, and now and then its answers to read."""
+"""What a step leaves on disk: a line of numbers in metrics.jsonl, and every few steps its answers."""
 
 import json
 import math

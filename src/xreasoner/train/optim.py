@@ -102,7 +102,7 @@ class GuardedStep:
 
 
 def first_not_finite(model: nn.Module) -> str:
-    """Where to look: weights first, since they make everything else not finite."""
+    """Weights before gradients: weights that are not finite make everything else so."""
     if name := weights_not_finite(model):
         return f"the weights {name} are not finite"
     for name, parameter in model.named_parameters():

@@ -67,7 +67,7 @@ class Scheduler:
     ) -> None:
         """`max_tokens`: no rollout is longer, so the `max_tokens` of every request's sampling must fit.
 
-        `check_every`: decode this many tokens before the host looks at them. Tokens beyond an end or a budget
+        `check_every`: decode this many tokens before the host checks them. Tokens beyond an end or a budget
         are taken back, so the rollouts are the same; on a GPU the host then never waits for single tokens.
 
         `recorder`: records decoding steps and repeats them; without one, each step is computed anew.
@@ -207,7 +207,7 @@ class Scheduler:
         return self._tensors.temperature[: len(self._slots)] if others else first
 
     def _check(self) -> dict[int, SlotDecision]:
-        """Look at the tokens since the last check: at notable ones, and where a budget's deadline was."""
+        """Check the new tokens: notable ones, and those at the deadline of a budget."""
         notable: dict[int, set[int]] = {}
         for row, position in self._tensors.find(len(self._slots), self._check_every, self._notable_V):
             notable.setdefault(row, set()).add(position)
