@@ -30,11 +30,11 @@ HOSTILE = ["9^{9^{9^9}}", "(" * 9000, r"\frac{1}{" * 900 + "2" + "}" * 900, "100
 def test_hostile_answers_cost_their_budget_and_are_wrong() -> None:
     pairs = [(math("3"), tagged(answer)) for answer in HOSTILE]
     pairs.insert(2, (math("4"), tagged("2^2")))
-    with Grader(workers=2, seconds=1.0) as grader:
+    with Grader(workers=2, seconds=0.5) as grader:
         grader.score(math("4"), tagged("2+2"))
         started = time.monotonic()
         scores = grader.score_many(pairs)
-        # Two workers share four budgets of a second; each replacement takes its start on top.
+        # Two workers share four budgets of half a second; each replacement takes its start on top.
         assert time.monotonic() - started < 30
     assert [score.correct for score in scores] == [False, False, True, False, False]
     assert all(score.extracted and score.why for score in scores)
@@ -204,7 +204,7 @@ def test_text_that_cannot_be_encoded_is_graded() -> None:
 
 
 def test_what_fails_on_the_answer_is_wrong_and_on_the_key_unscored() -> None:
-    with Grader(workers=1) as grader:
+    with Grader(workers=1, seconds=1.0) as grader:
         for answer in ("1:00", r"x \neq 4", "(" * 3000, "\\"):
             assert grader.score(math("4"), tagged(answer)).correct is False
         assert grader.score(math("$$"), tagged("4")).correct is None
