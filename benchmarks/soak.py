@@ -1,6 +1,6 @@
 """GRPO, evaluation and report, over and over in one process: do memory and time a step stay flat?
 
-    OMP_NUM_THREADS=1 nice -n 10 python -m benchmarks.soak --minutes 60
+    OMP_NUM_THREADS=1 nice -n 5 python -m benchmarks.soak --minutes 60 --steps 30
 
 Every round is the same recipe in a new run directory, so its weights must be the same bytes each time. The
 memory of this process is also read every few seconds, because some leaks are freed when a stage ends.
@@ -27,6 +27,7 @@ from scipy import stats
 
 from xreasoner.miniworld.model import Size, new_base, save_base
 from xreasoner.pipeline import run
+from xreasoner.pipeline.run import evaluate_checkpoint
 from xreasoner.recipe.file import check
 from xreasoner.train.grpo import train_grpo
 
@@ -49,6 +50,8 @@ class Round:
     """Median of a GRPO step, by the clock."""
     step_cpu_ms: float
     """CPU time of the stage over its steps, held-out problems and states included."""
+    evaluation_cpu: float
+    """CPU seconds of both evaluations, of the base and of the stage."""
     cpu: float
     """CPU seconds of the round: of this process and of the children that it waited for."""
     children: int
@@ -58,12 +61,13 @@ class Round:
 
     def __str__(self) -> str:
         step = f"{self.step_ms:.0f} | {self.step_cpu_ms:.0f}"
-        measured = f"{self.hours * 60:.1f} | {self.mib:.1f} | {step} | {self.cpu:.1f}"
+        cpu = f"{self.evaluation_cpu:.2f} | {self.cpu:.2f}"
+        measured = f"{self.hours * 60:.1f} | {self.mib:.1f} | {step} | {cpu}"
         return f"{measured} | {self.children} | {self.files} | {self.threads} | {self.weights}"
 
 
 class Memory:
-    """This process's resident memory, read by a thread until it is closed."""
+    """This process's own memory, read by a thread until it is closed."""
 
     def __init__(self, began: float) -> None:
         self.readings: list[tuple[float, float]] = []
@@ -73,17 +77,17 @@ class Memory:
 
     def _read(self) -> None:
         while not self._closed.wait(SECONDS_BETWEEN_READINGS):
-            self.readings.append(((time.monotonic() - self._began) / 3600, resident()))
+            self.readings.append(((time.monotonic() - self._began) / 3600, own_memory()))
 
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
 
 
-def resident() -> float:
-    """MiB of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+def own_memory() -> float:
+    """MiB of this process without pages of files, which the system drops and reads again as it likes."""
+    resident, of_files = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+    return (resident - of_files) * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 def children() -> int:
@@ -96,19 +100,19 @@ def processor() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def with_cpu(train: Callable[..., None], cpu: list[float]) -> Callable[..., None]:
-    """`train`, which adds its CPU seconds to a list."""
+def with_cpu(work: Callable[..., None], cpu: list[float]) -> Callable[..., None]:
+    """`work`, which adds its CPU seconds to a list."""
 
-    def training(*arguments: Any) -> None:
+    def measured(*arguments: Any) -> None:
         before = processor()
-        train(*arguments)
+        work(*arguments)
         cpu.append(processor() - before)
 
-    return training
+    return measured
 
 
 def one_round(model: Path, out: Path, steps: int, began: float) -> Round:
-    before, training = processor(), list[float]()
+    before, training, evaluating = processor(), list[float](), list[float]()
     stage = {
         "kind": "grpo", "data": DATA, "steps": steps, "lr": 1e-3, "prompts_per_step": 4,
         "samples_per_prompt": 4, "think_budget": 16, "answer_budget": 6, "skip_zero_spread": False,
@@ -127,6 +131,7 @@ def one_round(model: Path, out: Path, steps: int, began: float) -> Round:
         "evaluation": evaluation,
     }
     run.train_grpo = with_cpu(train_grpo, training)
+    run.evaluate_checkpoint = with_cpu(evaluate_checkpoint, evaluating)
     run.run_recipe(check(raw, "soak"), Console(quiet=True))
     gc.collect()
     metrics = (out / "stages" / "1-rl" / "metrics.jsonl").read_text().splitlines()
@@ -135,9 +140,10 @@ def one_round(model: Path, out: Path, steps: int, began: float) -> Round:
     shutil.rmtree(out)
     return Round(
         (time.monotonic() - began) / 3600,
-        resident(),
+        own_memory(),
         1000 * statistics.median(line["rollout_seconds"] + line["update_seconds"] for line in lines),
         1000 * training[0] / steps,
+        sum(evaluating),
         processor() - before,
         children(),
         len(list(Path("/proc/self/fd").iterdir())),
@@ -170,8 +176,8 @@ def main() -> None:
     save_base(new_base(0, SIZE)[0], folder / "base")
     began, rounds = time.monotonic(), list[Round]()
     memory = Memory(began)
-    print("| minute | MiB | ms a step | CPU ms a step | CPU s | children | files | threads | weights |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("| minute | MiB | step ms | CPU ms | eval CPU s | CPU s | children | files | threads | weights |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     while time.monotonic() - began < 60 * chosen.minutes or len(rounds) < 4:
         rounds.append(one_round(folder / "base", folder / "out", chosen.steps, began))
         print(f"| {rounds[-1]} |", flush=True)
@@ -183,6 +189,7 @@ def main() -> None:
     print(growth(kept([(one.hours, one.mib) for one in rounds]), "memory between rounds, MiB"))
     print(growth(kept([(one.hours, one.step_ms) for one in rounds]), "a GRPO step by the clock, ms"))
     print(growth(kept([(one.hours, one.step_cpu_ms) for one in rounds]), "CPU ms of a GRPO step"))
+    print(growth(kept([(one.hours, one.evaluation_cpu) for one in rounds]), "CPU seconds of evaluation"))
     print(growth(kept([(one.hours, one.cpu) for one in rounds]), "CPU seconds of a round"))
     for name in ("children", "files", "threads", "weights"):
         values = sorted({getattr(one, name) for one in rounds[1:]})
