@@ -1,11 +1,13 @@
 """Kills, full disks, clocks that jump, damaged files: is the end ever wrong, or an error not one line?
 
     OMP_NUM_THREADS=1 python -m benchmarks.faults kills --count 20 --seed 0
-    OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--every 1] [--first 1] [--only SFT]
+    OMP_NUM_THREADS=1 python -m benchmarks.faults writes
+    OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--only SFT] [--first 1] [--minutes 60]
     OMP_NUM_THREADS=1 python -m benchmarks.faults clock
     OMP_NUM_THREADS=1 python -m benchmarks.faults damage
 
-The files of a run that met a fault are compared, byte by byte, with those of an unbroken one.
+The files of a run that met a fault are compared, byte by byte, with those of an unbroken one. `writes`
+compares the kinds of writes of these short runs with those of longer ones.
 """
 
 import argparse
@@ -15,14 +17,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 from benchmarks.faults.clock import clock_jumps
 from benchmarks.faults.damage import damaged
 from benchmarks.faults.full_disk import full_disk
 from benchmarks.faults.kills import killed
+from benchmarks.faults.kinds_of_writes import only_in_one
 from benchmarks.faults.preload import preload
-from benchmarks.faults.runs import SIZE, Tally, kinds
+from benchmarks.faults.runs import SIZE, Tally, kinds, longer_kinds
 
 from xreasoner.miniworld.model import new_base, save_base
 
@@ -33,9 +37,9 @@ def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
     if chosen.fault == "damage":
         yield damaged(model, folder)
         return
-    rng = random.Random(chosen.seed)
+    rng, longer = random.Random(chosen.seed), longer_kinds(model)
     for number, (what, kind) in enumerate(kinds(model, folder).items()):
-        if chosen.only and what not in chosen.only:
+        if what not in (chosen.only or (longer if chosen.fault == "writes" else (what,))):
             continue
         place = folder / str(number)
         place.mkdir()
@@ -43,20 +47,23 @@ def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
             yield killed(what, kind, chosen.count, rng, place)
         elif chosen.fault == "clock":
             yield clock_jumps(what, kind, place)
+        elif chosen.fault == "writes":
+            both, differ = only_in_one(kind, longer[what], place)
+            yield Tally(f"kinds of writes: {what}", both + len(differ), both, differ)
         else:
-            yield full_disk(what, kind, chosen.every, chosen.first, place)
+            yield full_disk(what, kind, chosen.first, chosen.minutes, place)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("fault", choices=["kills", "disk", "clock", "damage"])
+    parser.add_argument("fault", choices=["kills", "disk", "clock", "damage", "writes"])
     parser.add_argument("--count", type=int, default=20, help="kills of each kind of run")
-    parser.add_argument("--every", type=int, default=1, help="every n-th write meets the full disk")
-    parser.add_argument("--first", type=int, default=1, help="the first of them")
+    parser.add_argument("--first", type=int, default=1, help="full disks: where to go on in the series")
+    parser.add_argument("--minutes", type=float, default=inf, help="full disks: for each kind of run")
     parser.add_argument("--only", nargs="+", help="these kinds of runs")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    if chosen.fault in ("disk", "clock"):
+    if chosen.fault in ("disk", "clock", "writes"):
         preload()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     print("| what | tried | survived | wrong | |\n|---|---|---|---|---|", flush=True)

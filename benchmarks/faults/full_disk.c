@@ -19,6 +19,8 @@ static char folder[4096];
 static size_t folder_length;
 static long full_from;
 static atomic_long *calls; /* shared with the children */
+static void (*tell)(const char *call, const char *path);
+static int tells_all;
 
 /* An empty path: no disk is full. */
 void disk_full_from(const char *path, long call) {
@@ -30,6 +32,12 @@ void disk_full_from(const char *path, long call) {
     if (folder_length) atomic_store(calls, 0);
 }
 
+/* Told the name and the path of the write that fills the disk, or of all writes. */
+void disk_tells(void (*to)(const char *call, const char *path), int all) {
+    tell = to;
+    tells_all = all;
+}
+
 long disk_writes(void) { return atomic_load(calls); }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -39,20 +47,22 @@ static int is_inside(const char *path) {
         && (path[folder_length] == '/' || !path[folder_length]);
 }
 
-static int is_open_inside(int file) {
+/* 0: there is room. 1: this is the write that fills the disk. 2: it is full. */
+static int fullness(const char *name, const char *path) {
+    long call = atomic_fetch_add(calls, 1) + 1;
+    if (tell && (tells_all || call == full_from)) tell(name, path);
+    return call < full_from ? 0 : call == full_from ? 1 : 2;
+}
+
+/* 0 for a file that is not in the folder, too. */
+static int fullness_of(const char *name, int file) {
     char link[64], path[4096];
     if (!folder_length || file <= 2) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
     path[length] = 0;
-    return is_inside(path);
-}
-
-/* 0: there is room. 1: this is the write that fills the disk. 2: it is full. */
-static int fullness(void) {
-    long call = atomic_fetch_add(calls, 1) + 1;
-    return call < full_from ? 0 : call == full_from ? 1 : 2;
+    return is_inside(path) ? fullness(name, path) : 0;
 }
 
 static int no_room(void) {
@@ -61,7 +71,7 @@ static int no_room(void) {
 }
 
 #define LIMITED(file, size, call_with) \
-    int state = is_open_inside(file) ? fullness() : 0; \
+    int state = fullness_of(__func__, file); \
     size_t allowed = state == 0 ? (size) : state == 1 ? (size) / 2 : 0; \
     if (state && !allowed) return no_room(); \
     return call_with;
@@ -86,7 +96,7 @@ ssize_t copy_file_range(int source, off64_t *from, int file, off64_t *to, size_t
 }
 
 #define REFUSED(name, file, ...) \
-    if (is_open_inside(file) && fullness()) return no_room(); \
+    if (fullness_of(__func__, file)) return no_room(); \
     return REAL(name)(__VA_ARGS__);
 
 ssize_t writev(int file, const struct iovec *parts, int count) { REFUSED(writev, file, file, parts, count) }
@@ -94,7 +104,7 @@ int fsync(int file) { REFUSED(fsync, file, file) }
 int fdatasync(int file) { REFUSED(fdatasync, file, file) }
 
 size_t fwrite(const void *data, size_t size, size_t count, FILE *stream) {
-    if (is_open_inside(fileno(stream)) && fullness()) {
+    if (fullness_of(__func__, fileno(stream))) {
         errno = ENOSPC;
         return 0;
     }
@@ -102,7 +112,7 @@ size_t fwrite(const void *data, size_t size, size_t count, FILE *stream) {
 }
 
 int mkdir(const char *path, mode_t mode) {
-    if (is_inside(path) && fullness()) return no_room();
+    if (is_inside(path) && fullness(__func__, path)) return no_room();
     return REAL(mkdir)(path, mode);
 }
 
@@ -115,7 +125,7 @@ int mkdir(const char *path, mode_t mode) {
         mode = va_arg(more, mode_t); \
         va_end(more); \
     } \
-    if ((flags & O_CREAT) && is_inside(path) && access(path, F_OK) && fullness()) return no_room(); \
+    if ((flags & O_CREAT) && is_inside(path) && access(path, F_OK) && fullness(__func__, path)) return no_room(); \
     return REAL(name)(__VA_ARGS__);
 
 int open(const char *path, int flags, ...) { OPENED(open, path, flags, mode) }

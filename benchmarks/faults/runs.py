@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -31,13 +32,14 @@ from xreasoner.records import Sampling
 from xreasoner.report import budget_curves, curves, plots
 from xreasoner.report.write import write_report
 from xreasoner.rewards.grade import Grader
+from xreasoner.train import sft
 
 QUIET = Console(quiet=True)
 SIZE = Size(32, 1, 2, 1, 64, vision_hidden=32, vision_layers=1, rope_sections=(0, 1, 7))
 DATA = [{"source": "miniworld", "families": ["sums"], "steps": [1, 1], "count": 24}]
 SFT = {
-    "kind": "sft", "data": DATA, "steps": 3, "lr": 3e-3, "tokens_per_step": 256, "checkpoint_every": 2,
-    "held_out": 3, "eval_every": 2, "keep_best": True,
+    "kind": "sft", "data": DATA, "steps": 2, "lr": 3e-3, "tokens_per_step": 256, "checkpoint_every": 1,
+    "held_out": 2, "eval_every": 2, "keep_best": True,
 }  # fmt: skip
 GRPO = {
     "kind": "grpo", "data": DATA, "steps": 2, "lr": 1e-3, "prompts_per_step": 2, "samples_per_prompt": 3,
@@ -46,8 +48,15 @@ GRPO = {
 }  # fmt: skip
 EVALUATION = {
     "think_budget": 12, "answer_budget": 4, "budgets": [4], "samples": 2, "temperature": 1.0, "rows": 8,
-    "benchmarks": [{"source": "miniworld", "families": ["sums"], "steps": [1, 2], "count": 5}],
+    "benchmarks": [{"source": "miniworld", "families": ["sums"], "steps": [1, 2], "count": 2}],
 }  # fmt: skip
+LONGER_SFT = SFT | {"steps": 9, "checkpoint_every": 2, "held_out": 3, "eval_every": 3}
+LONGER_GRPO = GRPO | {"steps": 6, "prompts_per_step": 3, "held_out": 3}
+LONGER_EVALUATION = EVALUATION | {
+    "budgets": [2, 4], "samples": 3,
+    "benchmarks": [{"source": "miniworld", "families": ["sums"], "steps": [1, 2], "count": 8}],
+}  # fmt: skip
+"""Those above are as short as they can be. `kinds_of_writes` compares them with these."""
 NOT_EVALUATED = {"benchmarks": [], "after": []}
 
 TOOK = re.compile(r" · \d+ min \d+ s")
@@ -86,7 +95,7 @@ class Tally:
         return f"| {self.what} | {self.tried} | {self.survived} | {len(self.wrong)} | {notes} |"
 
 
-def recipe_of(model: Path, stages: dict[str, dict], evaluation: dict) -> Work:
+def recipe_of(model: Path, stages: dict[str, dict], evaluation: dict = NOT_EVALUATED) -> Work:
     def work(out: Path) -> None:
         raw = {"name": "t", "model": str(model), "out": str(out), "stages": stages, "evaluation": evaluation}
         run_recipe(check(raw, "faults"), QUIET)
@@ -118,29 +127,63 @@ def base_building(out: Path) -> None:
 
 
 def kinds(model: Path, folder: Path) -> dict[str, Kind]:
-    """By name. `folder` gets the finished run that a report is made of."""
+    """By name. `folder` gets what some of them start from.
+
+    This process runs some of them to their end, so that those it forks find everything imported."""
     disable_progress_bar()  # a line of its own
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # after a fork, a line about it
     for module in (curves, plots, budget_curves):  # most of the time of a report, and they leave no files
         module.draw = lambda *_, **__: ""
-    sft, grpo = {"sft": SFT}, {"rl": GRPO}
-    answered = folder / "answered"
+    train_sft, train_grpo = recipe_of(model, {"sft": SFT}), recipe_of(model, {"rl": GRPO})
     evaluation = recipe_of(model, {}, EVALUATION)
-    assert waited(started(Kind(evaluation), answered, folder / "said")) == [0]
+    everything = recipe_of(model, {"sft": SFT, "rl": GRPO}, EVALUATION)
+    answered, stopped = folder / "answered", folder / "stopped"
+    everything(folder / "everything")
+    evaluation(answered)
     for made in ("results.json", "report.html"):
         (answered / made).unlink()
     shutil.rmtree(answered / "reader")
+    leave_state(train_sft, stopped)
     return {
-        "SFT": Kind(recipe_of(model, sft, NOT_EVALUATED)),
-        "GRPO": Kind(recipe_of(model, grpo, NOT_EVALUATED)),
+        "SFT": Kind(train_sft),
+        "SFT, resumed": Kind(train_sft, starts_from=stopped),
+        "GRPO": Kind(train_grpo),
         "evaluation": Kind(evaluation),
         "distillation": Kind(distillation(model)),
         "base": Kind(base_building),
         "report": Kind(write_report, starts_from=answered),
-        "SFT, two processes": Kind(recipe_of(model, sft, NOT_EVALUATED), 2),
-        "GRPO, two processes": Kind(recipe_of(model, grpo, NOT_EVALUATED), 2),
+        "SFT, two processes": Kind(train_sft, 2),
+        "SFT, two processes, resumed": Kind(train_sft, 2, starts_from=stopped),
+        "GRPO, two processes": Kind(train_grpo, 2),
         "evaluation, two processes": Kind(evaluation, 2),
-        "SFT, GRPO, evaluation, report, two processes": Kind(recipe_of(model, sft | grpo, EVALUATION), 2),
+        "SFT, GRPO, evaluation, report, two processes": Kind(everything, 2),
     }
+
+
+def longer_kinds(model: Path) -> dict[str, Kind]:
+    """More steps, states, problems and answers."""
+    train_sft, train_grpo = recipe_of(model, {"sft": LONGER_SFT}), recipe_of(model, {"rl": LONGER_GRPO})
+    evaluation = recipe_of(model, {}, LONGER_EVALUATION)
+    works = {"SFT": train_sft, "GRPO": train_grpo, "evaluation": evaluation}
+    return {f"{name}{more}": Kind(work, processes)
+            for processes, more in ((1, ""), (2, ", two processes"))
+            for name, work in works.items()}  # fmt: skip
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+def leave_state(work: Work, out: Path) -> None:
+    """A run that ended after its last step, before its result: it has a state and a best checkpoint."""
+
+    def stop(*_: object) -> None:
+        raise StoppedError
+
+    real, sft.write_result = sft.write_result, stop
+    with suppress(StoppedError):
+        work(out)
+    sft.write_result = real
 
 
 # --- processes ------------------------------------------------------------------------------------------

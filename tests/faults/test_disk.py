@@ -99,6 +99,31 @@ def test_a_small_disk(kilobytes: int, tiny_base: Path, tmp_path: Path, unbroken:
         assert [name for name in unbroken if found[name] != unbroken[name]] == []
 
 
+@pytest.mark.parametrize(
+    ("rooms", "what", "lines"),
+    [
+        ([0], "1-sft: the weights of stage sft needs", 0),
+        ([10**12, 0], "the training state of step 1 needs", 2),
+    ],
+)
+def test_room_is_asked_for_before_it_is_needed(
+    rooms: list[int], what: str, lines: int, tiny_base: Path, tmp_path: Path, unbroken: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Before a stage, and before each save of it."""
+    free, stage = iter(rooms), tmp_path / "out" / "stages" / "1-sft"
+    with monkeypatch.context() as patched, pytest.raises(ValueError) as full:
+        patched.setattr(disk, "room", lambda path: next(free))
+        run(tiny_base, tmp_path / "out")
+    assert what in str(full.value) and "its disk has 0 bytes free; make room" in str(full.value)
+    metrics = stage / "metrics.jsonl"
+    assert (metrics.read_text().count("\n") if metrics.exists() else 0) == lines
+    assert not list((stage / "state").glob("step-*"))
+    run(tiny_base, tmp_path / "out")
+    found = outcome(tmp_path / "out")
+    assert [name for name in unbroken if found[name] != unbroken[name]] == []
+
+
 def test_a_disk_without_room_for_the_lock(tmp_path: Path) -> None:
     small = tmp_path / "small"
     with mounted(small, 4):
