@@ -37,11 +37,9 @@ def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
     if chosen.fault == "damage":
         yield damaged(model, folder)
         return
-    rng, longer = random.Random(chosen.seed), longer_kinds(model)
-    for number, (what, kind) in enumerate(kinds(model, folder).items()):
-        if what not in (chosen.only or (longer if chosen.fault == "writes" else (what,))):
-            continue
-        place = folder / str(number)
+    rng, known, longer = random.Random(chosen.seed), kinds(model, folder), longer_kinds(model)
+    for number, what in enumerate(chosen.only or (longer if chosen.fault == "writes" else known)):
+        kind, place = known[what], folder / str(number)
         place.mkdir()
         if chosen.fault == "kills":
             yield killed(what, kind, chosen.count, rng, place)
@@ -60,7 +58,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="kills of each kind of run")
     parser.add_argument("--first", type=int, default=1, help="full disks: where to go on in the series")
     parser.add_argument("--minutes", type=float, default=inf, help="full disks: for each kind of run")
-    parser.add_argument("--only", nargs="+", help="these kinds of runs")
+    parser.add_argument("--only", nargs="+", help="these kinds of runs, in this order")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     if chosen.fault in ("disk", "clock", "writes"):
