@@ -59,6 +59,11 @@ class Round:
     threads: int
     weights: str
 
+    @property
+    def was_alone(self) -> bool:
+        """Whether it had a processor for itself. Beside others, caches are cold and CPU time is longer."""
+        return self.step_ms < 2 * self.step_cpu_ms
+
     def __str__(self) -> str:
         step = f"{self.step_ms:.0f} | {self.step_cpu_ms:.0f}"
         cpu = f"{self.evaluation_cpu:.2f} | {self.cpu:.2f}"
@@ -189,6 +194,9 @@ def main() -> None:
     print(growth(kept([(one.hours, one.mib) for one in rounds]), "memory between rounds, MiB"))
     print(growth(kept([(one.hours, one.step_ms) for one in rounds]), "a GRPO step by the clock, ms"))
     print(growth(kept([(one.hours, one.step_cpu_ms) for one in rounds]), "CPU ms of a GRPO step"))
+    alone = [one for one in rounds if one.was_alone]
+    if len(alone) > 2:
+        print(growth([(one.hours, one.step_cpu_ms) for one in alone], "the same, rounds with a processor"))
     print(growth(kept([(one.hours, one.evaluation_cpu) for one in rounds]), "CPU seconds of evaluation"))
     print(growth(kept([(one.hours, one.cpu) for one in rounds]), "CPU seconds of a round"))
     for name in ("children", "files", "threads", "weights"):

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.faults kills --count 20 --seed 0
     OMP_NUM_THREADS=1 python -m benchmarks.faults writes
-    OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--only SFT] [--first 1] [--minutes 60]
+    OMP_NUM_THREADS=1 python -m benchmarks.faults disk [--only SFT] [--first 1] [--short]
     OMP_NUM_THREADS=1 python -m benchmarks.faults clock
     OMP_NUM_THREADS=1 python -m benchmarks.faults damage
 
@@ -17,7 +17,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from math import inf
 from pathlib import Path
 
 from benchmarks.faults.clock import clock_jumps
@@ -49,7 +48,7 @@ def tallies(chosen: argparse.Namespace, folder: Path) -> Iterator[Tally]:
             both, differ = only_in_one(kind, longer[what], place)
             yield Tally(f"kinds of writes: {what}", both + len(differ), both, differ)
         else:
-            yield full_disk(what, kind, chosen.first, chosen.minutes, place)
+            yield full_disk(what, kind, chosen.first, chosen.short, place)
 
 
 def main() -> None:
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("fault", choices=["kills", "disk", "clock", "damage", "writes"])
     parser.add_argument("--count", type=int, default=20, help="kills of each kind of run")
     parser.add_argument("--first", type=int, default=1, help="full disks: where to go on in the series")
-    parser.add_argument("--minutes", type=float, default=inf, help="full disks: for each kind of run")
+    parser.add_argument("--short", action="store_true", help="full disks: the first and last write of a kind")
     parser.add_argument("--only", nargs="+", help="these kinds of runs, in this order")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from benchmarks.faults.full_disk import new_kinds_first
+from benchmarks.faults.full_disk import ends_of_kinds
 from benchmarks.faults.what_is_left import what_is_left
 
 
@@ -25,5 +25,5 @@ def test_only_times_do_not_count(tmp_path: Path) -> None:
         assert what_is_left(other) != before
 
 
-def test_new_kinds_come_first_and_every_write_once() -> None:
-    assert new_kinds_first(["a", "b", "b", "b", "b", "c", "a"]) == [1, 2, 5, 6, 7, 3, 4]
+def test_the_first_and_the_last_write_of_each_kind() -> None:
+    assert ends_of_kinds(["a", "b", "b", "b", "b", "c", "a"]) == ([1, 2, 5, 6, 7], [3, 4])
