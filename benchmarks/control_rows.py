@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from xreasoner.evals.statistics import Difference, difference_over_seeds, paired_difference, t_quantile
-from xreasoner.miniworld.controls import as_they_are, controls, many_steps
+from xreasoner.miniworld.probes.controls import as_they_are, controls, many_steps
 from xreasoner.miniworld.problems import CLINICAL, GENERAL
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD

@@ -13,7 +13,7 @@ from statistics import mean
 
 import torch
 
-from xreasoner.miniworld.controls import as_they_are, controls, many_steps
+from xreasoner.miniworld.probes.controls import as_they_are, controls, many_steps
 from xreasoner.miniworld.problems import GENERAL
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD

@@ -1,14 +1,13 @@
 """How loose may the tie between pictures and words be before text-only SFT stops helping on images?
 
-    OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 0 3 6 --seeds 0 [--split dev]
-    OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 3 --pulls 1 0.1 0.01 0 --first describing
+    OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 0 2 3 5 --seeds 0 1 2 [--parts PARTS]
+    OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 3 --pulls 1 0.1 0
 
-For each level (docs/miniworld.md), pull and seed: a base made in that world, text-only SFT
-with the quickstart's SFT stage, and the accuracy of both on general problems. Without joint steps (--steps 0)
-all bases of a seed have the same language model: it is trained once, and grafted behind the eyes of each.
---after starts from another base; --length and --fit then change the last layer of its projector. Results are
-added to OUT/curve.json, and the table of all that is in it is printed. With --draw, the figure of the
-documentation is drawn from docs/curve.json, which holds these rows and those of loosened.py.
+For each level (docs/miniworld.md), pull and seed: a base made in that world, text-only SFT with the
+quickstart's SFT stage, and the accuracy of both on general problems. All bases of a seed start from the same
+language model and tower, which are kept in PARTS. Results are added to OUT/curve.json, and the table of all
+that is in it is printed. With --draw, the figure of the documentation is drawn from docs/curve.json, which
+holds these rows and those of loosened.py.
 """
 
 import argparse
@@ -26,17 +25,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from xreasoner.miniworld.eyes.course import Course, learn_to_see, looked_at, starting_model
-from xreasoner.miniworld.eyes.fitting import fit_to_words, scale_to_words
-from xreasoner.miniworld.eyes.measure import accuracies, alignment, solved_if_read
-from xreasoner.miniworld.eyes.teaching import describing, reading
-from xreasoner.miniworld.eyes.training import Kept, Teacher
-from xreasoner.miniworld.eyes.worlds import LEVELS, ROW, VisualWorld
+from xreasoner.miniworld.base.make import make_base
+from xreasoner.miniworld.base.settings import BaseSettings
 from xreasoner.miniworld.model import save_base
+from xreasoner.miniworld.pictures.worlds import LEVELS
+from xreasoner.miniworld.probes.measure import accuracies, alignment, solved_as_read, solved_if_read
 from xreasoner.miniworld.problems import GENERAL
-from xreasoner.models.load import load
 from xreasoner.models.side_files import new_folder
-from xreasoner.models.surgery import detach, graft
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import read_recipe
 from xreasoner.storage.files import write_json
@@ -44,15 +39,6 @@ from xreasoner.storage.files import write_json
 GREY = "#7a7f87"
 PUBLISHED = Path(__file__).parent.parent / "docs" / "curve.json"
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
-FIRST: dict[str, Teacher] = {"reading": reading, "describing": describing}
-LEAN = {
-    "base": ("read, seen looks", "read, new looks", "one step, images", "many steps, images"),
-    "sft": ("many steps, images, seen looks", "many steps, images"),
-}
-"""The probes that differ between worlds of one language model, for slow machines."""
-Looked = dict[tuple[VisualWorld, int, str, str | None], Kept]
-"""What projectors learn from, by what is drawn, seed, lessons and start."""
-STEPS = ("text_steps", "tower_steps", "kept_steps", "projector_steps", "eyes_steps", "steps")
 ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "views": ["text"], "count": 1}
 
 
@@ -69,84 +55,41 @@ def finetune(base: Path, out: Path, seed: int, overrides: list[str]) -> Path:
     return checkpoint
 
 
-def shares_language_model(world: VisualWorld, wanted: argparse.Namespace) -> bool:
-    return wanted.steps == 0 and world.sections == ROW
-
-
-def after_sft(base: Path, folder: Path, world: VisualWorld, seed: int, wanted: argparse.Namespace) -> Path:
-    if not shares_language_model(world, wanted):
-        return finetune(base, folder / "sft", seed, wanted.set)
-    text = wanted.out / f"text{wanted.text_steps}-sft-seed{seed}"
-    if not text.exists():
-        trained = finetune(base, text.with_name(f"{text.name}-run"), seed, wanted.set)
-        detach(trained, text)
-    grafted = folder / "grafted"
-    if not grafted.exists():
-        graft(base, text, grafted)
-    return grafted
-
-
 def general(found: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: sum(by_family.values()) / len(by_family) for name, by_family in found.items()}
 
 
-def make_base(world: VisualWorld, seed: int, out: Path, looked: Looked, wanted: argparse.Namespace) -> None:
-    course = replace(Course(), first=FIRST[wanted.first], **{key: getattr(wanted, key) for key in STEPS})
-    if wanted.after:
-        start: Any = load(wanted.out / wanted.after.format(seed=seed) / "base").model
-    else:
-        start = starting_model(course, seed, wanted.out / f"start-seed{seed}.safetensors", print_now)
-    drawn = (replace(world, pull=0.0, held=0.0, name=""), seed, wanted.first, wanted.after)
-    if course.projector_steps and drawn not in looked:
-        looked[drawn] = looked_at(start, world, course, seed)
-    model = learn_to_see(start, world, course, seed, print_now, looked.get(drawn))
-    if wanted.length:
-        scale_to_words(model, world, seed, wanted.length)
-    if wanted.fit:
-        fit_to_words(model, world, seed, wanted.fit, wanted.fit_share)
-    with new_folder(out) as folder:
-        save_base(model, folder)
-
-
-def measure(
-    level: int, pull: float | None, held: float, seed: int, looked: Looked, wanted: argparse.Namespace
-) -> dict[str, Any]:
-    world, started = LEVELS[level], time.process_time()
-    probes = LEAN if wanted.lean else {"base": (), "sft": ()}
+def measure(level: int, pull: float | None, seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
+    started, world = time.process_time(), LEVELS[level]
     name = f"level{level}-seed{seed}{wanted.tag}"
     if pull is not None:
-        world = replace(world, pull=pull)
-        name = f"level{level}-pull{pull:g}-seed{seed}{wanted.tag}"
-    if held:
-        world = replace(world, held=held)
-        name = f"{name}-held{held:g}"
+        world, name = replace(world, pull=pull), f"level{level}-pull{pull:g}-seed{seed}{wanted.tag}"
     base = wanted.out / name / "base"
     if not (base / "config.json").exists():
-        make_base(world, seed, base, looked, wanted)
+        settings = replace(BaseSettings(), seed=seed, steps=wanted.steps)
+        model = make_base(settings, world, print_now, wanted.parts or wanted.out / "parts")
+        with new_folder(base) as folder:
+            save_base(model, folder)
     made = time.process_time() - started
     row: dict[str, Any] = {
         "name": name,
         "level": level,
         "world": world.name,
         "pull": world.pull,
-        "held": world.held,
         "seed": seed,
-        "tag": wanted.tag,
-        "first": wanted.first,
-        "steps": {key: getattr(wanted, key) for key in STEPS},
+        "steps": wanted.steps,
         "split": wanted.split,
         "count": wanted.count,
         "alignment": alignment(base, world),
-        "base": accuracies(base, world, wanted.split, wanted.count, GENERAL, probes["base"]),
+        "base": accuracies(base, world, wanted.split, wanted.count, GENERAL),
     }
     print_now(f"{name} base {shown(row['base'])}\n  {row['alignment']}")
     if not wanted.no_sft:
-        trained = after_sft(base, wanted.out / name, world, seed, wanted)
-        row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL, probes["sft"])
-        if not wanted.lean:
-            row["read, then right, right unread"] = solved_if_read(
-                trained, world, wanted.split, wanted.count, GENERAL
-            )
+        trained = finetune(base, wanted.out / name / "sft", seed, wanted.set)
+        row["sft"] = accuracies(trained, world, wanted.split, wanted.count, GENERAL)
+        asked = (trained, world, wanted.split, wanted.count, GENERAL)
+        row["read, then right, right unread"] = solved_if_read(*asked)
+        row["read aloud, then text"] = solved_as_read(*asked)
         print_now(f"{name} sft  {shown(row['sft'])}")
     return row | {"cpu_seconds": [round(made), round(time.process_time() - started)], "set": wanted.set}
 
@@ -263,20 +206,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=Path("runs/curve"))
     parser.add_argument("--levels", type=int, nargs="+", default=list(range(len(LEVELS))))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--pulls", type=float, nargs="+", default=[None], help="instead of the level's own")
+    parser.add_argument("--parts", type=Path, help="where language models and towers are kept: OUT/parts")
+    parser.add_argument("--steps", type=int, default=BaseSettings.steps, help="on text and pictures")
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
     parser.add_argument("--count", type=int, default=60, help="problems per family and probe")
-    for key in STEPS:
-        parser.add_argument(f"--{key.replace('_', '-')}", type=int, default=getattr(Course, key))
-    parser.add_argument("--lean", action="store_true", help="only the probes that the figure needs")
     parser.add_argument("--no-sft", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe, such as sft.lr=1e-3")
-    parser.add_argument("--first", choices=FIRST, default="reading", help="what the projector learns")
-    parser.add_argument("--pulls", type=float, nargs="+", default=[None], help="instead of the level's own")
-    parser.add_argument("--holds", type=float, nargs="+", default=[0.0], help="weights that hold the length")
-    parser.add_argument("--after", help="start from this base, such as level3-seed{seed}")
-    parser.add_argument("--fit", type=int, default=0, help="fit visual tokens to words, on so many pictures")
-    parser.add_argument("--length", type=float, help="of visual tokens, as a multiple of their words'")
-    parser.add_argument("--fit-share", type=float, default=1.0, help="how far of the way to their words")
     parser.add_argument("--tag", default="", help="ends the name of the base's folder")
     parser.add_argument("--draw", action="store_true", help="only draw the published results")
     wanted = parser.parse_args()
@@ -290,9 +226,8 @@ def main() -> None:
     torch.set_num_threads(1)
     wanted.out.mkdir(parents=True, exist_ok=True)
     results = wanted.out / "curve.json"
-    looked: Looked = {}
-    for seed, level, pull, held in product(wanted.seeds, wanted.levels, wanted.pulls, wanted.holds):
-        row = measure(level, pull, held, seed, looked, wanted)
+    for seed, level, pull in product(wanted.seeds, wanted.levels, wanted.pulls):
+        row = measure(level, pull, seed, wanted)
         rows = json.loads(results.read_text()) if results.exists() else []
         others = [one for one in rows if same_run(one) != same_run(row)]
         write_json(results, [*others, row])

@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 
-from xreasoner.miniworld.controls import MANY_STEPS, as_read, read_aloud, replies
-from xreasoner.miniworld.eyes.measure import restatement, share_right
-from xreasoner.miniworld.eyes.turning import TOWARDS, Towards, Turning
-from xreasoner.miniworld.eyes.worlds import QWENS
-from xreasoner.miniworld.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.base.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.pictures.worlds import QWENS
+from xreasoner.miniworld.probes.controls import MANY_STEPS, as_read, read_aloud, replies
+from xreasoner.miniworld.probes.measure import restatement, share_right
+from xreasoner.miniworld.probes.turning import TOWARDS, Towards, Turning
 from xreasoner.miniworld.problems import GENERAL, make_items, phrase, read_problem
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD

@@ -13,9 +13,9 @@ from typing import get_args
 
 import torch
 
-from xreasoner.miniworld.controls import MANY_STEPS, replies, solved
-from xreasoner.miniworld.lessons import THINK_INSTRUCTION
-from xreasoner.miniworld.option_errors import Outcome, outcome_of
+from xreasoner.miniworld.base.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.probes.controls import MANY_STEPS, replies, solved
+from xreasoner.miniworld.probes.option_errors import Outcome, outcome_of
 from xreasoner.miniworld.problems import GENERAL, make_items, phrase
 from xreasoner.models.load import load
 from xreasoner.rewards.grade import Grader

@@ -36,10 +36,11 @@ from xreasoner.chat.template import encode_prompt, encode_texts
 from xreasoner.data.sources import training_problems
 from xreasoner.evals.benchmarks.text import read_gsm8k
 from xreasoner.evals.eval_options import INSTRUCTION
-from xreasoner.miniworld.draw import CELL, encode_picture
-from xreasoner.miniworld.eyes.sheets import IGNORED, Sheet, sheet_loss
-from xreasoner.miniworld.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.base.encode import IGNORED, LessonBatch, lesson_loss
+from xreasoner.miniworld.base.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.pictures.drawing import encode_picture
 from xreasoner.miniworld.problems import make_problems
+from xreasoner.miniworld.scene import CELL
 from xreasoner.miniworld.tokenizer import (
     CHAT_TEMPLATE,
     IMAGE_PAD,
@@ -162,7 +163,7 @@ def transcription(text: str, rng: random.Random) -> Prompt:
     return Prompt(text, (Message("user", (encode_picture(typeset(text, rng)), f" {READ}")),))
 
 
-def lessons(loaded: Loaded, texts: Sequence[str], rng: random.Random) -> Sheet:
+def lessons(loaded: Loaded, texts: Sequence[str], rng: random.Random) -> LessonBatch:
     prompts = [transcription(text, rng) for text in texts]
     encoded = [encode_prompt(prompt, loaded.tokenizer, loaded.image_processor) for prompt in prompts]
     replies = encode_texts([f"{text}{TURN_END}" for text in texts], loaded.tokenizer)
@@ -175,12 +176,12 @@ def lessons(loaded: Loaded, texts: Sequence[str], rng: random.Random) -> Sheet:
     pixels = [one.pixel_values for one in encoded if one.pixel_values is not None]
     grids = [one.image_grid_thw for one in encoded if one.image_grid_thw is not None]
     weights = torch.tensor([[1 / len(reply)] * length for reply in replies])
-    return Sheet(ids, torch.cat(pixels), torch.cat(grids), torch.tensor([]), targets, weights)
+    return LessonBatch(ids, torch.cat(pixels), torch.cat(grids), torch.tensor([]), targets, weights)
 
 
-def on(device: str, sheet: Sheet) -> Sheet:
-    moved = {name: one.to(device) for name, one in vars(sheet).items() if one is not None}
-    return replace(sheet, **moved)
+def on(device: str, batch: LessonBatch) -> LessonBatch:
+    moved = {name: one.to(device) for name, one in vars(batch).items() if one is not None}
+    return replace(batch, **moved)
 
 
 def align(base: Path, questions: Sequence[str], plan: Plan, device: str, say: Any) -> None:
@@ -202,7 +203,7 @@ def align(base: Path, questions: Sequence[str], plan: Plan, device: str, say: An
         optimizer.param_groups[0]["lr"] = plan.lr * min(1, 20 * progress + 0.05) * (1 - progress)
         most = 1 + round(min(1.0, 2 * progress) * (plan.most_words - 1))
         texts = [words_to_read(questions, most, rng) for _ in range(plan.lessons)]
-        loss = sheet_loss(model, on(device, lessons(loaded, texts, rng)), 0.0) / plan.lessons
+        loss = lesson_loss(model, on(device, lessons(loaded, texts, rng)), 0.0) / plan.lessons
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(eyes, 1.0)

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageChops
 
-from xreasoner.miniworld.eyes.measure import pictured, share_right
-from xreasoner.miniworld.eyes.worlds import LEVELS
-from xreasoner.miniworld.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.base.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.pictures.worlds import LEVELS
+from xreasoner.miniworld.probes.measure import pictured, share_right
 from xreasoner.miniworld.problems import GENERAL, make_items, phrase, read_problem
 from xreasoner.models.load import load
 from xreasoner.records import Picture, Problem

@@ -28,7 +28,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from side_by_side import CLOCKS, alternate, entry, measure_with, record
 from trl_peer import grpo_config, prompt_texts
-from xreasoner.miniworld.lessons import THINK_INSTRUCTION
+from xreasoner.miniworld.base.lessons import THINK_INSTRUCTION
 from xreasoner.miniworld.problems import make_items, phrase
 from xreasoner.models.load import load_tokenizer
 from xreasoner.recipe.schema import GrpoStage

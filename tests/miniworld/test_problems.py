@@ -9,7 +9,6 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from xreasoner.miniworld.draw import CELL, draw_cell
 from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.signs import search, ways
 from xreasoner.miniworld.item import Item, Step
@@ -21,9 +20,10 @@ from xreasoner.miniworld.problems import (
     read_problem,
     split_of,
 )
-from xreasoner.miniworld.scene import alphabet
-from xreasoner.miniworld.seeing import OFFSETS
+from xreasoner.miniworld.scene import CELL, alphabet
 from xreasoner.miniworld.thoughts import write_thought
+from xreasoner.miniworld.tied.draw import draw_cell
+from xreasoner.miniworld.tied.seeing import OFFSETS
 
 
 def stays_inside(start: str, signed: str) -> bool:

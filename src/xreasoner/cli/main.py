@@ -124,16 +124,22 @@ def build_base(
         int | None,
         typer.Option(help="A looser world, 0 to 7 (docs/miniworld.md); by default the quickstart's."),
     ] = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option(help="With --level: keep language model and tower here, and use them if they exist."),
+    ] = None,
 ) -> None:
-    """Train the base checkpoint of the mini-world and write it to OUT; takes minutes."""
-    if level is not None:
-        from xreasoner.miniworld.eyes.course import build_world_base
+    """Train a base checkpoint of the mini-world and write it to OUT; takes 10 minutes, with --level 45."""
+    if level is None:
+        from xreasoner.miniworld.tied.tied_base import TiedSettings, build_tied_base
 
-        build_world_base(level, seed, out, say)
+        build_tied_base(TiedSettings(seed=seed), out, say)
         return
-    from xreasoner.miniworld.base import BaseSettings, build_base
+    from xreasoner.miniworld.base.make import build_base as make
+    from xreasoner.miniworld.base.settings import BaseSettings
+    from xreasoner.miniworld.pictures.worlds import level_named
 
-    build_base(BaseSettings(seed=seed), out, say)
+    make(BaseSettings(seed=seed), level_named(level), out, say, parts)
 
 
 COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from xreasoner.miniworld.scene import Scene
+
+Split = Literal["train", "dev", "test"]
 
 
 class Step(NamedTuple):

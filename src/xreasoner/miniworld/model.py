@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from xreasoner.miniworld.draw import CELL
+from xreasoner.miniworld.scene import CELL
 from xreasoner.miniworld.tokenizer import (
     IMAGE_PAD,
     TURN_END,

@@ -3,21 +3,19 @@
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from typing import Literal
 
-from xreasoner.miniworld.draw import draw_scene, encode_picture
 from xreasoner.miniworld.families.bars import make_bars
 from xreasoner.miniworld.families.labs import make_labs
 from xreasoner.miniworld.families.shapes import make_shapes
 from xreasoner.miniworld.families.signs import make_signs, other_signs
 from xreasoner.miniworld.families.sums import make_sum
-from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.item import Item, Split
 from xreasoner.miniworld.lexicon import ANSWER_LETTERS, VERDICTS
+from xreasoner.miniworld.pictures.drawing import encode_picture
 from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.thoughts import write_thought
-from xreasoner.records import Modality, Part, Problem
-
-Split = Literal["train", "dev", "test"]
+from xreasoner.miniworld.tied.draw import draw_scene
+from xreasoner.records import Modality, Part, Picture, Problem
 
 FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
     "sums": make_sum,
@@ -93,8 +91,12 @@ def choices_of(item: Item, rng: random.Random) -> tuple[tuple[str, ...], str]:
 
 def question_parts(item: Item, view: Modality, rng: random.Random) -> tuple[Part, ...]:
     if view == "image":
-        return (encode_picture(draw_scene(item.scene, rng)), item.question)
+        return (picture_of(item, rng), item.question)
     return (f"{write_scene(item.scene)} {item.question}",)
+
+
+def picture_of(item: Item, rng: random.Random) -> Picture:
+    return encode_picture(draw_scene(item.scene, rng))
 
 
 def write_scene(scene: Scene) -> str:
@@ -133,7 +135,7 @@ def read_problem(item: Item, view: Modality, seed: int) -> Problem:
     """A perception problem: write down what is shown."""
     rng = random.Random(f"read {item.key} {seed}")
     words = " ".join(item.scene.words())
-    shown: Part = encode_picture(draw_scene(item.scene, rng)) if view == "image" else write_scene(item.scene)
+    shown: Part = picture_of(item, rng) if view == "image" else write_scene(item.scene)
     key = hashlib.sha256(words.encode()).hexdigest()[:12]
     return Problem(
         id=f"read-{item.family}-{key}-{view}",

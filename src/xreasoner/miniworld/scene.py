@@ -18,6 +18,9 @@ from xreasoner.miniworld.lexicon import (
 
 Look = Literal["glyph", "bar", "shape", "dial"]
 
+CELL = 28
+"""Pixels to a side of what one visual token of Qwen2.5-VL sees: two by two patches of 14."""
+
 
 @dataclass(frozen=True)
 class Cell:

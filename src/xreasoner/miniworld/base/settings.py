@@ -1,0 +1,29 @@
+"""How long each phase of a base takes, and at which rate."""
+
+from dataclasses import dataclass
+
+from xreasoner.miniworld.base.lessons import Syllabus
+from xreasoner.miniworld.model import Size
+
+SIZE = Size(vision_hidden=128, vision_heads=4, vision_layers=3, sees_whole_picture=True)
+SYLLABUS = Syllabus(0.09, 0.17, 0.21, 0.08, 0.04, restate=0.4, count=0.06, sums=0.10)
+
+
+@dataclass(frozen=True)
+class BaseSettings:
+    size: Size = SIZE
+    syllabus: Syllabus = SYLLABUS
+    seed: int = 0
+    rows: int = 32
+    """Lessons of a step."""
+    text_steps: int = 3000
+    text_lr: float = 2e-3
+    tower_steps: int = 6000
+    tower_lr: float = 3e-3
+    views: int = 300
+    """Of each symbol by the finished tower. 0: each lesson has new pictures, and takes twice as long."""
+    steps: int = 4000
+    """Of language model and projector on text and pictures."""
+    lr: float = 2e-3
+    drawn: float = 0.65
+    """Share of scenes that are drawn in that phase."""

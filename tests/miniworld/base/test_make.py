@@ -1,0 +1,125 @@
+"""Each phase of a base trains what it says, and finished parts are used again."""
+
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from xreasoner.chat.think import write_answer
+from xreasoner.miniworld.base import make
+from xreasoner.miniworld.base.encode import LessonEncoder, visual_tokens
+from xreasoner.miniworld.base.lessons import CELLS, Lesson, count_lesson, next_lesson
+from xreasoner.miniworld.base.make import build_base, learn_both, make_base, renew_projector
+from xreasoner.miniworld.base.settings import SIZE, SYLLABUS, BaseSettings
+from xreasoner.miniworld.model import new_model
+from xreasoner.miniworld.pictures.worlds import LEVELS, QWENS, level_named
+from xreasoner.miniworld.scene import Scene
+from xreasoner.miniworld.tokenizer import build_tokenizer
+
+TINY = BaseSettings(text_steps=1, tower_steps=1, steps=1, views=1, rows=4)
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def state(model: Qwen2_5_VLForConditionalGeneration) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("level", [3, 5])
+def test_the_last_phase_trains_language_model_and_projector_and_nothing_else(level: int) -> None:
+    start = new_model(SIZE, 1)
+    before = state(start)
+    text, tower = start.model.language_model.state_dict(), start.model.visual.state_dict()
+    model = learn_both(text, tower, replace(TINY, steps=2, rows=8), LEVELS[level], quiet)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
+    assert any("language_model.layers" in name for name in changed)
+    assert {name for name in changed if "visual" in name} == {
+        name for name in before if "visual.merger" in name
+    }
+    assert not any("embed_tokens" in name or "lm_head" in name for name in changed)
+
+
+def test_positions_are_those_of_the_world() -> None:
+    start = new_model(SIZE, 1)
+    parts = start.model.language_model.state_dict(), start.model.visual.state_dict()
+    free = learn_both(*parts, replace(TINY, steps=0), LEVELS[6], quiet)
+    assert tuple(free.config.text_config.rope_parameters["mrope_section"]) == QWENS
+
+
+def test_a_new_projector_says_tokens_as_long_as_words_that_mean_none() -> None:
+    model, encoder = new_model(SIZE, 0), LessonEncoder(build_tokenizer(), LEVELS[0])
+    before = state(model)
+    renew_projector(model, encoder)
+    batch = encoder.batch([Lesson("", (Scene(tuple(CELLS)),), "x")], random.Random(0))
+    with torch.no_grad():
+        seen, words = visual_tokens(model, batch), model.get_input_embeddings().weight[batch.meant_S]
+        assert (seen.norm(dim=-1).mean() / words.norm(dim=-1).mean()).item() == pytest.approx(1, rel=0.01)
+        assert torch.nn.functional.cosine_similarity(seen, words, dim=-1).mean().abs() < 0.05
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
+    assert changed == {f"model.visual.merger.mlp.2.{name}" for name in ("weight", "bias")}
+
+
+def test_finished_parts_are_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_base(TINY, LEVELS[3], quiet, tmp_path / "parts")
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        "text-0.safetensors",
+        "tower-0.safetensors",
+    ]
+
+    def again(*_: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(make, "learn_text", again)
+    monkeypatch.setattr(make, "learn_symbols", again)
+    second = make_base(TINY, LEVELS[3], quiet, tmp_path / "parts")
+    assert all(torch.equal(value, state(second)[name]) for name, value in state(first).items())
+    with pytest.raises(AssertionError, match="made again"):
+        make_base(replace(TINY, seed=1), LEVELS[3], quiet, tmp_path / "parts")
+
+
+def test_a_checkpoint_appears_when_it_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make, "base_accuracies", lambda *_: {"read": 0.5})
+    build_base(TINY, LEVELS[3], tmp_path / "base", quiet, None)
+    assert (tmp_path / "base" / "measured.json").read_text() == '{\n "read": 0.5\n}\n'
+    assert (tmp_path / "base" / "model.safetensors").exists()
+    with pytest.raises(ValueError, match="is not an empty folder"):
+        build_base(TINY, LEVELS[3], tmp_path / "base", quiet, None)
+
+
+def test_an_unknown_level_is_one_line() -> None:
+    with pytest.raises(ValueError, match=r"level 8: there are worlds from 0 \(tied\) to 7 \(free\)"):
+        level_named(8)
+
+
+def test_counting_is_right() -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        lesson = count_lesson(rng, drawn=1.0)
+        cells = [cell for part in lesson.prompt if isinstance(part, Scene) for cell in part.cells]
+        if isinstance(lesson.prompt[0], str):
+            continue
+        wanted = lesson.prompt[-1].split()[-1]
+        assert lesson.reply == write_answer(str(sum(wanted in cell.parts for cell in cells)))
+
+
+def test_lessons_of_a_base_count_and_add_as_often_as_they_say() -> None:
+    rng = random.Random(0)
+    lessons = [next_lesson(rng, SYLLABUS, 0.65, 0.9) for _ in range(2000)]
+    asked = [" ".join(part for part in lesson.prompt if isinstance(part, str)) for lesson in lessons]
+    assert sum(text.endswith("facts") for text in asked) / 2000 == pytest.approx(SYLLABUS.facts, abs=0.02)
+    assert sum(text.endswith("read") for text in asked) / 2000 == pytest.approx(SYLLABUS.read, abs=0.03)
+    restated = [
+        one.reply for one, text in zip(lessons, asked, strict=True) if text.endswith("read") and one.system
+    ]
+    reads = sum(text.endswith("read") for text in asked)
+    assert len(restated) / reads == pytest.approx(SYLLABUS.restate, abs=0.08)
+    words = re.fullmatch(r"<think>\n(.*) so\n</think>\n<answer>(.*)</answer>", restated[0])
+    assert words is not None and words[1] == words[2]
+    counts = sum("how many" in text and "abnormal" not in text for text in asked) / 2000
+    assert counts > SYLLABUS.count + 0.02  # also among the one-step questions
