@@ -155,7 +155,7 @@ def draw_picture() -> Callable[[int, int, int], Picture]:
     return picture
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def text_prompts(ask: Callable[..., Prompt]) -> list[Prompt]:
     def words(i: int) -> Iterator[str]:
         return (f"w{(7 * i + 3 * j) % 46}" for j in range(1 + 5 * i % 17))
@@ -163,7 +163,7 @@ def text_prompts(ask: Callable[..., Prompt]) -> list[Prompt]:
     return [ask(f"text {i}", " ".join(words(i))) for i in range(10)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mixed_prompts(
     ask: Callable[..., Prompt], draw_picture: Callable[[int, int, int], Picture], text_prompts: list[Prompt]
 ) -> list[Prompt]:

@@ -16,8 +16,14 @@ GREEDY = Sampling(think_budget=0, answer_budget=24, forced_exit=False)
 RANDOM = Sampling(n=3, temperature=0.8, think_budget=16, answer_budget=6, seed=11)
 
 
-def run(loaded: Loaded, prompts: list[Prompt], sampling: Sampling, max_rows: int = 4) -> Results:
-    rollouts = list(TorchEngine(loaded, max_rows).generate(prompts, sampling))
+def run(
+    loaded: Loaded,
+    prompts: list[Prompt],
+    sampling: Sampling,
+    max_rows: int = 4,
+    check_every: int | None = None,
+) -> Results:
+    rollouts = list(TorchEngine(loaded, max_rows, check_every).generate(prompts, sampling))
     results = {(rollout.prompt_id, rollout.sample): rollout for rollout in rollouts}
     assert len(results) == len(rollouts) == len(prompts) * sampling.n
     return results
@@ -48,24 +54,38 @@ def by_generate(loaded: Loaded, prompt: Prompt) -> list[int]:
     return ids[0, inputs["input_ids"].shape[1] :].tolist()
 
 
+@pytest.fixture(scope="module")
+def generated(text_loaded: Loaded, text_prompts: list[Prompt]) -> dict[str, list[int]]:
+    return {prompt.id: by_generate(text_loaded, prompt) for prompt in text_prompts}
+
+
+@pytest.fixture(scope="module")
+def generated_from_images(vlm_loaded: Loaded, mixed_prompts: list[Prompt]) -> dict[str, list[int]]:
+    return {prompt.id: by_generate(vlm_loaded, prompt) for prompt in mixed_prompts}
+
+
 @pytest.mark.parametrize("max_rows", [1, 4, 64])
-def test_greedy_text_equals_generates(text_loaded: Loaded, text_prompts: list[Prompt], max_rows: int) -> None:
+def test_greedy_text_equals_generates(
+    text_loaded: Loaded, text_prompts: list[Prompt], generated: dict[str, list[int]], max_rows: int
+) -> None:
     results = run(text_loaded, text_prompts, GREEDY, max_rows)
-    expected = {prompt.id: by_generate(text_loaded, prompt) for prompt in text_prompts}
-    assert {prompt_id: list(rollout.token_ids) for (prompt_id, _), rollout in results.items()} == expected
+    assert {prompt_id: list(rollout.token_ids) for (prompt_id, _), rollout in results.items()} == generated
     # The comparison means something only if texts differ and some end early.
-    assert len({tuple(ids) for ids in expected.values()}) == len(text_prompts)
-    assert len({len(ids) for ids in expected.values()}) > 1
+    assert len({tuple(ids) for ids in generated.values()}) == len(text_prompts)
+    assert len({len(ids) for ids in generated.values()}) > 1
 
 
 @pytest.mark.parametrize("max_rows", [3, 64])
 def test_greedy_text_about_images_equals_generates(
-    vlm_loaded: Loaded, mixed_prompts: list[Prompt], max_rows: int
+    vlm_loaded: Loaded,
+    mixed_prompts: list[Prompt],
+    generated_from_images: dict[str, list[int]],
+    max_rows: int,
 ) -> None:
     results = run(vlm_loaded, mixed_prompts, GREEDY, max_rows)
-    expected = {prompt.id: by_generate(vlm_loaded, prompt) for prompt in mixed_prompts}
-    assert {prompt_id: list(rollout.token_ids) for (prompt_id, _), rollout in results.items()} == expected
-    assert len({tuple(ids) for ids in expected.values()}) == len(mixed_prompts)
+    found = {prompt_id: list(rollout.token_ids) for (prompt_id, _), rollout in results.items()}
+    assert found == generated_from_images
+    assert len({tuple(ids) for ids in found.values()}) == len(mixed_prompts)
 
 
 def test_the_cache_grows_with_long_texts(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
@@ -126,20 +146,34 @@ def test_samples_do_not_depend_on_the_batch(vlm_loaded: Loaded, mixed_prompts: l
             assert rollout.logprobs == pytest.approx(alone[key].logprobs, abs=2e-4)
 
 
+@pytest.fixture(
+    scope="module",
+    params=[
+        *(replace(RANDOM, think_budget=budget) for budget in (0, 3, 16)),
+        replace(GREEDY, forced_exit=True),
+    ],
+    ids=["no thought", "3 tokens", "16 tokens", "greedy"],
+)
+def looked_at_each_step(
+    request: pytest.FixtureRequest, vlm_loaded: Loaded, mixed_prompts: list[Prompt]
+) -> tuple[Sampling, Results]:
+    return request.param, run(vlm_loaded, mixed_prompts, request.param, check_every=1)
+
+
 @pytest.mark.parametrize("check_every", [2, 5, 16])
-@pytest.mark.parametrize("think_budget", [0, 3, 16])
 def test_how_often_the_host_looks_changes_nothing(
-    vlm_loaded: Loaded, mixed_prompts: list[Prompt], check_every: int, think_budget: int
+    vlm_loaded: Loaded,
+    mixed_prompts: list[Prompt],
+    looked_at_each_step: tuple[Sampling, Results],
+    check_every: int,
 ) -> None:
     """Rows go past their end, their budget and their forced exit, and are taken back."""
-    for sampling in (replace(RANDOM, think_budget=think_budget), replace(GREEDY, forced_exit=True)):
-        expected = run(vlm_loaded, mixed_prompts, sampling)
-        rollouts = TorchEngine(vlm_loaded, 4, check_every).generate(mixed_prompts, sampling)
-        found = {(rollout.prompt_id, rollout.sample): rollout for rollout in rollouts}
-        assert found.keys() == expected.keys()
-        for key, rollout in expected.items():
-            assert replace(found[key], logprobs=()) == replace(rollout, logprobs=())
-            assert found[key].logprobs == pytest.approx(rollout.logprobs, abs=2e-4)
+    sampling, expected = looked_at_each_step
+    found = run(vlm_loaded, mixed_prompts, sampling, check_every=check_every)
+    assert found.keys() == expected.keys()
+    for key, rollout in expected.items():
+        assert replace(found[key], logprobs=()) == replace(rollout, logprobs=())
+        assert found[key].logprobs == pytest.approx(rollout.logprobs, abs=2e-4)
 
 
 def test_samples_and_seeds_differ(text_loaded: Loaded, text_prompts: list[Prompt]) -> None:
