@@ -21,9 +21,10 @@ def find_disks(folder: Path, world: World) -> World:
     first = next((rank for rank, marker in enumerate(markers) if marker.exists()), world.rank)
     disks = gather_shares([first], world)
     markers[world.rank].unlink(missing_ok=True)  # else whoever next locks this disk removes it
-    wait_for_all(world)  # before an error of one rank ends the others
-    if failure:
-        raise failure
+    # No rank goes on while another one fails: it would take what it sees for a disk of its own.
+    failures = [one for one in gather_shares([failure], world) if one]
+    if failures:
+        raise failures[0]
     return replace(world, disks=tuple(disks))
 
 
