@@ -192,7 +192,7 @@ def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
     panel.set_xticks(range(len(rows)), labels, fontsize=8)
     panel.set_xlim(-0.5, len(rows) - 0.5)
     panel.set_xlabel("cosine, and what the projector learned (one seed)", color=GREY)
-    panel.set_title("Eyes trained", color=GREY, fontsize=10)
+    panel.set_title("A vision tower trained", color=GREY, fontsize=10)
 
 
 def print_now(line: str) -> None:
