@@ -23,8 +23,8 @@ from xreasoner.distill.distill import distill
 from xreasoner.distill.settings import Distillation
 from xreasoner.distill.teacher import teacher_engine
 from xreasoner.launch import interrupts
-from xreasoner.miniworld import base, base_accuracy
 from xreasoner.miniworld.model import Size, new_model
+from xreasoner.miniworld.tied import tied_accuracy, tied_base
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import check
@@ -121,9 +121,11 @@ def base_building(out: Path) -> None:
     """Without the lessons, which write nothing and take minutes."""
     if out.is_dir():  # complete, or it would not be there; the command refuses to write over it
         return
-    base.make_base = lambda settings, say: (new_model(settings.size, settings.seed), build_tokenizer())
-    base.PROBLEMS, base_accuracy.SAMPLING = 1, Sampling(think_budget=2, answer_budget=1)
-    base.build_base(base.BaseSettings(size=SIZE), out, lambda line: None)
+    tied_base.make_tied_base = lambda settings, say: (
+        new_model(settings.size, settings.seed), build_tokenizer(),
+    )  # fmt: skip
+    tied_base.PROBLEMS, tied_accuracy.SAMPLING = 1, Sampling(think_budget=2, answer_budget=1)
+    tied_base.build_tied_base(tied_base.TiedSettings(size=SIZE), out, lambda line: None)
 
 
 def kinds(model: Path, folder: Path) -> dict[str, Kind]:
