@@ -146,8 +146,8 @@ def solved_if_read(
 def solved_as_read(
     checkpoint: Path, world: VisualWorld, split: Split, count: int, families: tuple[str, ...]
 ) -> dict[str, dict[str, float]]:
-    """Accuracy by looks and family on many-step problems whose image the checkpoint first transcribes, and which
-    it then solves as text."""
+    """Accuracy by looks and family on many-step problems whose image the checkpoint transcribes first, and
+    then solves as text."""
     engine, found = TorchEngine(load(checkpoint)), dict[str, dict[str, float]]()
     looks_of: dict[str, Split] = {"seen looks": "train", "new looks": split}
     for name, looks in looks_of.items():
