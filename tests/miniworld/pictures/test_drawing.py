@@ -25,7 +25,6 @@ from xreasoner.miniworld.pictures.drawing import draw_picture, in_rows, on_grid
 from xreasoner.miniworld.pictures.fonts import STROKES, WOBBLE, shifted, smooth, text_mask
 from xreasoner.miniworld.pictures.symbols import symbol
 from xreasoner.miniworld.pictures.worlds import LEVELS
-from xreasoner.miniworld.probes.measure import moved
 from xreasoner.miniworld.problems import make_items
 from xreasoner.miniworld.scene import CELL, Cell, Scene, alphabet
 
@@ -156,7 +155,7 @@ def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None
 
 def test_a_moved_picture_is_moved_and_its_edge_repeated() -> None:
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    result = moved(pixels, 1)
+    result = drawing.moved(pixels, 1, 1)
     assert result[1, 1:].tolist() == pixels[0, :2].tolist()
     assert result[0, 0].tolist() == pixels[0, 0].tolist()
 

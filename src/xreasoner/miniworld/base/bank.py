@@ -12,10 +12,8 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from xreasoner.miniworld.base.encode import LessonEncoder, tower_features
 from xreasoner.miniworld.base.lessons import CELLS, Lesson
+from xreasoner.miniworld.base.tower import SHOWN
 from xreasoner.miniworld.scene import Scene
-
-SHOWN = 8
-"""Symbols in a picture."""
 
 
 @dataclass(frozen=True)

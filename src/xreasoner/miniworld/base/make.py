@@ -40,7 +40,7 @@ def lessons_of(settings: BaseSettings, drawn: float) -> Teacher:
 
 
 def learn_text(settings: BaseSettings, say: Say) -> State:
-    """The weights of a language model that has never met a picture."""
+    """The weights of a language model trained on text alone."""
     model = new_model(settings.size, settings.seed)
     encoder, rng = LessonEncoder(build_tokenizer(), LEVELS[0]), random.Random(f"text {settings.seed}")
     batches = fresh_batches(lessons_of(settings, drawn=0.0), encoder, rng, settings.rows)

@@ -1,4 +1,4 @@
-"""The tower learns to tell symbols apart, before it meets a language model.
+"""The tower learns to tell symbols apart, without a language model.
 
 Towers of real models learn from captions, which name the parts of what they show, with a sigmoid for each
 caption. Here each symbol and each part of one (a bar's name and its height, a number's first and last

@@ -2,6 +2,7 @@
 
 import io
 import random
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ Pixels = NDArray[np.uint8]
 """(height, width, 3)"""
 Place = tuple[int, int]
 """Left and top of a symbol."""
+PixelValue = TypeVar("PixelValue", np.uint8, np.float32)
+"""Of a pixel, before or after rounding."""
 MOST_IN_A_ROW = 4
 
 
@@ -66,7 +69,7 @@ def paint(image: NDArray[np.float32], layers: tuple[Layer, ...], place: Place, l
         under += covered * (np.asarray(look.paints[name], np.float32) - under)
 
 
-def moved(image: NDArray[np.float32], right: int, down: int) -> NDArray[np.float32]:
+def moved(image: NDArray[PixelValue], right: int, down: int) -> NDArray[PixelValue]:
     """What leaves the picture is lost; the edge is repeated where the picture came from."""
     high, wide = image.shape[:2]
     sides = ((max(0, down), max(0, -down)), (max(0, right), max(0, -right)), (0, 0))

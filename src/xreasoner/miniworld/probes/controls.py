@@ -35,7 +35,11 @@ def replies(engine: Engine, problems: Sequence[Problem], instruction: str | None
 
 def read_aloud(engine: Engine, items: Sequence[Item]) -> list[str]:
     """What a model says that the image of each item shows."""
-    problems = [read_problem(item, "image", 0) for item in items]
+    return transcribed(engine, [read_problem(item, "image", 0) for item in items])
+
+
+def transcribed(engine: Engine, problems: Sequence[Problem]) -> list[str]:
+    """The answers to problems that ask what an image shows."""
     said = replies(engine, problems, None)
     return [find_answer(said[problem.id], problem).answer or "" for problem in problems]
 

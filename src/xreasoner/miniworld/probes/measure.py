@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -21,14 +20,13 @@ from xreasoner.chat.think import THINK_OPEN
 from xreasoner.miniworld.base.encode import LessonEncoder, unchanged, visual_tokens
 from xreasoner.miniworld.base.lessons import THINK_INSTRUCTION, Lesson, jumble
 from xreasoner.miniworld.item import Item, Split
-from xreasoner.miniworld.pictures.drawing import Pixels, draw_picture, encode_picture
+from xreasoner.miniworld.pictures.drawing import draw_picture, encode_picture, moved
 from xreasoner.miniworld.pictures.worlds import VisualWorld
-from xreasoner.miniworld.probes.controls import MANY_STEPS, SAMPLING, as_read, replies, swap_images
+from xreasoner.miniworld.probes.controls import MANY_STEPS, SAMPLING, as_read, swap_images, transcribed
 from xreasoner.miniworld.problems import make_items, phrase, read_problem
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.models.load import load
 from xreasoner.records import Problem
-from xreasoner.rewards.extract import find_answer
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 from xreasoner.rollout.torch_engine.engine import TorchEngine
@@ -37,16 +35,10 @@ ONE_STEP_SUMS = 60
 """Few different ones exist."""
 
 
-def moved(pixels: Pixels, by: int) -> Pixels:
-    """Moved right and down; the edge is repeated where the picture came from."""
-    high, wide = pixels.shape[:2]
-    return np.pad(pixels, ((by, 0), (by, 0), (0, 0)), mode="edge")[:high, :wide]
-
-
 def pictured(problem: Problem, item: Item, world: VisualWorld, looks: Split, by: int = 0) -> Problem:
     """The problem with its scene drawn in the world, in an appearance of the split `looks`."""
     rng = random.Random(f"picture {looks} {item.key}")
-    pixels = moved(draw_picture(item.scene, world, rng, looks), by)
+    pixels = moved(draw_picture(item.scene, world, rng, looks), by, by)
     return replace(problem, question=(encode_picture(Image.fromarray(pixels)), *problem.question[1:]))
 
 
@@ -155,10 +147,8 @@ def solved_as_read(
         for family in families:
             items = make_items(family, MANY_STEPS, count, split, 0)
             drawn = [pictured(read_problem(item, "image", 0), item, world, looks) for item in items]
-            said = replies(engine, drawn, None)
-            words = [find_answer(said[problem.id], problem).answer or "" for problem in drawn]
             asked = [phrase(item, "image", 0, choice_share=0.0) for item in items]
-            as_text = [as_read(*pair) for pair in zip(asked, words, strict=True)]
+            as_text = [as_read(*pair) for pair in zip(asked, transcribed(engine, drawn), strict=True)]
             found[name][family] = share_right(engine, as_text, THINK_INSTRUCTION)
     return found
 
