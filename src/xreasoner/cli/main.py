@@ -129,7 +129,7 @@ def build_base(
         typer.Option(help="With --level: keep language model and tower here, and use them if they exist."),
     ] = None,
 ) -> None:
-    """Train a base checkpoint of the mini-world and write it to OUT; takes 10 minutes, with --level 45."""
+    """Train a base checkpoint of the mini-world and write it to OUT; takes minutes, with --level about 40."""
     if level is None:
         from xreasoner.miniworld.tied.tied_base import TiedSettings, build_tied_base
 
