@@ -5,7 +5,7 @@ S visual tokens, F their features, E hidden size, N targets.
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,9 @@ from xreasoner.miniworld.pictures.worlds import VisualWorld
 from xreasoner.miniworld.scene import CELL, Scene
 
 IGNORED = -100
+MOVED_FURTHER = 2
+"""Pixels by which pictures of lessons are moved further than those of problems, as towers of real models
+learn from crops: a problem that is moved a little more is then nothing new."""
 PATCH = CELL // 2
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 SPREAD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
@@ -84,6 +87,7 @@ class LessonEncoder:
         self, tokenizer: PreTrainedTokenizerFast, world: VisualWorld, bank: Bank | None = None
     ) -> None:
         self.tokenizer, self.world, self.bank = tokenizer, world, bank
+        self.drawn = replace(world, shift=world.shift + MOVED_FURTHER) if world.shift else world
         self.known: dict[str, list[int]] = {}
 
     def ids(self, text: str) -> list[int]:
@@ -114,7 +118,7 @@ class LessonEncoder:
 
     def show(self, scene: Scene, row: _Row, rng: random.Random) -> None:
         if self.bank is None:
-            pixels = draw_picture(scene, self.world, rng, "train")
+            pixels = draw_picture(scene, self.drawn, rng, "train")
             row.pictures.append(pixels)
             row.grids.append([1, pixels.shape[0] // PATCH, pixels.shape[1] // PATCH])
         else:

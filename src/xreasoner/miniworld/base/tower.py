@@ -45,9 +45,7 @@ def name_tables(encoder: LessonEncoder) -> list[Tensor]:
     cells = alphabet()
     tables: list[Tensor] = []
     for place in range(3):
-        names = list(dict.fromkeys(names_of(cell)[place] for cell in cells))
-        if place:
-            names.sort()
+        names = sorted({names_of(cell)[place] for cell in cells})
         table = torch.full((len(encoder.tokenizer),), IGNORED)
         for cell in cells:
             table[encoder.ids(cell.word)] = names.index(names_of(cell)[place])

@@ -9,10 +9,10 @@ from xreasoner.miniworld.pictures.fonts import Font
 Colour = tuple[int, int, int]
 
 PLAIN = tuple(
-    Font(f"{name} {slant} {width}", strokes=False, thickness=thickness, slant=slant, width=width)
-    for name, thickness in (("plain", 0.12), ("plain bold", 0.2))
-    for slant in (0.0, 0.1, 0.2)
-    for width in (1.0, 0.8, 1.2)
+    Font(f"plain {slant} {thickness} {width}", strokes=False, thickness=thickness, slant=slant, width=width)
+    for thickness in (0.12, 0.16, 0.2)
+    for slant in (-0.1, -0.05, 0.0, 0.1, 0.2)
+    for width in (0.75, 0.8, 0.85, 0.95, 1.0, 1.2)
 )
 SHAPES_OF_STROKES = (
     *((0.0, 0.08, 1.0), (0.0, 0.12, 0.85), (0.0, 0.18, 1.0), (-0.1, 0.12, 1.0), (0.1, 0.18, 0.85)),
@@ -43,17 +43,26 @@ FONTS: dict[Split, tuple[Font, ...]] = {
 SIZES: dict[Split, tuple[int, ...]] = {"train": (20, 22, 24, 26), "dev": (21,), "test": (23, 25)}
 """Side of the square of one symbol, in pixels."""
 PAPERS: dict[Split, tuple[Colour, ...]] = {
-    "train": ((255, 255, 255), (240, 240, 235), (255, 248, 220), (225, 235, 245)),
+    "train": (
+        *((255, 255, 255), (240, 240, 235), (255, 248, 220), (225, 235, 245), (235, 235, 255)),
+        *((255, 240, 245), (225, 225, 220), (230, 245, 245), (250, 250, 235), (240, 230, 215)),
+    ),
     "dev": ((248, 244, 250),),
     "test": ((235, 245, 230), (250, 235, 225)),
 }
 INKS: dict[Split, tuple[Colour, ...]] = {
-    "train": ((20, 20, 20), (0, 0, 90), (90, 30, 10), (0, 70, 60)),
+    "train": (
+        *((20, 20, 20), (0, 0, 90), (90, 30, 10), (0, 70, 60), (80, 80, 80)),
+        *((40, 0, 60), (100, 0, 40), (0, 50, 110), (80, 70, 10), (30, 80, 0)),
+    ),
     "dev": ((60, 60, 60),),
     "test": ((70, 0, 70), (50, 50, 20)),
 }
 ACCENTS: dict[Split, tuple[Colour, ...]] = {
-    "train": ((40, 90, 200), (200, 60, 60), (120, 120, 120), (30, 140, 130)),
+    "train": (
+        *((40, 90, 200), (200, 60, 60), (120, 120, 120), (30, 140, 130), (230, 120, 150)),
+        *((60, 60, 150), (200, 160, 40), (90, 150, 210), (140, 60, 110), (60, 110, 60)),
+    ),
     "dev": ((150, 90, 180),),
     "test": ((90, 140, 40), (190, 110, 60)),
 }

@@ -139,7 +139,7 @@ def _typeset(text: str, font: Font, height: float) -> Image.Image:
     return image.resize((max(1, round(image.width * font.width)), image.height))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=200_000)
 def text_mask(text: str, font: Font, height: int, widest: int) -> Mask:
     """The text, cropped; a capital is `height` pixels high, or less where the text would be too wide."""
     large = height * OVERSAMPLED

@@ -1,7 +1,7 @@
 """One symbol as layers of paint: a text, a bar with its name, a coloured shape, a dial."""
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -46,6 +46,7 @@ class _Canvas:
         return np.asarray(self.image.resize((self.size, self.size), Image.Resampling.BOX))
 
 
+@cache
 def _bar(length: int, size: int) -> tuple[Mask, Mask]:
     """A bar in a frame: its length is told from the frame, whatever the size."""
     bar, frame = _Canvas(size), _Canvas(size)
@@ -55,6 +56,7 @@ def _bar(length: int, size: int) -> tuple[Mask, Mask]:
     return bar.mask(), frame.mask()
 
 
+@cache
 def _shape(shape: str, size: int) -> Mask:
     canvas = _Canvas(size)
     match shape:
@@ -68,6 +70,7 @@ def _shape(shape: str, size: int) -> Mask:
     return canvas.mask()
 
 
+@cache
 def _dial(level: int, size: int) -> tuple[Mask, Mask]:
     """A needle over a semicircle, from the lowest level on the left to the highest on the right."""
     arc, needle = _Canvas(size), _Canvas(size)
@@ -78,7 +81,7 @@ def _dial(level: int, size: int) -> tuple[Mask, Mask]:
     return arc.mask(), needle.mask()
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=400_000)
 def symbol(cell: Cell, font: Font, size: int) -> tuple[Layer, ...]:
     match cell.look:
         case "bar":
