@@ -35,14 +35,22 @@ def show_twice(run: Path, name: str) -> None:
         write_metrics(run, "2-rl", [{"step": 2, "reward": 0.75}])
 
 
-def test_tensorboard(run: Path) -> None:
+def read_tensorboard(run: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    show_twice(run, "tensorboard")
-    events = EventAccumulator(str(run / "track" / "tensorboard")).Reload()
+    return EventAccumulator(str(run / "track" / "tensorboard")).Reload()
+
+
+def tensorboard_scalars(run: Path) -> list[tuple[str, int, float]]:
+    events = read_tensorboard(run)
     names = [name for name in events.Tags()["scalars"] if name.partition("/")[0] in ("sft", "rl")]
-    found = [(name, one.step, one.value) for name in names for one in events.Scalars(name)]
-    assert sorted(found) == sorted([*SCALARS, LATER])
+    return sorted((name, one.step, one.value) for name in names for one in events.Scalars(name))
+
+
+def test_tensorboard(run: Path) -> None:
+    show_twice(run, "tensorboard")
+    events = read_tensorboard(run)
+    assert tensorboard_scalars(run) == sorted([*SCALARS, LATER])
     assert [one.value for one in events.Scalars("accuracy/rl/sums")] == [0.5, 0.5]
     texts = set(events.Tags()["tensors"])
     assert {"recipe/text_summary", "rl/step 1/text_summary", "answers of rl/sums/text_summary"} <= texts
@@ -124,3 +132,13 @@ def test_a_run_without_results_can_be_shown(run: Path) -> None:
     (run / "report.html").unlink()
     track(run, "tensorboard", lambda: True)
     assert (run / "track" / "tensorboard.json").is_file()
+
+
+def test_two_processes_in_one_second_write_two_tensorboard_files(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+    track(run, "tensorboard", lambda: True)
+    write_metrics(run, "2-rl", [{"step": 2, "reward": 0.75}])
+    track(run, "tensorboard", lambda: True)
+    assert tensorboard_scalars(run) == sorted([*SCALARS, LATER])

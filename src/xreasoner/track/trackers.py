@@ -1,6 +1,7 @@
 """The trackers, each through its own client. They are optional packages: each is imported where it opens."""
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -59,7 +60,9 @@ class TensorboardRun:
         from tensorboardX import SummaryWriter
 
         self.run_id, self._last_step = "tensorboard", 0
-        self._writer = SummaryWriter(str(reader.run_dir / "track" / self.run_id))
+        # The client names a file after the second, and would write over that of a process before it.
+        folder, suffix = reader.run_dir / "track" / self.run_id, f".{time.time_ns()}"
+        self._writer = SummaryWriter(str(folder), filename_suffix=suffix)
         if not reader.shown.run_id:
             self._writer.add_text("recipe", as_code(reader.config()))
 
