@@ -11,7 +11,9 @@ from PIL import Image
 
 from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.signs import search, ways
-from xreasoner.miniworld.item import Item, Step
+from xreasoner.miniworld.item import Item, Split, Step
+from xreasoner.miniworld.pictures import drawing
+from xreasoner.miniworld.pictures.appearance import Appearance, pick_appearance
 from xreasoner.miniworld.problems import (
     FAMILIES,
     make_items,
@@ -20,10 +22,8 @@ from xreasoner.miniworld.problems import (
     read_problem,
     split_of,
 )
-from xreasoner.miniworld.scene import CELL, alphabet
+from xreasoner.miniworld.scene import CELL
 from xreasoner.miniworld.thoughts import write_thought
-from xreasoner.miniworld.tied.draw import draw_cell
-from xreasoner.miniworld.tied.seeing import OFFSETS
 
 
 def stays_inside(start: str, signed: str) -> bool:
@@ -162,11 +162,18 @@ def test_a_picture_has_one_cell_a_word_and_something_is_drawn_in_each(family: st
         assert cell.convert("L").getextrema()[0] < 200
 
 
-def test_no_two_cells_look_alike_wherever_they_are_put() -> None:
-    pictures = {(draw_cell(cell, dx, dy).tobytes()): cell for cell in alphabet() for dx, dy in OFFSETS}
-    shown = Counter(pictures.values())
-    assert set(shown) == set(alphabet())
-    assert sum(shown.values()) == len(alphabet()) * len(OFFSETS)
+def test_pictures_have_looks_of_the_split_of_their_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    splits: list[str] = []
+
+    def noted(rng: random.Random, split: Split) -> Appearance:
+        splits.append(split)
+        return pick_appearance(rng, split)
+
+    monkeypatch.setattr(drawing, "pick_appearance", noted)
+    for split in ("train", "dev", "test"):
+        make_problems("bars", "image", (2, 2), 2, split, 0)
+        read_problem(make_items("labs", (2, 2), 1, split, 0)[0], "image", 0)
+    assert splits == ["train"] * 3 + ["dev"] * 3 + ["test"] * 3
 
 
 def test_the_teacher_slips_now_and_then_and_always_mends_it() -> None:

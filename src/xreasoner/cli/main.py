@@ -121,20 +121,14 @@ def build_base(
     out: NewFolder,
     seed: int = 0,
     level: Annotated[
-        int | None,
-        typer.Option(help="A looser world, 0 to 7 (docs/miniworld.md); by default the quickstart's."),
-    ] = None,
+        int, typer.Option(help="The world, from 0 (tied) to 7 (free); the quickstart's is 3.")
+    ] = 3,
     parts: Annotated[
         Path | None,
-        typer.Option(help="With --level: keep language model and tower here, and use them if they exist."),
+        typer.Option(help="Keep language model and tower here, and use them if they exist."),
     ] = None,
 ) -> None:
-    """Train a base checkpoint of the mini-world and write it to OUT; takes minutes, with --level about 40."""
-    if level is None:
-        from xreasoner.miniworld.tied.tied_base import TiedSettings, build_tied_base
-
-        build_tied_base(TiedSettings(seed=seed), out, say)
-        return
+    """Train a base checkpoint of the mini-world and write it to OUT; takes about an hour of one core."""
     from xreasoner.miniworld.base.make import build_base as make
     from xreasoner.miniworld.base.settings import BaseSettings
     from xreasoner.miniworld.pictures.worlds import level_named

@@ -25,12 +25,9 @@ class Size:
     heads: int = 4
     kv_heads: int = 2
     mlp: int = 384
-    vision_hidden: int = 64
-    vision_layers: int = 2
-    vision_heads: int = 2
-    sees_whole_picture: bool = False
-    """Attention over the whole picture in every layer. False: one cell per window, whose features do not
-    depend on its neighbours."""
+    vision_hidden: int = 128
+    vision_layers: int = 3
+    vision_heads: int = 4
     rope_sections: tuple[int, int, int] = (0, 1, 15)
     """Time, height, width. Width gets nearly all frequencies, so an image row has positions like text."""
     rope_theta: float = 100.0
@@ -72,7 +69,7 @@ def build_config(size: Size) -> Qwen2_5_VLConfig:
             "num_heads": size.vision_heads,
             "out_hidden_size": size.hidden,
             "window_size": CELL,
-            "fullatt_block_indexes": list(range(size.vision_layers)) if size.sees_whole_picture else [],
+            "fullatt_block_indexes": list(range(size.vision_layers)),
         },
         image_token_id=mark(IMAGE_PAD),
         video_token_id=mark(VIDEO_PAD),

@@ -11,10 +11,10 @@ from xreasoner.miniworld.families.signs import make_signs, other_signs
 from xreasoner.miniworld.families.sums import make_sum
 from xreasoner.miniworld.item import Item, Split
 from xreasoner.miniworld.lexicon import ANSWER_LETTERS, VERDICTS
-from xreasoner.miniworld.pictures.drawing import encode_picture
+from xreasoner.miniworld.pictures.drawing import draw_picture, encode_picture
+from xreasoner.miniworld.pictures.worlds import QUICKSTART
 from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.thoughts import write_thought
-from xreasoner.miniworld.tied.draw import draw_scene
 from xreasoner.records import Modality, Part, Picture, Problem
 
 FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
@@ -96,7 +96,8 @@ def question_parts(item: Item, view: Modality, rng: random.Random) -> tuple[Part
 
 
 def picture_of(item: Item, rng: random.Random) -> Picture:
-    return encode_picture(draw_scene(item.scene, rng))
+    """In a look of the item's split: fonts, sizes and colours of test items are in no lesson."""
+    return encode_picture(draw_picture(item.scene, QUICKSTART, rng, split_of(item)))
 
 
 def write_scene(scene: Scene) -> str:

@@ -126,9 +126,9 @@ def what_changed(findings: Sequence[Finding], results: Results) -> Iterator[str]
 
 
 MINIWORLD = (
-    "The mini-world: short rows of printed symbols, one word each, tied to words by construction. No "
-    "photographs, no natural language, no layouts in two dimensions: it shows the mechanism, not what a real "
-    "model gains."
+    "The mini-world: rows of printed symbols, one word each, in fonts, sizes and colours that were never "
+    "trained. No photographs, no natural language, no layouts in two dimensions: it shows the mechanism, not "
+    "what a real model gains."
 )
 
 

@@ -16,8 +16,7 @@ from xreasoner.miniworld.base.encode import (
     visual_tokens,
 )
 from xreasoner.miniworld.base.lessons import CELLS, THINK_INSTRUCTION, Lesson
-from xreasoner.miniworld.base.settings import SIZE
-from xreasoner.miniworld.model import build_image_processor, new_model
+from xreasoner.miniworld.model import Size, build_image_processor, new_model
 from xreasoner.miniworld.pictures.worlds import LEVELS
 from xreasoner.miniworld.probes.measure import pictured
 from xreasoner.miniworld.problems import make_items, phrase
@@ -37,7 +36,7 @@ def test_a_lesson_has_the_ids_of_the_chat_template() -> None:
 
 @pytest.mark.parametrize("level", [0, len(LEVELS) - 1])
 def test_the_loss_of_a_batch_is_the_models_own(level: int) -> None:
-    model = new_model(SIZE, 0).eval()
+    model = new_model(Size(), 0).eval()
     encoder = LessonEncoder(build_tokenizer(), LEVELS[level])
     item = make_items("labs", (3, 3), 1, "train", 0)[0]
     lesson = Lesson("", (item.scene, item.question), f"<answer> {item.answer} </answer>")
@@ -56,7 +55,7 @@ def test_the_loss_of_a_batch_is_the_models_own(level: int) -> None:
 
 
 def test_padding_does_not_change_a_loss() -> None:
-    model, encoder = new_model(SIZE, 0).eval(), LessonEncoder(build_tokenizer(), LEVELS[-1])
+    model, encoder = new_model(Size(), 0).eval(), LessonEncoder(build_tokenizer(), LEVELS[-1])
     scenes = (Scene((Cell(("7",)),)), Scene(tuple(Cell((str(n),)) for n in range(9))))
     lessons = [Lesson("", (scene, "read"), " ".join(scene.words())) for scene in scenes]
     with torch.no_grad():
@@ -81,12 +80,12 @@ def test_each_visual_token_on_the_grid_means_its_word_and_off_it_none() -> None:
     assert tokenizer.convert_ids_to_tokens(tied.meant_S.tolist()) == ["redstar", "a3"]
     (free,) = LessonEncoder(tokenizer, LEVELS[-1]).batches([lesson], random.Random(0), 1)
     assert set(free.meant_S.tolist()) == {IGNORED}
-    assert len(free.meant_S) == (free.ids_BT == new_model(SIZE, 0).config.image_token_id).sum()
+    assert len(free.meant_S) == (free.ids_BT == new_model(Size(), 0).config.image_token_id).sum()
 
 
 def test_a_token_depends_on_its_neighbours() -> None:
     """The tower sees the whole picture, as that of a real model does."""
-    model = new_model(SIZE, 0).eval()
+    model = new_model(Size(), 0).eval()
     encoder = LessonEncoder(build_tokenizer(), LEVELS[0])
     first = Cell(("7",))
     with torch.no_grad():
@@ -100,9 +99,9 @@ def test_a_token_depends_on_its_neighbours() -> None:
 
 
 def test_a_bank_gives_what_the_tower_says_about_each_symbol() -> None:
-    model, encoder = new_model(SIZE, 0).eval(), LessonEncoder(build_tokenizer(), LEVELS[3])
+    model, encoder = new_model(Size(), 0).eval(), LessonEncoder(build_tokenizer(), LEVELS[3])
     bank = fill_bank(model, encoder, random.Random(0), views=1)
-    assert bank.features_CKSF.shape == (len(CELLS), 1, 1, 4 * SIZE.vision_hidden)
+    assert bank.features_CKSF.shape == (len(CELLS), 1, 1, 4 * Size().vision_hidden)
     rng = random.Random(0)
     order = rng.sample(CELLS, len(CELLS))
     scenes = [Scene(tuple(order[i : i + 8])) for i in range(0, len(order), 8)]
@@ -115,7 +114,7 @@ def test_a_bank_gives_what_the_tower_says_about_each_symbol() -> None:
 
 @pytest.mark.parametrize("level", [3, 4])
 def test_a_batch_from_a_bank_has_the_ids_and_the_loss_of_its_pictures(level: int) -> None:
-    model, tokenizer = new_model(SIZE, 0).eval(), build_tokenizer()
+    model, tokenizer = new_model(Size(), 0).eval(), build_tokenizer()
     drawing = LessonEncoder(tokenizer, LEVELS[level])
     bank = fill_bank(model, drawing, random.Random(0), views=2)
     item = make_items("bars", (2, 2), 1, "train", 0)[0]

@@ -14,8 +14,8 @@ from xreasoner.miniworld.base import make
 from xreasoner.miniworld.base.encode import LessonEncoder, visual_tokens
 from xreasoner.miniworld.base.lessons import CELLS, Lesson, count_lesson, next_lesson
 from xreasoner.miniworld.base.make import build_base, learn_both, make_base, renew_projector
-from xreasoner.miniworld.base.settings import SIZE, SYLLABUS, BaseSettings
-from xreasoner.miniworld.model import new_model
+from xreasoner.miniworld.base.settings import SYLLABUS, BaseSettings
+from xreasoner.miniworld.model import Size, new_model
 from xreasoner.miniworld.pictures.worlds import LEVELS, QWENS, level_named
 from xreasoner.miniworld.scene import Scene
 from xreasoner.miniworld.tokenizer import build_tokenizer
@@ -33,7 +33,7 @@ def state(model: Qwen2_5_VLForConditionalGeneration) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("level", [3, 5])
 def test_the_last_phase_trains_language_model_and_projector_and_nothing_else(level: int) -> None:
-    start = new_model(SIZE, 1)
+    start = new_model(Size(), 1)
     before = state(start)
     text, tower = start.model.language_model.state_dict(), start.model.visual.state_dict()
     model = learn_both(text, tower, replace(TINY, steps=2, rows=8), LEVELS[level], quiet)
@@ -46,14 +46,14 @@ def test_the_last_phase_trains_language_model_and_projector_and_nothing_else(lev
 
 
 def test_positions_are_those_of_the_world() -> None:
-    start = new_model(SIZE, 1)
+    start = new_model(Size(), 1)
     parts = start.model.language_model.state_dict(), start.model.visual.state_dict()
     free = learn_both(*parts, replace(TINY, steps=0), LEVELS[6], quiet)
     assert tuple(free.config.text_config.rope_parameters["mrope_section"]) == QWENS
 
 
 def test_a_new_projector_says_tokens_as_long_as_words_that_mean_none() -> None:
-    model, encoder = new_model(SIZE, 0), LessonEncoder(build_tokenizer(), LEVELS[0])
+    model, encoder = new_model(Size(), 0), LessonEncoder(build_tokenizer(), LEVELS[0])
     before = state(model)
     renew_projector(model, encoder)
     batch = encoder.batch([Lesson("", (Scene(tuple(CELLS)),), "x")], random.Random(0))

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from xreasoner.miniworld.base.encode import LessonEncoder
-from xreasoner.miniworld.base.settings import SIZE, BaseSettings
+from xreasoner.miniworld.base.settings import BaseSettings
 from xreasoner.miniworld.base.tower import learn_symbols, name_tables, names_of, symbol_loss
-from xreasoner.miniworld.model import new_model
+from xreasoner.miniworld.model import Size, new_model
 from xreasoner.miniworld.pictures.worlds import LEVELS
 from xreasoner.miniworld.scene import Cell, alphabet
 from xreasoner.miniworld.tokenizer import build_tokenizer
@@ -51,7 +51,7 @@ def test_the_loss_by_hand() -> None:
 
 
 def test_the_tower_and_its_projector_are_trained_and_units_start_off() -> None:
-    start = new_model(SIZE, 0).model.visual.state_dict()
+    start = new_model(Size(), 0).model.visual.state_dict()
     trained = learn_symbols(replace(BaseSettings(), tower_steps=1, rows=2), lambda line: None)
     assert all(not torch.equal(start[name], value) for name, value in trained.items())
     bias = trained["merger.mlp.0.bias"]

@@ -1,17 +1,16 @@
 """How long each phase of a base takes, and at which rate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xreasoner.miniworld.base.lessons import Syllabus
 from xreasoner.miniworld.model import Size
 
-SIZE = Size(vision_hidden=128, vision_heads=4, vision_layers=3, sees_whole_picture=True)
 SYLLABUS = Syllabus(0.09, 0.17, 0.21, 0.08, 0.04, restate=0.4, count=0.06, sums=0.10)
 
 
 @dataclass(frozen=True)
 class BaseSettings:
-    size: Size = SIZE
+    size: Size = field(default_factory=Size)
     syllabus: Syllabus = SYLLABUS
     seed: int = 0
     rows: int = 32

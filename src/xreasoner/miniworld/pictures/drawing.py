@@ -118,7 +118,7 @@ def draw_picture(scene: Scene, world: VisualWorld, rng: random.Random, split: Sp
     return worn(image, look, rng)
 
 
-def encode_picture(image: Image.Image) -> Picture:
+def encode_picture(pixels: Pixels) -> Picture:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=1)
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
     return Picture(buffer.getvalue())

@@ -40,6 +40,8 @@ def _levels() -> tuple[VisualWorld, ...]:
 
 
 LEVELS = _levels()
+QUICKSTART = LEVELS[3]
+"""The freest world in which a base of this size can still be made to read."""
 
 
 def level_named(level: int) -> VisualWorld:

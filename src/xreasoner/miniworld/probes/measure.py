@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
@@ -39,7 +38,7 @@ def pictured(problem: Problem, item: Item, world: VisualWorld, looks: Split, by:
     """The problem with its scene drawn in the world, in an appearance of the split `looks`."""
     rng = random.Random(f"picture {looks} {item.key}")
     pixels = moved(draw_picture(item.scene, world, rng, looks), by, by)
-    return replace(problem, question=(encode_picture(Image.fromarray(pixels)), *problem.question[1:]))
+    return replace(problem, question=(encode_picture(pixels), *problem.question[1:]))
 
 
 Make = Callable[[str], list[Problem]]
