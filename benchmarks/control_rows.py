@@ -1,11 +1,13 @@
 """Controls of the quickstart's SFT and GRPO over seeds: each is trained, measured, and set beside SFT.
 
-    OMP_NUM_THREADS=1 python benchmarks/control_rows.py OUT --rows direct [--seeds 0 1 2]
+    for N in 0 1 2; do xreasoner miniworld base runs/bases/$N --seed $N; done
+    OMP_NUM_THREADS=1 python benchmarks/control_rows.py OUT --bases runs/bases --rows direct [--seeds 0 1 2]
     OMP_NUM_THREADS=1 python benchmarks/control_rows.py OUT --rows
 
-The first makes a row of the table, the second prints all that is in OUT. Many-step problems in %. Each row is
-the quickstart with other settings (ROWS); a run or a measurement that is in OUT is kept. The intervals of
-differences generalise over seeds and over items (two-way clustering, Student's t); with one seed over items.
+The second makes a row of the table, the third prints all that is in OUT. Many-step problems in %. Each row is
+the quickstart with other settings (ROWS), each seed with a base of its own; a run or a measurement that is in
+OUT is kept. The intervals of differences generalise over seeds and over items (two-way clustering, Student's
+t); with one seed over items.
 """
 
 import argparse
@@ -62,7 +64,7 @@ ROWS = {
     "direct": Row(
         "SFT on answers without thoughts, as many target tokens",
         "direct",
-        ["sft.answers=direct", "sft.steps=743", *SFT_STAGE],
+        ["sft.answers=direct", "sft.steps=1486", *SFT_STAGE],
         "sft",
         reads=True,
     ),
@@ -77,9 +79,14 @@ Found = dict[str, dict[str, list[bool]]]
 """By family and column, whether each item was solved."""
 
 
-def checkpoint_of(row: Row, seed: int, out: Path) -> Path:
-    run = out / f"{row.run}-{seed}"
-    train_only = [f"seed={seed}", f"out={run}", "evaluation.after=[]"]
+def base_of(seed: int, bases: Path | None) -> Path:
+    return bases / str(seed) if bases else MINIWORLD
+
+
+def checkpoint_of(row: Row, seed: int, wanted: argparse.Namespace) -> Path:
+    run = wanted.out / f"{row.run}-{seed}"
+    base = base_of(seed, wanted.bases).resolve()
+    train_only = [f"model={base}", f"seed={seed}", f"out={run}", "evaluation.after=[]"]
     run_recipe(read_recipe(QUICKSTART, [*row.flags, *train_only]), Console(quiet=True), [])
     (checkpoint,) = (run / "stages").glob(f"[0-9]-{row.stage}/checkpoint")
     return checkpoint
@@ -100,13 +107,13 @@ def kept(name: str, seed: int, out: Path) -> Path:
     return out / "answers" / f"{name}-{seed}.json"
 
 
-def make(name: str, seed: int, out: Path, count: int) -> None:
-    file = kept(name, seed, out)
+def make(name: str, seed: int, wanted: argparse.Namespace) -> None:
+    file = kept(name, seed, wanted.out)
     if file.exists():
         return
     row = ROWS.get(name)
-    checkpoint, reads = (checkpoint_of(row, seed, out), row.reads) if row else (MINIWORLD, True)
-    found = measure(checkpoint, reads, count)
+    checkpoint = checkpoint_of(row, seed, wanted) if row else base_of(seed, wanted.bases)
+    found = measure(checkpoint, row is None or row.reads, wanted.count)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found))
 
@@ -146,7 +153,7 @@ def compared(a: dict[int, Found], b: dict[int, Found], families: tuple[str, ...]
 
 
 def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
-    base, own = measured("base", out)[0], measured("sft", out)
+    base, own = measured("base", out), measured("sft", out)
     yield f"| {', '.join(families)} | {' | '.join(COLUMNS)} | images: less the base | images: less SFT |"
     yield "|---" * (3 + len(COLUMNS)) + "|"
     for name in ("base", *ROWS):
@@ -157,7 +164,7 @@ def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
         for column in COLUMNS:
             by_seed = [solved(found, families, column) for found in seeds.values()]
             cells.append(over_seeds([fmean(one) for one in by_seed]) if all(by_seed) else "")
-        from_base = "" if name == "base" else compared(dict.fromkeys(seeds, base), seeds, families)
+        from_base = "" if name == "base" else compared(base, seeds, families)
         from_own = "" if name in ("base", "sft") else compared(own, seeds, families)
         title = ROWS[name].shown if name in ROWS else name
         yield f"| {title} | {' | '.join(cells)} | {from_base} | {from_own} |"
@@ -168,15 +175,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
+    parser.add_argument("--bases", type=Path, help="one for each seed; without it, all have the shipped base")
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--count", type=int, default=100, help="dev problems per family")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
-    make("base", 0, wanted.out, wanted.count)
-    for seed in wanted.seeds:
-        for name in wanted.rows:
-            make(name, seed, wanted.out, wanted.count)
+    for seed in wanted.seeds if wanted.rows else []:
+        for name in ("base", *wanted.rows):
+            make(name, seed, wanted)
     for families in (GENERAL, CLINICAL):
         print("\n".join(table(wanted.out, families)), end="\n\n")
 

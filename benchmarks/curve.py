@@ -189,7 +189,7 @@ def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
         heights = [percent(row, stage, probe) for row in rows]
         panel.plot(range(len(rows)), heights, color=colour, linewidth=0.8, marker="o", markersize=6)
     labels = [f"{row['alignment']['cosine']:.2f}\n{row['label']}" for row in rows]
-    panel.set_xticks(range(len(rows)), labels, fontsize=8)
+    panel.set_xticks(range(len(rows)), labels, fontsize=7)
     panel.set_xlim(-0.5, len(rows) - 0.5)
     panel.set_xlabel("cosine, and what the projector learned (one seed)", color=GREY)
     panel.set_title("A vision tower trained", color=GREY, fontsize=10)

@@ -1,9 +1,10 @@
 """How far may the visual tokens of a tied base be turned away from their words, without any training?
 
-    xreasoner run recipes/quickstart.yaml seed=N rl=null med-sft=null med-rl=null --out runs/sft-N
-    OMP_NUM_THREADS=1 python benchmarks/loosened.py runs/sft-*/stages/1-sft/checkpoint [--count 50]
+    xreasoner miniworld base runs/tied --level 0
+    xreasoner run recipes/quickstart.yaml model=runs/tied seed=N rl=null med-sft=null med-rl=null --out runs/N
+    OMP_NUM_THREADS=1 python benchmarks/loosened.py runs/tied runs/[012]/stages/1-sft/checkpoint [--count 50]
 
-In the shipped base a visual token is the embedding of its word (cosine 0.99). Here each is turned to a
+In the tied base a visual token is the embedding of its word (cosine 0.99). Here each is turned to a
 smaller cosine, its length kept: towards one direction for all tokens, as a gap between pictures and text
 would; towards one for each word; or towards another each time. Then the base reads and answers in one step;
 the SFT checkpoints, trained on text alone (N = 0, 1, 2), solve problems of many steps, for which a thought
@@ -21,13 +22,13 @@ from typing import Any
 import torch
 
 from xreasoner.miniworld.base.lessons import THINK_INSTRUCTION
-from xreasoner.miniworld.pictures.worlds import QWENS
-from xreasoner.miniworld.probes.controls import MANY_STEPS, as_read, read_aloud, replies
-from xreasoner.miniworld.probes.measure import restatement, share_right
+from xreasoner.miniworld.item import Item
+from xreasoner.miniworld.pictures.worlds import LEVELS, QWENS
+from xreasoner.miniworld.probes.controls import MANY_STEPS, as_read, replies, transcribed
+from xreasoner.miniworld.probes.measure import pictured, restatement, share_right
 from xreasoner.miniworld.probes.turning import TOWARDS, Towards, Turning
 from xreasoner.miniworld.problems import GENERAL, make_items, phrase, read_problem
 from xreasoner.models.load import load
-from xreasoner.models.resolve import MINIWORLD
 from xreasoner.records import Problem
 from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.torch_engine.engine import TorchEngine
@@ -72,18 +73,27 @@ def changes(towards: Sequence[Towards], cosines: Sequence[float]) -> list[Change
 
 def asked(family: str, steps: tuple[int, int], count: int) -> list[Problem]:
     few = min(count, ONE_STEP_SUMS) if (family, steps) == ("sums", (1, 1)) else count
-    return [phrase(item, "image", 0, choice_share=0.0) for item in make_items(family, steps, few, "dev", 0)]
+    items = make_items(family, steps, few, "dev", 0)
+    return [drawn(phrase(item, "image", 0, choice_share=0.0), item) for item in items]
+
+
+def drawn(problem: Problem, item: Item) -> Problem:
+    return pictured(problem, item, LEVELS[0], "dev")
 
 
 def of_base(engine: TorchEngine, count: int) -> Found:
     scenes = {family: make_items(family, (2, 4), count, "dev", 0) for family in GENERAL}
     return {
         "read": {
-            family: share_right(engine, [read_problem(item, "image", 0) for item in items], None)
+            family: share_right(engine, [drawn(read_problem(item, "image", 0), item) for item in items], None)
             for family, items in scenes.items()
         },
         "one step": {family: share_right(engine, asked(family, (1, 1), count), None) for family in GENERAL},
     }
+
+
+def said_of(engine: TorchEngine, items: list[Item]) -> list[str]:
+    return transcribed(engine, [drawn(read_problem(item, "image", 0), item) for item in items])
 
 
 def of_trained(engine: TorchEngine, count: int) -> Found:
@@ -97,7 +107,7 @@ def of_trained(engine: TorchEngine, count: int) -> Found:
             restatement(said[problem.id]).split() == item.scene.words()
             for problem, item in zip(problems, items, strict=True)
         ]
-        as_text = [as_read(*pair) for pair in zip(problems, read_aloud(engine, items), strict=True)]
+        as_text = [as_read(*pair) for pair in zip(problems, said_of(engine, items), strict=True)]
         found["restated"][family] = sum(restated) / count
         found["many steps"][family] = sum(right) / count
         found["read aloud, then text"][family] = share_right(engine, as_text, THINK_INSTRUCTION)
@@ -118,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("base", type=Path)
     parser.add_argument("trained", type=Path, nargs="+", help="SFT checkpoints")
     parser.add_argument("--count", type=int, default=50, help="problems per family")
     parser.add_argument("--towards", choices=TOWARDS, nargs="+", default=TOWARDS)
@@ -132,7 +143,7 @@ def main() -> None:
             "towards": change.towards,
             "cosine": change.cosine,
             "count": wanted.count,
-            "base": of_base(change.engine(MINIWORLD), wanted.count),
+            "base": of_base(change.engine(wanted.base), wanted.count),
             "sft": [of_trained(change.engine(trained), wanted.count) for trained in wanted.trained],
         }
         if not rows:

@@ -23,9 +23,11 @@ from xreasoner.distill.distill import distill
 from xreasoner.distill.settings import Distillation
 from xreasoner.distill.teacher import teacher_engine
 from xreasoner.launch import interrupts
+from xreasoner.miniworld.base import make
+from xreasoner.miniworld.base.settings import BaseSettings
 from xreasoner.miniworld.model import Size, new_model
-from xreasoner.miniworld.tied import tied_accuracy, tied_base
-from xreasoner.miniworld.tokenizer import build_tokenizer
+from xreasoner.miniworld.pictures.worlds import QUICKSTART
+from xreasoner.miniworld.probes import measure
 from xreasoner.pipeline.run import run_recipe
 from xreasoner.recipe.file import check
 from xreasoner.records import Sampling
@@ -121,11 +123,9 @@ def base_building(out: Path) -> None:
     """Without the lessons, which write nothing and take minutes."""
     if out.is_dir():  # complete, or it would not be there; the command refuses to write over it
         return
-    tied_base.make_tied_base = lambda settings, say: (
-        new_model(settings.size, settings.seed), build_tokenizer(),
-    )  # fmt: skip
-    tied_base.PROBLEMS, tied_accuracy.SAMPLING = 1, Sampling(think_budget=2, answer_budget=1)
-    tied_base.build_tied_base(tied_base.TiedSettings(size=SIZE), out, lambda line: None)
+    make.make_base = lambda settings, *_: new_model(settings.size, settings.seed)
+    make.PROBLEMS, measure.SAMPLING = 1, Sampling(think_budget=2, answer_budget=1)
+    make.build_base(BaseSettings(size=SIZE), QUICKSTART, out, lambda line: None, None)
 
 
 def kinds(model: Path, folder: Path) -> dict[str, Kind]:
