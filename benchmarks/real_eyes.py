@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from PIL import Image, ImageDraw, ImageFont
@@ -160,7 +161,7 @@ def words_to_read(questions: Sequence[str], most: int, rng: random.Random) -> st
 
 
 def transcription(text: str, rng: random.Random) -> Prompt:
-    return Prompt(text, (Message("user", (encode_picture(typeset(text, rng)), f" {READ}")),))
+    return Prompt(text, (Message("user", (encode_picture(np.asarray(typeset(text, rng))), f" {READ}")),))
 
 
 def lessons(loaded: Loaded, texts: Sequence[str], rng: random.Random) -> LessonBatch:
