@@ -44,9 +44,9 @@ class Syllabus:
     options: float = 0.10
     many_steps: float = 0.05
     restate: float = 0.0
-    """Fraction of the readings that are asked for with a thought, which restates the scene and does no more.
-    Without, only short scenes are restated in thoughts; after SFT on text, the model repeats the last symbol
-    of a longer drawn one."""
+    """Fraction of the readings and of the questions of many steps that are asked for with a thought, which
+    restates the scene and does no more. Without, only short scenes are restated in thoughts; after SFT on
+    text, the model repeats the last symbol of a longer drawn one."""
     count: float = 0.0
     sums: float = 0.0
     """Of one step: their results are facts, which need more lessons than looking up does."""
@@ -91,8 +91,12 @@ def read_lesson(rng: random.Random, drawn: float, largest: int, restate: float =
     )
     words, prompt = " ".join(scene.words()), (*show(scene, rng, drawn), "read")
     if restate and rng.random() < restate:
-        return Lesson(THINK_INSTRUCTION, prompt, write_thought(f"{words} so", words))
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(restated(scene), words))
     return Lesson("", prompt, write_answer(words))
+
+
+def restated(scene: Scene) -> str:
+    return f"{' '.join(scene.words())} so"
 
 
 def jumble(rng: random.Random, size: int) -> Scene:
@@ -129,11 +133,12 @@ def judged(item: Item, cell: Cell) -> str:
 
 
 def options_lesson(rng: random.Random) -> Lesson:
-    """Which letter is a number's option: several times in one lesson, like a drill."""
+    """Which letter is a number's option, or which number a letter's: several times in one lesson, like a drill."""
     numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(ANSWER_LETTERS))]
     named = list(zip(ANSWER_LETTERS, numbers, strict=True))
     asked = rng.sample(named, len(named))
-    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(number for _, number in asked)}"
+    known = rng.randrange(2)
+    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(pair[known] for pair in asked)}"
     said = " ; ".join(f"{letter}: {number}" for letter, number in asked)
     return Lesson("", (prompt,), write_answer(said))
 
@@ -153,13 +158,15 @@ def count_lesson(rng: random.Random, drawn: float) -> Lesson:
 def question_lesson(
     rng: random.Random, drawn: float, difficulty: int, think: float, families: tuple[str, ...] = TAUGHT
 ) -> Lesson:
+    """A thought about more than one step only restates the scene: the base has not learned to reason."""
     item = draw_item(rng, difficulty, families)
     as_choice = rng.random() < CHOICE_SHARE
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
     answer = f"{letter}: {item.answer}" if as_choice else item.answer
     prompt = (*show(item.scene, rng, drawn), "".join((item.question, *option_lines(choices))))
     if rng.random() < think:
-        return Lesson(THINK_INSTRUCTION, prompt, write_thought(teach(item, rng, choices), answer))
+        thought = teach(item, rng, choices) if difficulty == 1 else restated(item.scene)
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(thought, answer))
     return Lesson("", prompt, write_answer(answer))
 
 
@@ -181,7 +188,7 @@ def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: 
         case "options":
             return options_lesson(rng)
         case "many":
-            return question_lesson(rng, drawn, rng.randint(2, 5), think=0.0)
+            return question_lesson(rng, drawn, rng.randint(2, 5), syllabus.restate)
         case "count":
             return count_lesson(rng, drawn)
         case "sums":

@@ -86,11 +86,11 @@ def symbol(cell: Cell, font: Font, size: int) -> tuple[Layer, ...]:
     match cell.look:
         case "bar":
             bar, frame = _bar(int(cell.parts[1]), size)
-            return (bar, "accent"), (frame, "ink"), (_text(cell.parts[0], font, size, 0.38, 0.72), "ink")
+            return (bar, "accent"), (frame, "ink"), (_text(cell.parts[0], font, size, 0.36, 0.62), "ink")
         case "shape":
             return ((_shape(cell.parts[1], size), cell.parts[0]),)
         case "dial":
             arc, needle = _dial(int(cell.parts[1]), size)
-            return (arc, "ink"), (needle, "accent"), (_text(cell.parts[0], font, size, 0.32, 0.78), "ink")
+            return (arc, "ink"), (needle, "accent"), (_text(cell.parts[0], font, size, 0.32, 0.71), "ink")
         case "glyph":
             return ((_text(cell.word, font, size, 0.6, 0.5), "ink"),)
