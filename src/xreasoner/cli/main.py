@@ -20,6 +20,7 @@ from xreasoner.cli.doctor import doctor
 from xreasoner.cli.failures import in_one_line
 from xreasoner.cli.init import init
 from xreasoner.launch.interrupts import Interrupted, raise_on_signals
+from xreasoner.miniworld.pictures.worlds import LEVELS, QUICKSTART, level_named
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -121,8 +122,8 @@ def build_base(
     out: NewFolder,
     seed: int = 0,
     level: Annotated[
-        int, typer.Option(help="The world, from 0 (tied) to 7 (free); the quickstart's is 3.")
-    ] = 3,
+        int, typer.Option(help="The world, from 0 (tied) to 7 (free). By default the quickstart's.")
+    ] = LEVELS.index(QUICKSTART),
     parts: Annotated[
         Path | None,
         typer.Option(help="Keep language model and tower here, and use them if they exist."),
@@ -131,7 +132,6 @@ def build_base(
     """Train a base checkpoint of the mini-world and write it to OUT; takes about an hour of one core."""
     from xreasoner.miniworld.base.make import build_base as make
     from xreasoner.miniworld.base.settings import BaseSettings
-    from xreasoner.miniworld.pictures.worlds import level_named
 
     make(BaseSettings(seed=seed), level_named(level), out, say, parts)
 

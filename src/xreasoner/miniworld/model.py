@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copymode
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -102,5 +103,7 @@ def save_base(model: Qwen2_5_VLForConditionalGeneration, out: Path) -> None:
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     model.save_pretrained(out)
+    # safetensors lets only the owner read what it writes.
+    copymode(out / "config.json", out / "model.safetensors")
     tokenizer.save_pretrained(out)
     build_image_processor().save_pretrained(out)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copymode
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -93,3 +94,5 @@ def save_adapters(lm: PreTrainedModel, lora: Lora, folder: Path, world: World) -
         folder.mkdir()
         peft_config(lora).save_pretrained(str(folder))
         save_file(found, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        # safetensors lets only the owner read what it writes.
+        copymode(folder / "adapter_config.json", folder / "adapter_model.safetensors")

@@ -12,7 +12,14 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from xreasoner.chat.think import write_answer
 from xreasoner.miniworld.base import make
 from xreasoner.miniworld.base.encode import LessonEncoder, visual_tokens
-from xreasoner.miniworld.base.lessons import CELLS, Lesson, count_lesson, next_lesson
+from xreasoner.miniworld.base.lessons import (
+    CELLS,
+    Lesson,
+    count_lesson,
+    next_lesson,
+    options_lesson,
+    question_lesson,
+)
 from xreasoner.miniworld.base.make import build_base, learn_both, make_base, renew_projector
 from xreasoner.miniworld.base.settings import SYLLABUS, BaseSettings
 from xreasoner.miniworld.model import Size, new_model
@@ -87,7 +94,8 @@ def test_a_checkpoint_appears_when_it_is_measured(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(make, "base_accuracies", lambda *_: {"read": 0.5})
     build_base(TINY, LEVELS[3], tmp_path / "base", quiet, None)
     assert (tmp_path / "base" / "measured.json").read_text() == '{\n "read": 0.5\n}\n'
-    assert (tmp_path / "base" / "model.safetensors").exists()
+    weights, config = (tmp_path / "base" / name for name in ("model.safetensors", "config.json"))
+    assert weights.stat().st_mode == config.stat().st_mode
     with pytest.raises(ValueError, match="is not an empty folder"):
         build_base(TINY, LEVELS[3], tmp_path / "base", quiet, None)
 
@@ -123,3 +131,26 @@ def test_lessons_of_a_base_count_and_add_as_often_as_they_say() -> None:
     assert words is not None and words[1] == words[2]
     counts = sum("how many" in text and "abnormal" not in text for text in asked) / 2000
     assert counts > SYLLABUS.count + 0.02  # also among the one-step questions
+
+
+def test_options_are_looked_up_by_letter_and_by_content() -> None:
+    rng, letters, numbers = random.Random(0), 0, 0
+    for _ in range(50):
+        lesson = options_lesson(rng)
+        (text,) = lesson.prompt
+        assert isinstance(text, str)
+        shown = dict(re.findall(r"([A-D]): (\d+)", text))
+        said = re.findall(r"([A-D]): (\d+)", lesson.reply)
+        assert dict(said) == shown and len(said) == 4
+        asked = text.split(" say ")[1].split()
+        letters += asked == [letter for letter, _ in said]
+        numbers += asked == [number for _, number in said]
+    assert letters + numbers == 50 and min(letters, numbers) > 10
+
+
+def test_a_thought_about_many_steps_only_restates() -> None:
+    rng = random.Random(0)
+    for _ in range(20):
+        lesson = question_lesson(rng, 0.0, 4, think=1.0)
+        (scene,) = re.findall(r"\[ (.*) \]", str(lesson.prompt[0]))
+        assert re.fullmatch(rf"<think>\n{re.escape(scene)} so\n</think>\n<answer>.+</answer>", lesson.reply)
