@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 from xreasoner.miniworld.item import Item, Step
-from xreasoner.miniworld.lexicon import ANSWER_LETTERS
+from xreasoner.miniworld.lexicon import OPTION_NAMES
 
 SLIPS, CHECKS = 0.02, 0.05
 
@@ -26,8 +26,8 @@ def _slip(step: Step, rng: random.Random) -> list[str]:
 def go_through(answer: str, choices: Sequence[str]) -> list[str]:
     """The options in order, up to the right one."""
     words: list[str] = []
-    for letter, choice in zip(ANSWER_LETTERS, choices, strict=False):
-        words += [letter, ":", choice, "yes" if choice == answer else "no", ";"]
+    for name, choice in zip(OPTION_NAMES, choices, strict=False):
+        words += [name, choice, "yes" if choice == answer else "no", ";"]
         if choice == answer:
             break
     return words

@@ -14,8 +14,8 @@ UNKNOWN = "<unk>"
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD)
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 
-WORD = r"[+-]?\w+|[^\w\s]"
-"""A sign directly before a number belongs to it."""
+WORD = r"\b[A-D]:|[+-]?\w+|[^\w\s]"
+"""A sign directly before a number belongs to it, and a colon directly after the letter of an option."""
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"

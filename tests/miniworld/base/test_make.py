@@ -143,7 +143,7 @@ def test_options_are_looked_up_by_letter_and_by_content() -> None:
         said = re.findall(r"([A-D]): (\d+)", lesson.reply)
         assert dict(said) == shown and len(said) == 4
         asked = text.split(" say ")[1].split()
-        letters += asked == [letter for letter, _ in said]
+        letters += asked == [f"{letter}:" for letter, _ in said]
         numbers += asked == [number for _, number in said]
     assert letters + numbers == 50 and min(letters, numbers) > 10
 

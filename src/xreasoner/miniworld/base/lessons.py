@@ -137,8 +137,9 @@ def options_lesson(rng: random.Random) -> Lesson:
     numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(ANSWER_LETTERS))]
     named = list(zip(ANSWER_LETTERS, numbers, strict=True))
     asked = rng.sample(named, len(named))
-    known = rng.randrange(2)
-    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(pair[known] for pair in asked)}"
+    by_letter = rng.random() < 0.5
+    known = [f"{letter}:" if by_letter else number for letter, number in asked]
+    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(known)}"
     said = " ; ".join(f"{letter}: {number}" for letter, number in asked)
     return Lesson("", (prompt,), write_answer(said))
 

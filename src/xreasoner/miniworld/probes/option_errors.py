@@ -8,7 +8,7 @@ from xreasoner.chat.think import THINK_CLOSE, THINK_OPEN
 from xreasoner.miniworld.lexicon import ANSWER_LETTERS
 
 Outcome = Literal["right", "worked out wrong", "options miscopied", "misjudged", "answered otherwise"]
-JUDGED = re.compile(r"([A-D]) : (\S+) (yes|no) ;")
+JUDGED = re.compile(r"([A-D]): (\S+) (yes|no) ;")
 
 
 def outcome_of(reply: str, answer: str, choices: Sequence[str], is_right: bool) -> Outcome:
@@ -16,7 +16,7 @@ def outcome_of(reply: str, answer: str, choices: Sequence[str], is_right: bool) 
     if is_right:
         return "right"
     thought = " ".join(reply.partition(THINK_OPEN)[2].partition(THINK_CLOSE)[0].split())
-    work, _, _ = thought.partition(f"{ANSWER_LETTERS[0]} :")
+    work, _, _ = thought.partition(f"{ANSWER_LETTERS[0]}:")
     if work.removesuffix(" ;").strip().removesuffix(" ;").split()[-1:] != [answer]:
         return "worked out wrong"
     judged = JUDGED.findall(thought)
