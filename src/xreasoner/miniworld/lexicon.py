@@ -14,8 +14,8 @@ ANALYTES = ("na", "k", "ca", "glu", "hb", "crp", "tsh", "alt")
 LEVELS = tuple(range(10))
 ANSWER_LETTERS = tuple(OPTION_LETTERS[:4])
 OPTION_NAMES = tuple(f"{letter}:" for letter in ANSWER_LETTERS)
-"""One word each, so that the content of an option follows its name. With the colon between them, a model of this
-size did not learn to look a content up."""
+"""One word each, so that the content of an option follows its name. With a colon between them, a model of
+this size did not learn to look a content up."""
 VERDICTS = ("low", "ok", "high")
 
 OPERANDS = tuple(f"{operator}{n}" for operator in OPERATORS for n in range(1, 10))

@@ -133,7 +133,7 @@ def judged(item: Item, cell: Cell) -> str:
 
 
 def options_lesson(rng: random.Random) -> Lesson:
-    """Which letter is a number's option, or which number a letter's: several times in one lesson, like a drill."""
+    """Which letter is a number's option, or which number a letter's: four times in one lesson, like a drill."""
     numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(ANSWER_LETTERS))]
     named = list(zip(ANSWER_LETTERS, numbers, strict=True))
     asked = rng.sample(named, len(named))
