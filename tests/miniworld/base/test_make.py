@@ -148,9 +148,12 @@ def test_options_are_looked_up_by_letter_and_by_content() -> None:
     assert letters + numbers == 50 and min(letters, numbers) > 10
 
 
-def test_a_thought_about_many_steps_only_restates() -> None:
-    rng = random.Random(0)
+def test_a_thought_about_many_steps_only_restates_and_its_answer_is_not_learned() -> None:
+    rng, encoder = random.Random(0), LessonEncoder(build_tokenizer(), LEVELS[0])
     for _ in range(20):
         lesson = question_lesson(rng, 0.0, 4, think=1.0)
         (scene,) = re.findall(r"\[ (.*) \]", str(lesson.prompt[0]))
         assert re.fullmatch(rf"<think>\n{re.escape(scene)} so\n</think>\n<answer>.+</answer>", lesson.reply)
+        row = encoder.row(lesson, rng)
+        learned = [word for word, is_learned in zip(row.ids, row.learned, strict=True) if is_learned]
+        assert encoder.tokenizer.decode(learned) == f"<think> {scene} so </think>"

@@ -32,6 +32,8 @@ class Lesson:
     reply: str
     results_only: bool = False
     """Only the word after each `=` is a target: the operands of a fact are random."""
+    thought_only: bool = False
+    """The answer is no target."""
 
 
 @dataclass(frozen=True)
@@ -159,15 +161,17 @@ def count_lesson(rng: random.Random, drawn: float) -> Lesson:
 def question_lesson(
     rng: random.Random, drawn: float, difficulty: int, think: float, families: tuple[str, ...] = TAUGHT
 ) -> Lesson:
-    """A thought about more than one step only restates the scene: the base has not learned to reason."""
+    """A thought about more than one step only restates the scene, and what comes of it is not taught: from
+    a scene that it has written down, the base would learn to count."""
     item = draw_item(rng, difficulty, families)
     as_choice = rng.random() < CHOICE_SHARE
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
     answer = f"{letter}: {item.answer}" if as_choice else item.answer
     prompt = (*show(item.scene, rng, drawn), "".join((item.question, *option_lines(choices))))
     if rng.random() < think:
-        thought = teach(item, rng, choices) if difficulty == 1 else restated(item.scene)
-        return Lesson(THINK_INSTRUCTION, prompt, write_thought(thought, answer))
+        restates = difficulty > 1
+        thought = restated(item.scene) if restates else teach(item, rng, choices)
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(thought, answer), thought_only=restates)
     return Lesson("", prompt, write_answer(answer))
 
 

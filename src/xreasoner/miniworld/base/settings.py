@@ -17,7 +17,7 @@ class BaseSettings:
     """Lessons of a step."""
     text_steps: int = 3000
     text_lr: float = 2e-3
-    tower_steps: int = 5000
+    tower_steps: int = 8000
     tower_lr: float = 3e-3
     views: int = 300
     """Of each symbol by the finished tower. 0: each lesson has new pictures, and takes twice as long."""

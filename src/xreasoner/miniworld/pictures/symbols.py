@@ -51,8 +51,8 @@ def _bar(length: int, size: int) -> tuple[Mask, Mask]:
     """A bar in a frame: its length is told from the frame, whatever the size."""
     bar, frame = _Canvas(size), _Canvas(size)
     end = 0.05 + 0.9 * length / (HEIGHTS[-1] + 1)
-    bar.draw.rectangle(bar.at(0.05, 0.08, end, 0.36), fill=255)
-    frame.draw.rectangle(frame.at(0.03, 0.05, 0.97, 0.39), outline=255, width=OVERSAMPLED)
+    bar.draw.rectangle(bar.at(0.05, 0.11, end, 0.32), fill=255)
+    frame.draw.rectangle(frame.at(0.03, 0.08, 0.97, 0.35), outline=255, width=OVERSAMPLED)
     return bar.mask(), frame.mask()
 
 
@@ -86,11 +86,11 @@ def symbol(cell: Cell, font: Font, size: int) -> tuple[Layer, ...]:
     match cell.look:
         case "bar":
             bar, frame = _bar(int(cell.parts[1]), size)
-            return (bar, "accent"), (frame, "ink"), (_text(cell.parts[0], font, size, 0.36, 0.62), "ink")
+            return (bar, "accent"), (frame, "ink"), (_text(cell.parts[0], font, size, 0.44, 0.61), "ink")
         case "shape":
             return ((_shape(cell.parts[1], size), cell.parts[0]),)
         case "dial":
             arc, needle = _dial(int(cell.parts[1]), size)
-            return (arc, "ink"), (needle, "accent"), (_text(cell.parts[0], font, size, 0.32, 0.71), "ink")
+            return (arc, "ink"), (needle, "accent"), (_text(cell.parts[0], font, size, 0.34, 0.72), "ink")
         case "glyph":
             return ((_text(cell.word, font, size, 0.6, 0.5), "ink"),)
