@@ -133,19 +133,16 @@ def test_lessons_of_a_base_count_and_add_as_often_as_they_say() -> None:
     assert counts > SYLLABUS.count + 0.02  # also among the one-step questions
 
 
-def test_options_are_looked_up_by_letter_and_by_content() -> None:
-    rng, letters, numbers = random.Random(0), 0, 0
-    for _ in range(50):
+def test_options_are_looked_up_by_name() -> None:
+    rng = random.Random(0)
+    for _ in range(20):
         lesson = options_lesson(rng)
         (text,) = lesson.prompt
         assert isinstance(text, str)
         shown = dict(re.findall(r"([A-D]): (\d+)", text))
         said = re.findall(r"([A-D]): (\d+)", lesson.reply)
         assert dict(said) == shown and len(said) == 4
-        asked = text.split(" say ")[1].split()
-        letters += asked == [f"{letter}:" for letter, _ in said]
-        numbers += asked == [number for _, number in said]
-    assert letters + numbers == 50 and min(letters, numbers) > 10
+        assert text.split(" say ")[1].split() == [f"{letter}:" for letter, _ in said]
 
 
 def test_a_thought_about_many_steps_only_restates_and_its_answer_is_not_learned() -> None:

@@ -9,7 +9,7 @@ from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.shapes import make_shapes
 from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, arithmetic
-from xreasoner.miniworld.lexicon import ANSWER_LETTERS, LARGEST, OPERATORS
+from xreasoner.miniworld.lexicon import LARGEST, OPERATORS, OPTION_NAMES
 from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, TAUGHT, choices_of, split_of, write_scene
 from xreasoner.miniworld.scene import Cell, Scene, alphabet
 from xreasoner.miniworld.thoughts import write_thought as teach
@@ -135,14 +135,12 @@ def judged(item: Item, cell: Cell) -> str:
 
 
 def options_lesson(rng: random.Random) -> Lesson:
-    """Which letter is a number's option, or which number a letter's: four times in one lesson, like a drill."""
-    numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(ANSWER_LETTERS))]
-    named = list(zip(ANSWER_LETTERS, numbers, strict=True))
+    """What an option says: four times in one lesson, like a drill."""
+    numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(OPTION_NAMES))]
+    named = list(zip(OPTION_NAMES, numbers, strict=True))
     asked = rng.sample(named, len(named))
-    by_letter = rng.random() < 0.5
-    known = [f"{letter}:" if by_letter else number for letter, number in asked]
-    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(known)}"
-    said = " ; ".join(f"{letter}: {number}" for letter, number in asked)
+    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(name for name, _ in asked)}"
+    said = " ; ".join(f"{name} {number}" for name, number in asked)
     return Lesson("", (prompt,), write_answer(said))
 
 
