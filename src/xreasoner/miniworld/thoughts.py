@@ -24,10 +24,11 @@ def _slip(step: Step, rng: random.Random) -> list[str]:
 
 
 def go_through(answer: str, choices: Sequence[str]) -> list[str]:
-    """The options in order, up to the right one."""
+    """The options in order, up to the right one, each beside the answer: telling whether two words next to
+    each other are the same is easier than finding what to compare with."""
     words: list[str] = []
     for name, choice in zip(OPTION_NAMES, choices, strict=False):
-        words += [name, choice, "yes" if choice == answer else "no", ";"]
+        words += [name, choice, "=", answer, "yes" if choice == answer else "no", ";"]
         if choice == answer:
             break
     return words

@@ -140,6 +140,15 @@ def test_options_are_looked_up_by_name() -> None:
         (text,) = lesson.prompt
         assert isinstance(text, str)
         shown = dict(re.findall(r"([A-D]): (\d+)", text))
+        if lesson.system:
+            judged = re.findall(r"([A-D]): (\d+) = (\d+) (yes|no) ;", lesson.reply)
+            asked = text.split()[-1]
+            right = [name for name, number in shown.items() if number == asked]
+            assert lesson.reply.endswith(f"<answer>{right[0]}: {asked}</answer>")
+            assert all(shown[name] == number for name, number, _, _ in judged)
+            assert [verdict for _, _, _, verdict in judged] == ["no"] * (len(judged) - 1) + ["yes"]
+            assert {compared for _, _, compared, _ in judged} == {asked} and judged[-1][0] == right[0]
+            continue
         said = re.findall(r"([A-D]): (\d+)", lesson.reply)
         assert dict(said) == shown and len(said) == 4
         assert text.split(" say ")[1].split() == [f"{letter}:" for letter, _ in said]

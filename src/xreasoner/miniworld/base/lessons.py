@@ -12,6 +12,7 @@ from xreasoner.miniworld.item import Item, arithmetic
 from xreasoner.miniworld.lexicon import LARGEST, OPERATORS, OPTION_NAMES
 from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, TAUGHT, choices_of, split_of, write_scene
 from xreasoner.miniworld.scene import Cell, Scene, alphabet
+from xreasoner.miniworld.thoughts import go_through
 from xreasoner.miniworld.thoughts import write_thought as teach
 
 PromptPart = str | Scene
@@ -135,13 +136,19 @@ def judged(item: Item, cell: Cell) -> str:
 
 
 def options_lesson(rng: random.Random) -> Lesson:
-    """What an option says: four times in one lesson, like a drill."""
+    """What each option says, or which of them says a number."""
     numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(OPTION_NAMES))]
     named = list(zip(OPTION_NAMES, numbers, strict=True))
+    options = f"options {''.join(option_lines(numbers))}"
+    if rng.random() < 0.5:
+        name, number = rng.choice(named)
+        thought = " ".join(go_through(number, numbers))
+        return Lesson(
+            THINK_INSTRUCTION, (f"{options} what is {number}",), write_thought(thought, f"{name} {number}")
+        )
     asked = rng.sample(named, len(named))
-    prompt = f"options {''.join(option_lines(numbers))} say {' '.join(name for name, _ in asked)}"
     said = " ; ".join(f"{name} {number}" for name, number in asked)
-    return Lesson("", (prompt,), write_answer(said))
+    return Lesson("", (f"{options} say {' '.join(name for name, _ in asked)}",), write_answer(said))
 
 
 def count_lesson(rng: random.Random, drawn: float) -> Lesson:

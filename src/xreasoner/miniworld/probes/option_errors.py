@@ -8,7 +8,7 @@ from xreasoner.chat.think import THINK_CLOSE, THINK_OPEN
 from xreasoner.miniworld.lexicon import ANSWER_LETTERS
 
 Outcome = Literal["right", "worked out wrong", "options miscopied", "misjudged", "answered otherwise"]
-JUDGED = re.compile(r"([A-D]): (\S+) (yes|no) ;")
+JUDGED = re.compile(r"([A-D]): (\S+) = \S+ (yes|no) ;")
 
 
 def outcome_of(reply: str, answer: str, choices: Sequence[str], is_right: bool) -> Outcome:
