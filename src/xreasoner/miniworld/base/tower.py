@@ -66,7 +66,7 @@ def symbol_loss(
 
 
 class PatchesAsRows(torch.nn.Module):
-    """The convolution over patches as a product of matrices, since they do not overlap: three times as fast."""
+    """The convolution over patches as one product, since they do not overlap: three times as fast."""
 
     def __init__(self, convolution: torch.nn.Conv3d) -> None:
         super().__init__()
