@@ -116,7 +116,7 @@ class LessonEncoder:
             equals = self.ids("=")[0]
             row.learned[start:] = [row.ids[i - 1] == equals for i in range(start, len(row.ids))]
         if lesson.thought_only:
-            end = row.ids.index(*self.ids(THINK_CLOSE), start) + 1
+            end = row.ids.index(self.ids(THINK_CLOSE)[0], start) + 1
             row.learned[end:] = [False] * (len(row.ids) - end)
         return row
 
