@@ -16,6 +16,7 @@ from xreasoner.miniworld.base.lessons import (
     CELLS,
     Lesson,
     count_lesson,
+    drill_lesson,
     next_lesson,
     options_lesson,
     question_lesson,
@@ -154,12 +155,18 @@ def test_options_are_looked_up_by_name() -> None:
         assert text.split(" say ")[1].split() == [f"{letter}:" for letter, _ in said]
 
 
-def test_a_thought_about_many_steps_only_restates_and_its_answer_is_not_learned() -> None:
-    rng, encoder = random.Random(0), LessonEncoder(build_tokenizer(), LEVELS[0])
-    for _ in range(20):
-        lesson = question_lesson(rng, 0.0, 4, think=1.0)
+def test_a_drill_may_restate_its_scene_first() -> None:
+    for seed in range(20):
+        lesson = drill_lesson(random.Random(seed), 0.0, 6, restate=1.0)
         (scene,) = re.findall(r"\[ (.*) \]", str(lesson.prompt[0]))
-        assert re.fullmatch(rf"<think>\n{re.escape(scene)} so\n</think>\n<answer>.+</answer>", lesson.reply)
-        row = encoder.row(lesson, rng)
-        learned = [word for word, is_learned in zip(row.ids, row.learned, strict=True) if is_learned]
-        assert encoder.tokenizer.decode(learned) == f"<think> {scene} so </think>"
+        asked = str(lesson.prompt[1]).removeprefix("say ").split()
+        assert lesson.reply.startswith(f"<think>\n{scene} so\n</think>\n<answer>")
+        assert lesson.reply.count(" ; ") == scene.count(" ") and asked
+
+
+def test_no_lesson_takes_more_than_one_step() -> None:
+    rng = random.Random(0)
+    lessons = [question_lesson(rng, 0.0, think=1.0) for _ in range(50)]
+    steps = [re.findall(r"\w+ so (.*)\n</think>", one.reply)[0].count(";") for one in lessons]
+    options = [one.reply.count(" = ") for one in lessons]
+    assert len(lessons) == 50 and max(steps) <= 8 and options

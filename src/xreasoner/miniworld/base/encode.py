@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-from xreasoner.chat.think import THINK_CLOSE
 from xreasoner.miniworld.base.lessons import Lesson
 from xreasoner.miniworld.pictures.drawing import Pixels, draw_picture
 from xreasoner.miniworld.pictures.worlds import VisualWorld
@@ -115,9 +114,6 @@ class LessonEncoder:
         if lesson.results_only:
             equals = self.ids("=")[0]
             row.learned[start:] = [row.ids[i - 1] == equals for i in range(start, len(row.ids))]
-        if lesson.thought_only:
-            end = row.ids.index(self.ids(THINK_CLOSE)[0], start) + 1
-            row.learned[end:] = [False] * (len(row.ids) - end)
         return row
 
     def show(self, scene: Scene, row: _Row, rng: random.Random) -> None:

@@ -33,8 +33,6 @@ class Lesson:
     reply: str
     results_only: bool = False
     """Only the word after each `=` is a target: the operands of a fact are random."""
-    thought_only: bool = False
-    """The answer is no target."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,10 @@ class Syllabus:
     read: float = 0.20
     drill: float = 0.25
     options: float = 0.10
-    many_steps: float = 0.05
     restate: float = 0.0
-    """Fraction of the readings and of the questions of many steps that are asked for with a thought, which
-    restates the scene and does no more. Without, only short scenes are restated in thoughts; after SFT on
-    text, the model repeats the last symbol of a longer drawn one."""
+    """Fraction of the readings and drills that are asked for with a thought, which restates the scene and no
+    more. Without, only short scenes are restated in thoughts; after SFT on text, the model repeats the last
+    symbol of a longer drawn one."""
     count: float = 0.0
     sums: float = 0.0
     """Of one step: their results are facts, which need more lessons than looking up does."""
@@ -106,7 +103,7 @@ def jumble(rng: random.Random, size: int) -> Scene:
     return Scene(tuple(rng.sample(CELLS, size)))
 
 
-def drill_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
+def drill_lesson(rng: random.Random, drawn: float, largest: int, restate: float = 0.0) -> Lesson:
     """Several one-step questions in one lesson, which gives more targets per lesson."""
     item = draw_item(rng, rng.randint(2, min(largest, MOST_DRILLED)), LOOKED_UP)
     cells = list(item.scene.cells)
@@ -121,6 +118,8 @@ def drill_lesson(rng: random.Random, drawn: float, largest: int) -> Lesson:
         names = [f"{sign} {name}" for sign, name in zip(signs, names, strict=True)]
         said = [f"{sign} {cell.word} {sign}{cell.parts[1]}" for sign, cell in zip(signs, cells, strict=True)]
     prompt = (*show(item.scene, rng, drawn), f"say {' '.join(names)}")
+    if restate and rng.random() < restate:
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(restated(item.scene), " ; ".join(said)))
     return Lesson("", prompt, write_answer(" ; ".join(said)))
 
 
@@ -164,29 +163,25 @@ def count_lesson(rng: random.Random, drawn: float) -> Lesson:
 
 
 def question_lesson(
-    rng: random.Random, drawn: float, difficulty: int, think: float, families: tuple[str, ...] = TAUGHT
+    rng: random.Random, drawn: float, think: float, families: tuple[str, ...] = TAUGHT
 ) -> Lesson:
-    """A thought about more than one step only restates the scene, and what comes of it is not taught: from
-    a scene that it has written down, the base would learn to count."""
-    item = draw_item(rng, difficulty, families)
+    item = draw_item(rng, 1, families)
     as_choice = rng.random() < CHOICE_SHARE
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
     answer = f"{letter}: {item.answer}" if as_choice else item.answer
     prompt = (*show(item.scene, rng, drawn), "".join((item.question, *option_lines(choices))))
     if rng.random() < think:
-        restates = difficulty > 1
-        thought = restated(item.scene) if restates else teach(item, rng, choices)
-        return Lesson(THINK_INSTRUCTION, prompt, write_thought(thought, answer), thought_only=restates)
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(teach(item, rng, choices), answer))
     return Lesson("", prompt, write_answer(answer))
 
 
 def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: float) -> Lesson:
     """`progress` goes from 0 to 1; reading and drills start with small scenes."""
     largest = 2 + round((syllabus.largest_read - 2) * min(1.0, 3 * progress))
-    kinds = ("facts", "read", "drill", "options", "many", "count", "sums", "one")
+    kinds = ("facts", "read", "drill", "options", "count", "sums", "one")
     shares = (
-        *(syllabus.facts, syllabus.read, syllabus.drill, syllabus.options),
-        *(syllabus.many_steps, syllabus.count, syllabus.sums),
+        *(syllabus.facts, syllabus.read, syllabus.drill, syllabus.options, syllabus.count),
+        syllabus.sums,
     )
     match rng.choices(kinds, (*shares, 1 - sum(shares)))[0]:
         case "facts":
@@ -194,14 +189,12 @@ def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: 
         case "read":
             return read_lesson(rng, drawn, largest, syllabus.restate)
         case "drill":
-            return drill_lesson(rng, drawn, largest)
+            return drill_lesson(rng, drawn, largest, syllabus.restate)
         case "options":
             return options_lesson(rng)
-        case "many":
-            return question_lesson(rng, drawn, rng.randint(2, 5), syllabus.restate)
         case "count":
             return count_lesson(rng, drawn)
         case "sums":
-            return question_lesson(rng, drawn, 1, syllabus.think, ("sums",))
+            return question_lesson(rng, drawn, syllabus.think, ("sums",))
         case _:
-            return question_lesson(rng, drawn, 1, syllabus.think)
+            return question_lesson(rng, drawn, syllabus.think)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from xreasoner.miniworld.base.lessons import Syllabus
 from xreasoner.miniworld.model import Size
 
-SYLLABUS = Syllabus(0.09, 0.17, 0.20, 0.12, 0.09, restate=0.6, count=0.06, sums=0.10)
+SYLLABUS = Syllabus(0.09, 0.19, 0.24, 0.12, restate=0.6, count=0.06, sums=0.10)
 
 
 @dataclass(frozen=True)
