@@ -73,7 +73,14 @@ ROWS = {
     "domain-only": Row("clinical stages only", "domain-only", ["sft=null", "rl=null"], "med-rl"),
     "whole": Row("all four stages", "general", [], "med-rl", reads=True),
 }
-COLUMNS = ("text", "images", "read aloud, then text", "images of others", "read without errors")
+COLUMNS = (
+    "text",
+    "images",
+    "images, asked plainly",
+    "read aloud, then text",
+    "images of others",
+    "read without errors",
+)
 
 Found = dict[str, dict[str, list[bool]]]
 """By family and column, whether each item was solved."""

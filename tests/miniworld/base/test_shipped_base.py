@@ -25,6 +25,8 @@ def test_it_sees_what_it_reads_and_cannot_reason(family: str, noted: dict[str, f
     for view in ("text", "images"):
         assert noted[f"one step, {view}: {family}"] > 0.8
         assert noted[f"many steps, {view}: {family}"] < 0.25
+    assert noted[f"many steps, images, asked plainly: {family}"] < 0.35
+    assert noted[f"one step with options, text: {family}"] > 0.8
     assert noted[f"read, text: {family}"] > 0.95
     assert noted[f"read, seen looks: {family}"] > 0.9
 

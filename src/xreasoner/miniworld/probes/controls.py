@@ -50,8 +50,10 @@ def as_read(problem: Problem, words: str) -> Problem:
     return replace(problem, question=(f"[ {words} ] {question}",))
 
 
-def solved(engine: Engine, problems: Sequence[Problem], grader: Grader) -> list[bool]:
-    said = replies(engine, problems, THINK_INSTRUCTION)
+def solved(
+    engine: Engine, problems: Sequence[Problem], grader: Grader, instruction: str | None = THINK_INSTRUCTION
+) -> list[bool]:
+    said = replies(engine, problems, instruction)
     return [grader.score(problem, said[problem.id]).correct is True for problem in problems]
 
 
@@ -61,11 +63,14 @@ def many_steps(family: str, split: Split, count: int) -> list[Item]:
 
 
 def as_they_are(engine: Engine, items: Sequence[Item]) -> dict[str, list[bool]]:
-    """Which problems are solved from their text and from their image."""
+    """Which problems are solved from their text and from their image. Asked plainly, a model answers at once,
+    and a base may be better at that than at thinking."""
+    drawn = [phrase(item, "image", 0) for item in items]
     with Grader() as grader:
         return {
             "text": solved(engine, [phrase(item, "text", 0) for item in items], grader),
-            "images": solved(engine, [phrase(item, "image", 0) for item in items], grader),
+            "images": solved(engine, drawn, grader),
+            "images, asked plainly": solved(engine, drawn, grader, None),
         }
 
 

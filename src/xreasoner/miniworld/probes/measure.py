@@ -47,14 +47,14 @@ Make = Callable[[str], list[Problem]]
 def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make, str | None]]:
     """Problems of a family and their instruction, by name; `split` is that of the items."""
 
-    def solve(steps: tuple[int, int], looks: Split | None, most: int = count, by: int = 0) -> Make:
+    def solve(steps: tuple[int, int], looks: Split | None, by: int = 0, options: float = 0.0) -> Make:
         def make(family: str) -> list[Problem]:
-            few = min(most, ONE_STEP_SUMS) if family == "sums" and steps == (1, 1) else most
+            few = min(count, ONE_STEP_SUMS) if family == "sums" and steps == (1, 1) else count
             items = make_items(family, steps, few, split, 0)
-            written = [phrase(item, "text", 0, choice_share=0.0) for item in items]
+            written = [phrase(item, "text", 0, options) for item in items]
             if looks is None:
                 return written
-            drawn = [phrase(item, "image", 0, choice_share=0.0) for item in items]
+            drawn = [phrase(item, "image", 0, options) for item in items]
             return [pictured(p, item, world, looks, by) for p, item in zip(drawn, items, strict=True)]
 
         return make
@@ -79,9 +79,11 @@ def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make
         "read, new looks, moved 2": (read(split, by=2), None),
         "one step, text": (solve((1, 1), None), None),
         "one step, images": (solve((1, 1), split), None),
+        "one step with options, text": (solve((1, 1), None, options=1.0), THINK_INSTRUCTION),
         "many steps, text": (solve(MANY_STEPS, None), THINK_INSTRUCTION),
         "many steps, images, seen looks": (solve(MANY_STEPS, "train"), THINK_INSTRUCTION),
         "many steps, images": (solve(MANY_STEPS, split), THINK_INSTRUCTION),
+        "many steps, images, asked plainly": (solve(MANY_STEPS, split), None),
         "many steps, images, moved 2": (solve(MANY_STEPS, split, by=2), THINK_INSTRUCTION),
         "many steps, images of others": (others, THINK_INSTRUCTION),
     }
