@@ -32,7 +32,7 @@ from xreasoner.train.loss import LanguageModelLoss
 from xreasoner.train.policy_loss import LossInputs, group_advantages, scaled, token_ratio
 from xreasoner.train.rows import PackedReply, PolicyRow, SharedPrompt, policy_row
 
-STEPS = 40
+STEPS = 150
 PROMPTS_PER_STEP = 24
 SAMPLES_PER_PROMPT = 8
 LR = 5e-4
@@ -96,7 +96,7 @@ def main() -> list[float]:
     model_loss = LanguageModelLoss(model.model)  # a packed row in, the summed loss of its target tokens out
     optimizer = torch.optim.AdamW(model_loss.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.0)
     engine = TorchEngine(model)  # samples from the very weights that are trained
-    drawn = make_problems("labs", "text", (2, 2), 300, "train", seed=0)
+    drawn = make_problems("shapes", "text", (2, 3), 300, "train", seed=0)
     # Without options: among four, a lucky guess would be rewarded like a right answer.
     problems = [problem for problem in drawn if not problem.choices]
 
