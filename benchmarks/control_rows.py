@@ -152,6 +152,8 @@ def measured(name: str, out: Path) -> dict[int, Found]:
 def compared(a: dict[int, Found], b: dict[int, Found], families: tuple[str, ...]) -> str:
     """b less a on images, over the seeds that both have. With one seed the interval is over items alone."""
     seeds = sorted(a.keys() & b.keys())
+    if not seeds:
+        return ""
     before, after = ([solved(one[seed], families, "images") for seed in seeds] for one in (a, b))
     if len(seeds) == 1:
         return shown(paired_difference(before[0], after[0]))
