@@ -1,6 +1,6 @@
 """How much slower the quickstart gets beside other work, for each way to use the cores.
 
-    python benchmarks/busy.py [--ways threads passive processes] [--rounds 1]
+    python benchmarks/busy.py [--ways spinning passive processes] [--rounds 1]
 
 A short form of the quickstart runs on the machine alone, then beside one process for each core that does
 nothing but compute. Half of the cores' time is the run's then: with a ratio of 1 it takes twice as long.
@@ -20,7 +20,7 @@ QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 SHORT = ["sft.steps=60", "rl.steps=6", "med-sft=null", "med-rl=null", "evaluation.after=[rl]"]
 CORES = os.cpu_count() or 1
 WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
-    "threads": ({}, []),
+    "spinning": ({"OMP_WAIT_POLICY": "ACTIVE"}, []),
     "passive": ({"OMP_WAIT_POLICY": "PASSIVE"}, []),
     "processes": ({"OMP_NUM_THREADS": "1"}, ["--gpus", str(CORES)]),
     "one thread": ({"OMP_NUM_THREADS": "1"}, []),

@@ -1,5 +1,6 @@
 """The commands in real processes: their output and their exit codes."""
 
+import os
 import re
 import resource
 import subprocess
@@ -173,3 +174,16 @@ def test_any_checkpoint_can_be_evaluated(small: Path, tiny_base: Path, tmp_path:
     assert len(answers.splitlines()) == 5
     assert (tmp_path / "asked" / "report.html").is_file()
     assert "sums-image" in call("report", tmp_path / "asked").stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks GNU's OpenMP")
+def test_threads_do_not_spin_while_they_wait() -> None:
+    """OpenMP prints its settings when torch loads it."""
+    asked = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-m", "xreasoner", "doctor"],
+        env=asked | {"OMP_DISPLAY_ENV": "true"},
+        capture_output=True,
+        text=True,
+    )
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stdout + done.stderr

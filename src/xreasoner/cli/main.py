@@ -1,5 +1,6 @@
 """The command line. Commands import heavy modules inside their functions, so that --help is fast."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +195,8 @@ register()
 
 def main() -> None:
     """What the user or the machine got wrong is printed as one line; a bug keeps its traceback."""
+    # Before torch is loaded. Threads that spin while they wait for each other are slow beside other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     raise_on_signals()
     try:
         app()
