@@ -159,14 +159,17 @@ def test_a_drill_may_restate_its_scene_first() -> None:
     for seed in range(20):
         lesson = drill_lesson(random.Random(seed), 0.0, 6, restate=1.0)
         (scene,) = re.findall(r"\[ (.*) \]", str(lesson.prompt[0]))
-        asked = str(lesson.prompt[1]).removeprefix("say ").split()
         assert lesson.reply.startswith(f"<think>\n{scene} so\n</think>\n<answer>")
-        assert lesson.reply.count(" ; ") == scene.count(" ") and asked
+        assert lesson.reply.count(" ; ") == scene.count(" ")
 
 
-def test_no_lesson_takes_more_than_one_step() -> None:
+def test_no_question_takes_more_than_one_step() -> None:
+    """One step of a sum has two words, as has one of counting; a question about bars names one of them."""
     rng = random.Random(0)
-    lessons = [question_lesson(rng, 0.0, think=1.0) for _ in range(50)]
-    steps = [re.findall(r"\w+ so (.*)\n</think>", one.reply)[0].count(";") for one in lessons]
-    options = [one.reply.count(" = ") for one in lessons]
-    assert len(lessons) == 50 and max(steps) <= 8 and options
+    for _ in range(100):
+        scene, question = map(str, question_lesson(rng, 0.0, think=0.5).prompt)
+        asked = question.splitlines()[0]
+        if re.fullmatch("work out|how many .*", asked) and not re.search(r"\b[a-h]\d\b", scene):
+            assert scene.count(" ") == 3, scene  # the words and two brackets
+        else:
+            assert len(re.findall(r"\b[a-h]\b", asked)) <= 1, asked
