@@ -4,10 +4,10 @@
     OMP_NUM_THREADS=1 python benchmarks/control_rows.py OUT --bases runs/bases --rows direct [--seeds 0 1 2]
     OMP_NUM_THREADS=1 python benchmarks/control_rows.py OUT --rows
 
-The second makes a row of the table, the third prints all that is in OUT. Many-step problems in %. Each row is
-the quickstart with other settings (ROWS), each seed with a base of its own; a run or a measurement that is in
-OUT is kept. The intervals of differences generalise over seeds and over items (two-way clustering, Student's
-t); with one seed over items.
+The second makes a row of the table, the third prints all that is in OUT. Many-step problems in %; sampled: at
+temperature 1, as GRPO does, and else greedy. Each row is the quickstart with other settings (ROWS), each seed
+with a base of its own; a run or a measurement that is in OUT is kept. The intervals of differences generalise
+over seeds and over items (two-way clustering, Student's t); with one seed over items.
 """
 
 import argparse
@@ -64,7 +64,7 @@ ROWS = {
     "direct": Row(
         "SFT on answers without thoughts, as many target tokens",
         "direct",
-        ["sft.answers=direct", "sft.steps=1486", *SFT_STAGE],
+        ["sft.answers=direct", "sft.steps=1362", *SFT_STAGE],
         "sft",
         reads=True,
     ),
@@ -76,6 +76,7 @@ ROWS = {
 COLUMNS = (
     "text",
     "images",
+    "images, sampled",
     "images, asked plainly",
     "read aloud, then text",
     "images of others",
@@ -149,12 +150,12 @@ def measured(name: str, out: Path) -> dict[int, Found]:
     return {int(file.stem[-1]): json.loads(file.read_text()) for file in files}
 
 
-def compared(a: dict[int, Found], b: dict[int, Found], families: tuple[str, ...]) -> str:
-    """b less a on images, over the seeds that both have. With one seed the interval is over items alone."""
+def compared(a: dict[int, Found], b: dict[int, Found], families: tuple[str, ...], column: str) -> str:
+    """b less a, over the seeds that both have. With one seed the interval is over items alone."""
     seeds = sorted(a.keys() & b.keys())
     if not seeds:
         return ""
-    before, after = ([solved(one[seed], families, "images") for seed in seeds] for one in (a, b))
+    before, after = ([solved(one[seed], families, column) for seed in seeds] for one in (a, b))
     if len(seeds) == 1:
         return shown(paired_difference(before[0], after[0]))
     items = [str(place) for place in range(len(before[0]))]
@@ -163,8 +164,9 @@ def compared(a: dict[int, Found], b: dict[int, Found], families: tuple[str, ...]
 
 def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
     base, own = measured("base", out), measured("sft", out)
-    yield f"| {', '.join(families)} | {' | '.join(COLUMNS)} | images: less the base | images: less SFT |"
-    yield "|---" * (3 + len(COLUMNS)) + "|"
+    titles = [*COLUMNS, "images: less the base", "images: less SFT", "sampled: less SFT"]
+    yield f"| {', '.join(families)} | {' | '.join(titles)} |"
+    yield "|---" * (1 + len(titles)) + "|"
     for name in ("base", *ROWS):
         seeds = measured(name, out)
         if not seeds:
@@ -173,10 +175,11 @@ def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
         for column in COLUMNS:
             by_seed = [solved(found, families, column) for found in seeds.values()]
             cells.append(over_seeds([fmean(one) for one in by_seed]) if all(by_seed) else "")
-        from_base = "" if name == "base" else compared(base, seeds, families)
-        from_own = "" if name in ("base", "sft") else compared(own, seeds, families)
+        less = ["" if name == "base" else compared(base, seeds, families, "images")]
+        for column in ("images", "images, sampled"):
+            less.append("" if name in ("base", "sft") else compared(own, seeds, families, column))
         title = ROWS[name].shown if name in ROWS else name
-        yield f"| {title} | {' | '.join(cells)} | {from_base} | {from_own} |"
+        yield f"| {title} | {' | '.join(cells)} | {' | '.join(less)} |"
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from xreasoner.rewards.grade import Grader
 from xreasoner.rollout.engine import Engine
 
 SAMPLING = Sampling(think_budget=128, answer_budget=64)
+AS_IN_GRPO = replace(SAMPLING, temperature=1.0)
 MANY_STEPS = (3, 6)
 CLINICAL_STEPS = (2, 5)
 DIFFICULTIES = 4
@@ -28,9 +29,11 @@ def swap_images(problems: Sequence[Problem], apart: int = DIFFICULTIES) -> list[
     ]
 
 
-def replies(engine: Engine, problems: Sequence[Problem], instruction: str | None) -> dict[str, str]:
+def replies(
+    engine: Engine, problems: Sequence[Problem], instruction: str | None, sampling: Sampling = SAMPLING
+) -> dict[str, str]:
     prompts = [problem_prompt(problem, instruction) for problem in problems]
-    return {rollout.prompt_id: rollout.text for rollout in engine.generate(prompts, SAMPLING)}
+    return {rollout.prompt_id: rollout.text for rollout in engine.generate(prompts, sampling)}
 
 
 def read_aloud(engine: Engine, items: Sequence[Item]) -> list[str]:
@@ -51,9 +54,13 @@ def as_read(problem: Problem, words: str) -> Problem:
 
 
 def solved(
-    engine: Engine, problems: Sequence[Problem], grader: Grader, instruction: str | None = THINK_INSTRUCTION
+    engine: Engine,
+    problems: Sequence[Problem],
+    grader: Grader,
+    instruction: str | None = THINK_INSTRUCTION,
+    sampling: Sampling = SAMPLING,
 ) -> list[bool]:
-    said = replies(engine, problems, instruction)
+    said = replies(engine, problems, instruction, sampling)
     return [grader.score(problem, said[problem.id]).correct is True for problem in problems]
 
 
@@ -64,12 +71,13 @@ def many_steps(family: str, split: Split, count: int) -> list[Item]:
 
 def as_they_are(engine: Engine, items: Sequence[Item]) -> dict[str, list[bool]]:
     """Which problems are solved from their text and from their image. Asked plainly, a model answers at once,
-    and a base may be better at that than at thinking."""
+    and a base may be better at that than at thinking. Greedy, but for the sampled ones."""
     drawn = [phrase(item, "image", 0) for item in items]
     with Grader() as grader:
         return {
             "text": solved(engine, [phrase(item, "text", 0) for item in items], grader),
             "images": solved(engine, drawn, grader),
+            "images, sampled": solved(engine, drawn, grader, sampling=AS_IN_GRPO),
             "images, asked plainly": solved(engine, drawn, grader, None),
         }
 
