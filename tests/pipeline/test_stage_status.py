@@ -343,7 +343,7 @@ def test_a_grpo_stage_leaves_out_prompts_that_max_length_does_not_allow(
         pipeline, "train_grpo", lambda settings, start, problems, *rest: seen.append(len(problems))
     )
     data = [
-        {"source": "miniworld", "families": ["sums"], "steps": [steps, steps], "count": 10, "choices": False}
+        {"source": "miniworld", "families": ["sums"], "steps": [steps, steps], "count": 10, "choices": 0}
         for steps in (1, 4)
     ]
     sizes = {"kind": "grpo", "steps": 1, "think_budget": 12, "answer_budget": 6, "data": data}

@@ -9,7 +9,7 @@ from typing import Any
 from xreasoner.data.corpora.read import name_of
 from xreasoner.data.corpora.user_table import training_jsonl
 from xreasoner.miniworld.item import Item
-from xreasoner.miniworld.problems import CHOICE_SHARE, make_items, phrase, read_problem
+from xreasoner.miniworld.problems import make_items, phrase, read_problem
 from xreasoner.recipe.training_data import DataSource, JsonlData, MiniworldData
 from xreasoner.records import Problem
 
@@ -46,7 +46,7 @@ def _miniworld_training(entry: MiniworldData, seed: int, name: str) -> Iterator[
 def _as_asked(entry: MiniworldData, item: Item, seed: int) -> Problem:
     if entry.task == "read":
         return read_problem(item, "text", seed)
-    return phrase(item, "text", seed, CHOICE_SHARE if entry.choices else 0.0)
+    return phrase(item, "text", seed, entry.choices)
 
 
 def without_thought(problem: Problem) -> Problem:

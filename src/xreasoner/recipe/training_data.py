@@ -39,8 +39,8 @@ class MiniworldData(StepRange):
     task: MiniworldTask = "solve"
     thoughts: bool = True
     """false: no instruction and no thought, so that SFT rehearses what the base model already does."""
-    choices: bool = True
-    """false: no multiple choice. RL would reinforce lucky guesses."""
+    choices: Fraction = 0.2
+    """The share of problems with four options; benchmarks have 0.2."""
 
 
 class Columns(Settings):
