@@ -8,6 +8,7 @@ import pytest
 
 from xreasoner.data.problem_store import problems_fingerprint
 from xreasoner.data.sources import refuse_leaks, split_held_out, training_problems
+from xreasoner.miniworld.problems import CHOICE_SHARE
 from xreasoner.recipe.training_data import JsonlData, MiniworldData
 from xreasoner.records import Problem
 
@@ -42,10 +43,15 @@ def test_short_answers_and_reading_have_no_thought_and_ids_of_their_own() -> Non
         assert problem.question == (f"[ {problem.answer} ]", " read")
 
 
-def test_without_choices_every_problem_wants_the_answer_itself() -> None:
-    assert {p.kind for p in training_problems([TRAIN], seed=0)} == {"choice", "exact"}
-    free = training_problems([TRAIN.model_copy(update={"choices": False})], seed=0)
-    assert {(p.kind, p.choices) for p in free} == {("exact", ())}
+def test_choices_is_the_share_of_problems_with_options() -> None:
+    def kinds(entry: MiniworldData) -> Counter[tuple[str, int]]:
+        return Counter((p.kind, len(p.choices)) for p in training_problems([entry], seed=0))
+
+    assert kinds(TRAIN.model_copy(update={"choices": 0.0})) == {("exact", 0): 60}
+    assert kinds(TRAIN.model_copy(update={"choices": 1.0})) == {("choice", 4): 60}
+    assert TRAIN.choices == CHOICE_SHARE, "that of benchmarks"
+    many = kinds(TRAIN.model_copy(update={"count": 500}))
+    assert abs(many["choice", 4] - 200) < 50 and many.total() == 1000, "four standard deviations"
 
 
 def test_a_problem_drawn_by_two_entries_is_trained_on_once() -> None:
