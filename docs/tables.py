@@ -1,12 +1,17 @@
 """Prints the results of finished runs as a Markdown table: `python docs/tables.py runs/quickstart [RUN...]`.
 
-The runs differ in their seed. Each cell has the accuracy of every run, in %, in the order given.
+The runs differ in their seed. Each cell has the accuracy of every run, in %, in the order given. Below the
+table: what stages add on the images of a domain; with several runs, intervals are over seeds and items.
 """
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
+
+from xreasoner.evals.statistics import Difference, difference_over_seeds, paired_difference
+from xreasoner.miniworld.problems import CLINICAL, GENERAL
 
 KINDS = (
     ("many steps, images, general", "skill", "image", "general"),
@@ -80,6 +85,35 @@ def thinking(runs: list[dict]) -> Iterator[str]:
     )
 
 
+def solved(run: Path, stage: str, families: tuple[str, ...]) -> dict[str, float]:
+    """Of each many-step image problem, whether it was solved."""
+    files = [run / "evals" / stage / f"many-{family}-image.jsonl" for family in families]
+    answers = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
+    return {answer["problem_id"]: float(answer["score"]["correct"] is True) for answer in answers}
+
+
+def difference(before: list[dict[str, float]], after: list[dict[str, float]]) -> Difference:
+    items = sorted(before[0])
+    old, new = ([[run[item] for item in items] for run in runs] for runs in (before, after))
+    return difference_over_seeds(old, new, items) if len(old) > 1 else paired_difference(old[0], new[0])
+
+
+def differences(runs: list[Path]) -> Iterator[str]:
+    pairs = [("base", "sft"), ("sft", "rl"), ("rl", "med-sft"), ("med-sft", "med-rl"), ("sft", "med-rl")]
+    for families in (GENERAL, CLINICAL):
+        yield f"\nmany steps, images, {', '.join(families)}:"
+        for stages in pairs:
+            before, after = ([solved(run, stage, families) for run in runs] for stage in stages)
+            if not all((*before, *after)):
+                continue
+            means = [100 * fmean(fmean(run.values()) for run in side) for side in (before, after)]
+            change = difference(before, after)
+            yield (
+                f"- {stages[0]} {means[0]:.0f}, {stages[1]} {means[1]:.0f}: {100 * change.difference:+.0f} "
+                f"[{100 * change.low:.0f}, {100 * change.high:.0f}], p = {change.p:.1g}"
+            )
+
+
 if __name__ == "__main__":
     found = [json.loads((Path(run) / "results.json").read_text()) for run in sys.argv[1:]]
-    print("\n".join([*table(found), *thinking(found)]))
+    print("\n".join([*table(found), *thinking(found), *differences([Path(run) for run in sys.argv[1:]])]))
