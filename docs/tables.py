@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
 
-from xreasoner.evals.statistics import Difference, difference_over_seeds, paired_difference
+from xreasoner.evals.comparisons import change_between, change_over_seeds
+from xreasoner.evals.samples import Answers, read_answers
+from xreasoner.evals.summary import item_scores
 from xreasoner.miniworld.problems import CLINICAL, GENERAL
 
 KINDS = (
@@ -85,17 +87,16 @@ def thinking(runs: list[dict]) -> Iterator[str]:
     )
 
 
-def solved(run: Path, stage: str, families: tuple[str, ...]) -> dict[str, float]:
-    """Of each many-step image problem, whether it was solved."""
+def answers_of(run: Path, stage: str, families: tuple[str, ...]) -> Answers:
+    """To the many-step image problems of these families."""
     files = [run / "evals" / stage / f"many-{family}-image.jsonl" for family in families]
-    answers = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
-    return {answer["problem_id"]: float(answer["score"]["correct"] is True) for answer in answers}
+    parts = [read_answers(file) for file in files if file.exists()]
+    problems = {name: kept for part in parts for name, kept in part.problems.items()}
+    return Answers(problems, tuple(sample for part in parts for sample in part.samples))
 
 
-def difference(before: list[dict[str, float]], after: list[dict[str, float]]) -> Difference:
-    items = sorted(before[0])
-    old, new = ([[run[item] for item in items] for run in runs] for runs in (before, after))
-    return difference_over_seeds(old, new, items) if len(old) > 1 else paired_difference(old[0], new[0])
+def share_right(answers: Answers) -> float:
+    return fmean(score or 0.0 for score in item_scores(answers.samples).values())
 
 
 def differences(runs: list[Path]) -> Iterator[str]:
@@ -103,11 +104,12 @@ def differences(runs: list[Path]) -> Iterator[str]:
     for families in (GENERAL, CLINICAL):
         yield f"\nmany steps, images, {', '.join(families)}:"
         for stages in pairs:
-            before, after = ([solved(run, stage, families) for run in runs] for stage in stages)
-            if not all((*before, *after)):
+            before, after = ([answers_of(run, stage, families) for run in runs] for stage in stages)
+            several = len(runs) > 1
+            change = change_over_seeds(before, after) if several else change_between(before[0], after[0])
+            if change is None:
                 continue
-            means = [100 * fmean(fmean(run.values()) for run in side) for side in (before, after)]
-            change = difference(before, after)
+            means = [100 * fmean(share_right(one) for one in side) for side in (before, after)]
             yield (
                 f"- {stages[0]} {means[0]:.0f}, {stages[1]} {means[1]:.0f}: {100 * change.difference:+.0f} "
                 f"[{100 * change.low:.0f}, {100 * change.high:.0f}], p = {change.p:.1g}"
