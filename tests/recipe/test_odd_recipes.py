@@ -126,3 +126,9 @@ def test_what_is_unusual_but_right_is_read(tmp_path: Path) -> None:
         20.5,
     )
     assert recipe.stages["sft"].betas == (0.8, 0.9)
+
+
+def test_a_switch_is_no_share(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("count: 60", "count: 60, choices: true"))
+    wanted = "stages.sft.data.0.choices: a number from 0 to 1 is wanted, not true or false"
+    assert refusal(tmp_path / "r.yaml").startswith(f": {wanted}")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MOST = 10**12
 """The limit of all counts: sums and products of two of them fit into 64 bits or fail at once."""
@@ -15,7 +15,16 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(ge=0.01, le=100)]
 """Beyond, the probabilities of float32 overflow or all become equal."""
-Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _no_switch(value: object) -> object:
+    """Python takes true for 1.0, so a switch that became a share would silently mean all."""
+    if isinstance(value, bool):
+        raise ValueError("a number from 0 to 1 is wanted, not true or false")
+    return value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_switch)]
 
 
 def _greedy_or_in_range(temperature: float) -> float:
