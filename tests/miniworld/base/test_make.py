@@ -15,6 +15,7 @@ from xreasoner.miniworld.base.encode import LessonEncoder, visual_tokens
 from xreasoner.miniworld.base.lessons import (
     CELLS,
     Lesson,
+    Syllabus,
     count_lesson,
     drill_lesson,
     next_lesson,
@@ -22,7 +23,7 @@ from xreasoner.miniworld.base.lessons import (
     question_lesson,
 )
 from xreasoner.miniworld.base.make import build_base, learn_both, make_base, renew_projector
-from xreasoner.miniworld.base.settings import SYLLABUS, BaseSettings
+from xreasoner.miniworld.base.settings import TEXT, TEXT_AND_PICTURES, BaseSettings
 from xreasoner.miniworld.model import Size, new_model
 from xreasoner.miniworld.pictures.worlds import LEVELS, QWENS, level_named
 from xreasoner.miniworld.scene import Scene
@@ -117,21 +118,25 @@ def test_counting_is_right() -> None:
         assert lesson.reply == write_answer(str(sum(wanted in cell.parts for cell in cells)))
 
 
-def test_lessons_of_a_base_count_and_add_as_often_as_they_say() -> None:
+@pytest.mark.parametrize("syllabus", [TEXT, TEXT_AND_PICTURES])
+def test_lessons_of_a_base_count_and_add_as_often_as_they_say(syllabus: Syllabus) -> None:
     rng = random.Random(0)
-    lessons = [next_lesson(rng, SYLLABUS, 0.65, 0.9) for _ in range(2000)]
+    lessons = [next_lesson(rng, syllabus, 0.65, 0.9) for _ in range(2000)]
     asked = [" ".join(part for part in lesson.prompt if isinstance(part, str)) for lesson in lessons]
-    assert sum(text.endswith("facts") for text in asked) / 2000 == pytest.approx(SYLLABUS.facts, abs=0.02)
-    assert sum(text.endswith("read") for text in asked) / 2000 == pytest.approx(SYLLABUS.read, abs=0.03)
+    assert sum(text.endswith("facts") for text in asked) / 2000 == pytest.approx(syllabus.facts, abs=0.02)
+    assert sum(text.endswith("read") for text in asked) / 2000 == pytest.approx(syllabus.read, abs=0.03)
     restated = [
         one.reply for one, text in zip(lessons, asked, strict=True) if text.endswith("read") and one.system
     ]
     reads = sum(text.endswith("read") for text in asked)
-    assert len(restated) / reads == pytest.approx(SYLLABUS.restate, abs=0.08)
+    assert len(restated) / reads == pytest.approx(syllabus.restate, abs=0.08)
     words = re.fullmatch(r"<think>\n(.*) so\n</think>\n<answer>(.*)</answer>", restated[0])
     assert words is not None and words[1] == words[2]
     counts = sum("how many" in text and "abnormal" not in text for text in asked) / 2000
-    assert counts > SYLLABUS.count + 0.02  # also among the one-step questions
+    assert counts > syllabus.count + 0.02  # also among the one-step questions
+    one_step = 1 - (syllabus.facts + syllabus.read + syllabus.drill + syllabus.options + syllabus.count)
+    chosen = sum("A: " in text and not text.startswith("options") for text in asked) / 2000
+    assert chosen == pytest.approx(one_step * syllabus.choices, abs=0.02)
 
 
 def test_options_are_looked_up_by_name() -> None:
@@ -167,7 +172,7 @@ def test_no_question_takes_more_than_one_step() -> None:
     """One step of a sum has two words, as has one of counting; a question about bars names one of them."""
     rng = random.Random(0)
     for _ in range(100):
-        scene, question = map(str, question_lesson(rng, 0.0, think=0.5).prompt)
+        scene, question = map(str, question_lesson(rng, 0.0, Syllabus(think=0.5)).prompt)
         asked = question.splitlines()[0]
         if re.fullmatch("work out|how many .*", asked) and not re.search(r"\b[a-h]\d\b", scene):
             assert scene.count(" ") == 3, scene  # the words and two brackets

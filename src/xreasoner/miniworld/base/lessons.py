@@ -52,6 +52,9 @@ class Syllabus:
     """Of one step: their results are facts, which need more lessons than looking up does."""
     think: float = 0.4
     """Fraction of the one-step questions that are answered with a one-step thought."""
+    choices: float = CHOICE_SHARE
+    """Fraction of the one-step questions that have options."""
+    think_with_options: float = 0.4
     largest_read: int = 6
     """Most steps of a scene to read."""
 
@@ -163,14 +166,14 @@ def count_lesson(rng: random.Random, drawn: float) -> Lesson:
 
 
 def question_lesson(
-    rng: random.Random, drawn: float, think: float, families: tuple[str, ...] = TAUGHT
+    rng: random.Random, drawn: float, syllabus: Syllabus, families: tuple[str, ...] = TAUGHT
 ) -> Lesson:
     item = draw_item(rng, 1, families)
-    as_choice = rng.random() < CHOICE_SHARE
+    as_choice = rng.random() < syllabus.choices
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
     answer = f"{letter}: {item.answer}" if as_choice else item.answer
     prompt = (*show(item.scene, rng, drawn), "".join((item.question, *option_lines(choices))))
-    if rng.random() < think:
+    if rng.random() < (syllabus.think_with_options if as_choice else syllabus.think):
         return Lesson(THINK_INSTRUCTION, prompt, write_thought(teach(item, rng, choices), answer))
     return Lesson("", prompt, write_answer(answer))
 
@@ -195,6 +198,6 @@ def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: 
         case "count":
             return count_lesson(rng, drawn)
         case "sums":
-            return question_lesson(rng, drawn, syllabus.think, ("sums",))
+            return question_lesson(rng, drawn, syllabus, ("sums",))
         case _:
-            return question_lesson(rng, drawn, syllabus.think)
+            return question_lesson(rng, drawn, syllabus)

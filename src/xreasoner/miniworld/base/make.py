@@ -17,8 +17,8 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from xreasoner.miniworld.base.accuracy import base_accuracies
 from xreasoner.miniworld.base.bank import fill_bank
 from xreasoner.miniworld.base.encode import LessonEncoder, visual_tokens
-from xreasoner.miniworld.base.lessons import CELLS, Lesson, next_lesson
-from xreasoner.miniworld.base.settings import BaseSettings
+from xreasoner.miniworld.base.lessons import CELLS, Lesson, Syllabus, next_lesson
+from xreasoner.miniworld.base.settings import TEXT, TEXT_AND_PICTURES, BaseSettings
 from xreasoner.miniworld.base.tower import learn_symbols
 from xreasoner.miniworld.base.training import Teacher, fresh_batches, language_loss, train
 from xreasoner.miniworld.model import new_model, save_base
@@ -35,15 +35,15 @@ PROBLEMS = 200
 State = dict[str, Tensor]
 
 
-def lessons_of(settings: BaseSettings, drawn: float) -> Teacher:
-    return lambda rng, progress: next_lesson(rng, settings.syllabus, drawn, progress)
+def lessons_of(syllabus: Syllabus, drawn: float) -> Teacher:
+    return lambda rng, progress: next_lesson(rng, syllabus, drawn, progress)
 
 
 def learn_text(settings: BaseSettings, say: Say) -> State:
     """The weights of a language model trained on text alone."""
     model = new_model(settings.size, settings.seed)
     encoder, rng = LessonEncoder(build_tokenizer(), LEVELS[0]), random.Random(f"text {settings.seed}")
-    batches = fresh_batches(lessons_of(settings, drawn=0.0), encoder, rng, settings.rows)
+    batches = fresh_batches(lessons_of(TEXT, drawn=0.0), encoder, rng, settings.rows)
     trained = list(model.model.language_model.parameters())
     steps, lr = settings.text_steps, settings.text_lr
     train(model, trained, batches, language_loss(model, 0), steps=steps, lr=lr, say=say)
@@ -90,7 +90,7 @@ def learn_both(
     embeddings = model.get_input_embeddings().weight
     trained = [*model.model.visual.merger.parameters()]
     trained += [p for p in model.model.language_model.parameters() if p is not embeddings]
-    batches = fresh_batches(lessons_of(settings, settings.drawn), encoder, rng, settings.rows)
+    batches = fresh_batches(lessons_of(TEXT_AND_PICTURES, settings.drawn), encoder, rng, settings.rows)
     steps, lr = settings.steps, settings.lr
     train(model, trained, batches, language_loss(model, world.pull), steps=steps, lr=lr, say=say)
     return model
