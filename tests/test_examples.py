@@ -33,7 +33,7 @@ def test_minimal_sft_learns_to_reason() -> None:
 def test_minimal_grpo_raises_the_reward() -> None:
     rewards = runpy.run_path(str(EXAMPLES / "minimal_grpo.py"))["main"]()
     assert fmean(rewards[:5]) < 0.6  # 0.43
-    assert fmean(rewards[-10:]) > 0.63  # 0.72
+    assert fmean(rewards[-10:]) > 0.68  # 0.72
 
 
 RECIPE = """

@@ -51,10 +51,11 @@ class Syllabus:
     sums: float = 0.0
     """Of one step: their results are facts, which need more lessons than looking up does."""
     think: float = 0.4
-    """Fraction of the one-step questions that are answered with a one-step thought."""
+    """Fraction of the one-step questions without options that are answered with a one-step thought."""
     choices: float = CHOICE_SHARE
     """Fraction of the one-step questions that have options."""
     think_with_options: float = 0.4
+    """The same fraction of those with options."""
     largest_read: int = 6
     """Most steps of a scene to read."""
 
