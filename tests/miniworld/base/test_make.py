@@ -135,14 +135,14 @@ def test_lessons_of_a_base_count_and_add_as_often_as_they_say(syllabus: Syllabus
     counts = sum("how many" in text and "abnormal" not in text for text in asked) / 2000
     assert counts > syllabus.count + 0.02  # also among the one-step questions
     one_step = 1 - (syllabus.facts + syllabus.read + syllabus.drill + syllabus.options + syllabus.count)
-    chosen = sum("A: " in text and not text.startswith("options") for text in asked) / 2000
+    chosen = sum("A: " in text and "options" not in text for text in asked) / 2000
     assert chosen == pytest.approx(one_step * syllabus.choices, abs=0.02)
 
 
 def test_options_are_looked_up_by_name() -> None:
     rng = random.Random(0)
     for _ in range(20):
-        lesson = options_lesson(rng)
+        lesson = options_lesson(rng, 0.0, far=0.0, absent=0.0)
         (text,) = lesson.prompt
         assert isinstance(text, str)
         shown = dict(re.findall(r"([A-D]): (\d+)", text))
@@ -158,6 +158,49 @@ def test_options_are_looked_up_by_name() -> None:
         said = re.findall(r"([A-D]): (\d+)", lesson.reply)
         assert dict(said) == shown and len(said) == 4
         assert text.split(" say ")[1].split() == [f"{letter}:" for letter, _ in said]
+
+
+def test_options_are_looked_up_past_a_restated_scene() -> None:
+    rng, between = random.Random(0), set[int]()
+    for _ in range(60):
+        lesson = options_lesson(rng, 0.0, far=1.0, absent=0.0)
+        scene, asked = lesson.prompt
+        assert isinstance(scene, str) and isinstance(asked, str)
+        cells = scene.removeprefix("[ ").removesuffix(" ]").split()
+        between.add(len(cells))
+        thought, _, answer = lesson.reply.removeprefix("<think>\n").partition("\n</think>\n<answer>")
+        restated, _, judged = thought.partition(" so")
+        assert restated.split() == cells
+        shown = dict(re.findall(r"([A-D]): (\d+)", asked))
+        assert len(shown) == 4
+        said = re.findall(r"([A-D]): (\d+)", judged + " " + answer)
+        assert all(shown[name] == number for name, number in said)
+        assert asked.startswith("say ") == (judged == "")
+    assert min(between) == 2 and max(between) == 20
+
+
+def test_perhaps_no_option_answers_the_question() -> None:
+    rng, all_absent = random.Random(0), 0
+    for _ in range(40):
+        lesson = options_lesson(rng, 0.0, far=0.0, absent=1.0)
+        (text,) = lesson.prompt
+        assert isinstance(text, str)
+        if "what is" not in text:
+            continue
+        all_absent += 1
+        shown, asked = re.findall(r"([A-D]): (\d+)", text), text.split()[-1]
+        assert asked not in dict(shown).values()
+        thought = " ".join(f"{name}: {number} = {asked} no ;" for name, number in shown)
+        assert lesson.reply == f"<think>\n{thought}\n</think>\n<answer>no</answer>"
+    assert all_absent > 10
+
+
+def test_long_scenes_before_options_are_not_drawn() -> None:
+    rng = random.Random(0)
+    shown = [options_lesson(rng, 1.0, far=1.0, absent=0.0).prompt[:-1] for _ in range(200)]
+    assert any(isinstance(part, Scene) for parts in shown for part in parts)
+    cells = [len(part.cells) for parts in shown for part in parts if isinstance(part, Scene)]
+    assert max(cells) == 12
 
 
 def test_a_drill_may_restate_its_scene_first() -> None:

@@ -9,7 +9,7 @@ from xreasoner.miniworld.families.labs import verdict
 from xreasoner.miniworld.families.shapes import make_shapes
 from xreasoner.miniworld.families.sums import pick_operator
 from xreasoner.miniworld.item import Item, arithmetic
-from xreasoner.miniworld.lexicon import LARGEST, OPERATORS, OPTION_NAMES
+from xreasoner.miniworld.lexicon import LARGEST, NUMBERS, OPERATORS, OPTION_NAMES
 from xreasoner.miniworld.problems import CHOICE_SHARE, FAMILIES, TAUGHT, choices_of, split_of, write_scene
 from xreasoner.miniworld.scene import Cell, Scene, alphabet
 from xreasoner.miniworld.thoughts import go_through
@@ -23,6 +23,8 @@ FACTS_PER_LESSON = 10
 CELLS = alphabet()
 MOST_DRILLED = 4
 """Most steps of a drill; with more, a name would occur twice among the readings."""
+MOST_DRAWN, MOST_BETWEEN = 12, 20
+"""Most cells of a picture, and of a scene that a thought restates before it goes through options."""
 LOOKED_UP = ("bars", "shapes", "labs")
 
 
@@ -56,6 +58,12 @@ class Syllabus:
     """Fraction of the one-step questions that have options."""
     think_with_options: float = 0.4
     """The same fraction of those with options."""
+    far_options: float = 0.0
+    """Fraction of the lessons on options with a scene before them, which a thought restates. Without, options are
+    looked up at short distances alone; after SFT, long thoughts take one option for another."""
+    no_option: float = 0.0
+    """Fraction of the questions after an option that none of them answers. Without, the last one need not be
+    looked up: it is right if none before it was."""
     largest_read: int = 6
     """Most steps of a scene to read."""
 
@@ -138,20 +146,36 @@ def judged(item: Item, cell: Cell) -> str:
             return verdict(cell.parts[0], int(cell.parts[1]))
 
 
-def options_lesson(rng: random.Random) -> Lesson:
-    """What each option says, or which of them says a number."""
+def options_lesson(rng: random.Random, drawn: float, far: float, absent: float) -> Lesson:
+    """What each option says, or which of them says a number, if any does; some after a scene that a thought
+    restates first."""
     numbers = [str(number) for number in rng.sample(range(LARGEST + 1), len(OPTION_NAMES))]
     named = list(zip(OPTION_NAMES, numbers, strict=True))
-    options = f"options {''.join(option_lines(numbers))}"
     if rng.random() < 0.5:
         name, number = rng.choice(named)
-        thought = " ".join(go_through(number, numbers))
-        return Lesson(
-            THINK_INSTRUCTION, (f"{options} what is {number}",), write_thought(thought, f"{name} {number}")
+        answer = f"{name} {number}"
+        if absent and rng.random() < absent:
+            number, answer = (
+                rng.choice([other for other in NUMBERS[: LARGEST + 1] if other not in numbers]),
+                "no",
+            )
+        question, thought = f"what is {number}", go_through(number, numbers)
+    else:
+        asked = rng.sample(named, len(named))
+        question, thought = f"say {' '.join(name for name, _ in asked)}", []
+        answer = " ; ".join(f"{name} {number}" for name, number in asked)
+    options = f"options {''.join(option_lines(numbers))}"
+    prompt: tuple[PromptPart, ...] = (f"{options} {question}",)
+    if far and rng.random() < far:
+        scene = jumble(rng, rng.randint(2, MOST_BETWEEN))
+        prompt = (
+            *show(scene, rng, drawn if len(scene.cells) <= MOST_DRAWN else 0.0),
+            f"{question} {options}",
         )
-    asked = rng.sample(named, len(named))
-    said = " ; ".join(f"{name} {number}" for name, number in asked)
-    return Lesson("", (f"{options} say {' '.join(name for name, _ in asked)}",), write_answer(said))
+        thought = [restated(scene), *thought]
+    if thought:
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(" ".join(thought), answer))
+    return Lesson("", prompt, write_answer(answer))
 
 
 def count_lesson(rng: random.Random, drawn: float) -> Lesson:
@@ -195,7 +219,7 @@ def next_lesson(rng: random.Random, syllabus: Syllabus, drawn: float, progress: 
         case "drill":
             return drill_lesson(rng, drawn, largest, syllabus.restate)
         case "options":
-            return options_lesson(rng)
+            return options_lesson(rng, drawn, syllabus.far_options, syllabus.no_option)
         case "count":
             return count_lesson(rng, drawn)
         case "sums":

@@ -1,12 +1,24 @@
 """How long each phase of a base takes, and at which rate."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from xreasoner.miniworld.base.lessons import Syllabus
 from xreasoner.miniworld.model import Size
 
-TEXT = Syllabus(0.09, 0.19, 0.24, 0.12, restate=0.6, count=0.06, sums=0.10)
-TEXT_AND_PICTURES = replace(TEXT, facts=0.08, drill=0.20, count=0.13, choices=0.5, think_with_options=0.8)
+TEXT = Syllabus(facts=0.09, read=0.19, drill=0.24, options=0.12, restate=0.6, count=0.06, sums=0.10)
+TEXT_AND_PICTURES = Syllabus(
+    facts=0.08,
+    read=0.17,
+    drill=0.14,
+    options=0.24,
+    far_options=0.6,
+    no_option=0.35,
+    restate=0.6,
+    count=0.13,
+    sums=0.10,
+    choices=0.5,
+    think_with_options=0.8,
+)
 """After the lessons on text, one seed in three looks options up by name, and another counts badly."""
 
 
