@@ -59,8 +59,8 @@ class Syllabus:
     think_with_options: float = 0.4
     """The same fraction of those with options."""
     far_options: float = 0.0
-    """Fraction of the lessons on options with a scene before them, which a thought restates. Without, options are
-    looked up at short distances alone; after SFT, long thoughts take one option for another."""
+    """Fraction of the lessons on options with a scene before them, which a thought restates. Without, options
+    are looked up at short distances alone; after SFT, long thoughts take one option for another."""
     no_option: float = 0.0
     """Fraction of the questions after an option that none of them answers. Without, the last one need not be
     looked up: it is right if none before it was."""
