@@ -23,7 +23,7 @@ FACTS_PER_LESSON = 10
 CELLS = alphabet()
 MOST_DRILLED = 4
 """Most steps of a drill; with more, a name would occur twice among the readings."""
-MOST_DRAWN, MOST_BETWEEN = 12, 20
+MOST_DRAWN, MOST_BETWEEN = 12, 40
 """Most cells of a picture, and of a scene that a thought restates before it goes through options."""
 LOOKED_UP = ("bars", "shapes", "labs")
 
