@@ -45,7 +45,7 @@ def test_the_last_phase_trains_language_model_and_projector_and_nothing_else(lev
     start = new_model(Size(), 1)
     before = state(start)
     text, tower = start.model.language_model.state_dict(), start.model.visual.state_dict()
-    model = learn_both(text, tower, replace(TINY, steps=2, rows=8), LEVELS[level], quiet)
+    model = learn_both(text, tower, replace(TINY, steps=4, rows=8), LEVELS[level], quiet)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
     assert any("language_model.layers" in name for name in changed)
     assert {name for name in changed if "visual" in name} == {

@@ -79,6 +79,7 @@ def probes(world: VisualWorld, split: Split, count: int) -> dict[str, tuple[Make
         "read, new looks, moved 2": (read(split, by=2), None),
         "one step, text": (solve((1, 1), None), None),
         "one step, images": (solve((1, 1), split), None),
+        "one step, images, asked to think": (solve((1, 1), split), THINK_INSTRUCTION),
         "one step with options, text": (solve((1, 1), None, options=1.0), THINK_INSTRUCTION),
         "many steps, text": (solve(MANY_STEPS, None), THINK_INSTRUCTION),
         "many steps, images, seen looks": (solve(MANY_STEPS, "train"), THINK_INSTRUCTION),
