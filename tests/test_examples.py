@@ -42,7 +42,7 @@ model: miniworld
 stages:
   rl:
     kind: grpo
-    data: [{source: miniworld, families: [sums], steps: [2, 2], count: 40, choices: 0}]
+    data: [{source: miniworld, families: [shapes], steps: [2, 2], count: 40, choices: 0}]
     loss: "LOSSES:soft_clip"
     advantage: "LOSSES:winners_only"
     steps: 2

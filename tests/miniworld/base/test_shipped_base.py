@@ -24,7 +24,7 @@ def test_it_is_small() -> None:
 def test_it_sees_what_it_reads_and_cannot_reason(family: str, noted: dict[str, float]) -> None:
     assert noted[f"one step, images, asked to think: {family}"] > 0.9
     for view in ("text", "images"):
-        assert noted[f"one step, {view}: {family}"] > 0.75  # asked plainly: counts of shapes are a little worse
+        assert noted[f"one step, {view}: {family}"] > 0.8
         assert noted[f"many steps, {view}: {family}"] < 0.25
     assert noted[f"many steps, images, asked plainly: {family}"] < 0.35
     assert noted[f"one step with options, text: {family}"] > 0.8
