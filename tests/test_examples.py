@@ -32,8 +32,8 @@ def test_minimal_sft_learns_to_reason() -> None:
 @pytest.mark.slow
 def test_minimal_grpo_raises_the_reward() -> None:
     rewards = runpy.run_path(str(EXAMPLES / "minimal_grpo.py"))["main"]()
-    assert fmean(rewards[:5]) < 0.6  # 0.43
-    assert fmean(rewards[-10:]) > 0.68  # 0.72
+    assert fmean(rewards[:5]) < 0.68  # 0.61
+    assert fmean(rewards[-10:]) > 0.76  # 0.83
 
 
 RECIPE = """
