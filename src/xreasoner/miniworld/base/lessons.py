@@ -155,10 +155,8 @@ def options_lesson(rng: random.Random, drawn: float, far: float, absent: float) 
         name, number = rng.choice(named)
         answer = f"{name} {number}"
         if absent and rng.random() < absent:
-            number, answer = (
-                rng.choice([other for other in NUMBERS[: LARGEST + 1] if other not in numbers]),
-                "no",
-            )
+            others = [other for other in NUMBERS[: LARGEST + 1] if other not in numbers]
+            number, answer = rng.choice(others), "no"
         question, thought = f"what is {number}", go_through(number, numbers)
     else:
         asked = rng.sample(named, len(named))
@@ -168,10 +166,8 @@ def options_lesson(rng: random.Random, drawn: float, far: float, absent: float) 
     prompt: tuple[PromptPart, ...] = (f"{options} {question}",)
     if far and rng.random() < far:
         scene = jumble(rng, rng.randint(2, MOST_BETWEEN))
-        prompt = (
-            *show(scene, rng, drawn if len(scene.cells) <= MOST_DRAWN else 0.0),
-            f"{question} {options}",
-        )
+        drawn = drawn if len(scene.cells) <= MOST_DRAWN else 0.0
+        prompt = (*show(scene, rng, drawn), f"{question} {options}")
         thought = [restated(scene), *thought]
     if thought:
         return Lesson(THINK_INSTRUCTION, prompt, write_thought(" ".join(thought), answer))
