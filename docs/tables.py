@@ -24,6 +24,8 @@ KINDS = (
     ("perception, images, clinical", "perception", "image", "clinical"),
 )
 FAMILIES = ("sums", "bars", "shapes", "labs")
+LEFT_OUT = " so say "
+"""In a thought that states the result without the work."""
 SUBSETS = {"all": "", "image-needed": ", only items that need the image"}
 
 
@@ -99,6 +101,16 @@ def share_right(answers: Answers) -> float:
     return fmean(score or 0.0 for score in item_scores(answers.samples).values())
 
 
+def brief(runs: list[Path]) -> Iterator[str]:
+    """Which general many-step thoughts on images leave out the work."""
+    stages = [row["stage"] for row in json.loads((runs[0] / "results.json").read_text())["results"]]
+    cells = []
+    for stage in dict.fromkeys(stages):
+        samples = [answers_of(run, stage, GENERAL).samples for run in runs]
+        cells.append(" / ".join(percent(fmean(LEFT_OUT in one.text for one in some)) for some in samples))
+    yield "| thoughts without the work, %, general images | " + " | ".join(cells) + " |"
+
+
 def differences(runs: list[Path]) -> Iterator[str]:
     pairs = [("base", "sft"), ("sft", "rl"), ("rl", "med-sft"), ("med-sft", "med-rl"), ("sft", "med-rl")]
     for families in (GENERAL, CLINICAL):
@@ -117,5 +129,6 @@ def differences(runs: list[Path]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    found = [json.loads((Path(run) / "results.json").read_text()) for run in sys.argv[1:]]
-    print("\n".join([*table(found), *thinking(found), *differences([Path(run) for run in sys.argv[1:]])]))
+    paths = [Path(run) for run in sys.argv[1:]]
+    found = [json.loads((path / "results.json").read_text()) for path in paths]
+    print("\n".join([*table(found), *thinking(found), *brief(paths), *differences(paths)]))

@@ -5,6 +5,7 @@ import io
 import itertools
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -22,8 +23,8 @@ from xreasoner.miniworld.problems import (
     read_problem,
     split_of,
 )
-from xreasoner.miniworld.scene import CELL
-from xreasoner.miniworld.thoughts import write_thought
+from xreasoner.miniworld.scene import CELL, Scene, cell
+from xreasoner.miniworld.thoughts import write_brief_thought, write_thought
 
 
 def stays_inside(start: str, signed: str) -> bool:
@@ -189,6 +190,25 @@ def test_the_teacher_slips_now_and_then_and_always_mends_it() -> None:
         wrong, mended = before.split()[-1], after.split(" ;")[0]
         left, result = mended.split(" = ")
         assert eval(left) == int(result) != int(wrong)
+
+
+def test_a_brief_thought_states_the_result_without_the_work() -> None:
+    item = Item("sums", "general", 2, Scene((cell("glyph", "39"), cell("glyph", "-8"))), "work out", (), "31")
+    assert write_brief_thought(item) == "39 -8 so say 31 ;"
+    assert write_brief_thought(item, ("30", "31")) == "39 -8 so say 31 ; A: 30 = 31 no ; B: 31 = 31 yes ;"
+
+
+def test_a_share_of_the_thoughts_is_brief_and_nothing_else_changes() -> None:
+    items = make_items("bars", (2, 3), 400, "train", 0)
+    mixed, worked = (
+        [phrase(i, "text", 0, brief_share=0.6) for i in items],
+        [phrase(i, "text", 0) for i in items],
+    )
+    briefs = [" say " in problem.reasoning for problem in mixed]
+    assert 0.5 < sum(briefs) / len(briefs) < 0.7
+    for problem, same, is_brief in zip(mixed, worked, briefs, strict=True):
+        assert (problem.reasoning != same.reasoning) == is_brief
+        assert replace(problem, reasoning="") == replace(same, reasoning="")
 
 
 def test_reading_asks_for_what_is_written() -> None:

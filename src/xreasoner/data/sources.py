@@ -46,7 +46,7 @@ def _miniworld_training(entry: MiniworldData, seed: int, name: str) -> Iterator[
 def _as_asked(entry: MiniworldData, item: Item, seed: int) -> Problem:
     if entry.task == "read":
         return read_problem(item, "text", seed)
-    return phrase(item, "text", seed, entry.choices)
+    return phrase(item, "text", seed, entry.choices, entry.brief)
 
 
 def without_thought(problem: Problem) -> Problem:

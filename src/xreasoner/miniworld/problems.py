@@ -14,7 +14,7 @@ from xreasoner.miniworld.lexicon import ANSWER_LETTERS, VERDICTS
 from xreasoner.miniworld.pictures.drawing import draw_picture, encode_picture
 from xreasoner.miniworld.pictures.worlds import QUICKSTART
 from xreasoner.miniworld.scene import Scene
-from xreasoner.miniworld.thoughts import write_thought
+from xreasoner.miniworld.thoughts import write_brief_thought, write_thought
 from xreasoner.records import Modality, Part, Picture, Problem
 
 FAMILIES: dict[str, Callable[[random.Random, int], Item]] = {
@@ -105,12 +105,15 @@ def write_scene(scene: Scene) -> str:
     return f"[ {' '.join(scene.words())} ]"
 
 
-def phrase(item: Item, view: Modality, seed: int, choice_share: float = CHOICE_SHARE) -> Problem:
+def phrase(
+    item: Item, view: Modality, seed: int, choice_share: float = CHOICE_SHARE, brief_share: float = 0.0
+) -> Problem:
     """The problem as text or image; options and thought are the same for both."""
     rng = random.Random(f"{item.key} {seed}")
     as_choice = rng.random() < choice_share
     choices, letter = choices_of(item, rng) if as_choice else ((), "")
-    thought = write_thought(item, rng, choices)
+    is_brief = random.Random(f"brief {item.key} {seed}").random() < brief_share
+    thought = write_brief_thought(item, choices) if is_brief else write_thought(item, rng, choices)
     key = hashlib.sha256(item.key.encode()).hexdigest()[:12]
     return Problem(
         id=f"{item.family}-{key}-{view}",

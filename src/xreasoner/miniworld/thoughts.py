@@ -34,6 +34,11 @@ def go_through(answer: str, choices: Sequence[str]) -> list[str]:
     return words
 
 
+def write_brief_thought(item: Item, choices: Sequence[str] = ()) -> str:
+    """States the result without the work."""
+    return " ".join([*item.scene.words(), "so", "say", item.answer, ";", *go_through(item.answer, choices)])
+
+
 def write_thought(item: Item, rng: random.Random, choices: Sequence[str] = ()) -> str:
     words = [*item.scene.words(), "so"]
     for step in item.steps:

@@ -41,6 +41,8 @@ class MiniworldData(StepRange):
     """false: no instruction and no thought, so that SFT rehearses what the base model already does."""
     choices: Fraction = 0.2
     """The share of problems with four options; benchmarks have 0.2."""
+    brief: Fraction = 0.0
+    """The share of thoughts that state the result without the work, as a stronger teacher can."""
 
 
 class Columns(Settings):
