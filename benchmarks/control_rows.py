@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 
 from xreasoner.evals.statistics import Difference, difference_over_seeds, paired_difference, t_quantile
-from xreasoner.miniworld.probes.controls import as_they_are, controls, many_steps
+from xreasoner.miniworld.probes.controls import DIFFICULTIES, as_they_are, controls, many_steps
 from xreasoner.miniworld.problems import CLINICAL, GENERAL
 from xreasoner.models.load import load
 from xreasoner.models.resolve import MINIWORLD
@@ -32,6 +32,7 @@ from xreasoner.rollout.torch_engine.engine import TorchEngine
 QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 GENERAL_STAGES = ["med-sft=null", "med-rl=null"]
 SFT_STAGE = ["rl=null", *GENERAL_STAGES]
+WORKED = ["sft.data.0.brief=0", "sft.data.1.brief=0", "sft.data.2.brief=0"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Row:
 
 ROWS = {
     "sft": Row("SFT on its own thoughts", "general", SFT_STAGE, "sft", reads=True),
+    "worked": Row("SFT on thoughts that all show their work", "worked", [*WORKED, *SFT_STAGE], "sft"),
+    "worked-rl": Row("the same, then GRPO", "worked", [*WORKED, *GENERAL_STAGES], "rl"),
     "others": Row(
         "SFT on thoughts of other problems of the family",
         "others",
@@ -64,7 +67,7 @@ ROWS = {
     "direct": Row(
         "SFT on answers without thoughts, as many target tokens",
         "direct",
-        ["sft.answers=direct", "sft.steps=1362", *SFT_STAGE],
+        ["sft.answers=direct", "sft.steps=1627", *SFT_STAGE],
         "sft",
         reads=True,
     ),
@@ -182,6 +185,32 @@ def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
         yield f"| {title} | {' | '.join(cells)} | {' | '.join(less)} |"
 
 
+def by_length(out: Path) -> Iterator[str]:
+    """General problems of lengths that SFT has mostly without the work, and of lengths that always show it."""
+    lengths = {"3 and 4 steps": (0, 1), "5 and 6 steps": (2, 3)}
+    views = [(length, view) for view in ("text", "images") for length in lengths]
+    yield "| | " + " | ".join(f"{length}, {view}" for length, view in views) + " |"
+    yield "|---" * (1 + len(views)) + "|"
+    for name in ("base", *ROWS):
+        if not (seeds := measured(name, out)):
+            continue
+        cells = [
+            over_seeds([fmean(of_length(found, view, lengths[length])) for found in seeds.values()])
+            for length, view in views
+        ]
+        yield f"| {ROWS[name].shown if name in ROWS else name} | {' | '.join(cells)} |"
+
+
+def of_length(found: Found, column: str, places: tuple[int, ...]) -> list[float]:
+    """Difficulties take turns."""
+    return [
+        float(right)
+        for family in GENERAL
+        for place in places
+        for right in found[family][column][place::DIFFICULTIES]
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -198,6 +227,7 @@ def main() -> None:
             make(name, seed, wanted)
     for families in (GENERAL, CLINICAL):
         print("\n".join(table(wanted.out, families)), end="\n\n")
+    print("\n".join(by_length(wanted.out)))
 
 
 if __name__ == "__main__":

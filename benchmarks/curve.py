@@ -43,9 +43,11 @@ ONE_QUESTION = {"source": "miniworld", "families": ["sums"], "steps": [1, 1], "v
 
 
 def finetune(base: Path, out: Path, seed: int, overrides: list[str]) -> Path:
-    """The quickstart's SFT stage alone, from another base."""
+    """The quickstart's SFT stage alone, from another base, on thoughts that all show their work."""
     recipe = yaml.safe_load(QUICKSTART.read_text())
     recipe["stages"] = {"sft": recipe["stages"]["sft"]}
+    for entry in recipe["stages"]["sft"]["data"]:
+        entry.pop("brief", None)
     recipe |= {"model": str(base.resolve()), "seed": seed, "out": str(out)}
     recipe["evaluation"]["benchmarks"] = [ONE_QUESTION]
     written = out.with_suffix(".yaml")

@@ -34,7 +34,9 @@ def rows_of(run: dict, stage: str, subset: str) -> list[dict]:
 
 
 def stages_of(runs: list[dict]) -> list[str]:
-    return list(dict.fromkeys(row["stage"] for row in runs[0]["results"]))
+    """Those after which every run was evaluated."""
+    first, *others = ([row["stage"] for row in run["results"]] for run in runs)
+    return [stage for stage in dict.fromkeys(first) if all(stage in other for other in others)]
 
 
 def mean(rows: list[dict], key: str) -> float | None:
@@ -43,13 +45,13 @@ def mean(rows: list[dict], key: str) -> float | None:
     return sum(row[key] * row["n"] for row in rows) / count if count else None
 
 
-def percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f}"
+def percent(share: float) -> str:
+    return f"{100 * share:.0f}"
 
 
 def line(
     title: str, runs: list[dict], picked: dict[str, str], subset: str = "all",
-    key: str = "accuracy", show: Callable[[float | None], str] = percent,
+    key: str = "accuracy", show: Callable[[float], str] = percent,
 ) -> str:  # fmt: skip
     """A row of the table: one figure per stage and run, over the results that match `picked`."""
     cells = []
@@ -57,7 +59,8 @@ def line(
         found = [
             [row for row in rows_of(run, stage, subset) if picked.items() <= row.items()] for run in runs
         ]
-        cells.append(" / ".join(show(mean(rows, key)) for rows in found))
+        means = (mean(rows, key) for rows in found)
+        cells.append(" / ".join("-" if one is None else show(one) for one in means))
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
@@ -101,29 +104,29 @@ def share_right(answers: Answers) -> float:
     return fmean(score or 0.0 for score in item_scores(answers.samples).values())
 
 
-def brief(runs: list[Path]) -> Iterator[str]:
+def brief(runs: list[Path], stages: list[str]) -> Iterator[str]:
     """Which general many-step thoughts on images leave out the work."""
-    stages = [row["stage"] for row in json.loads((runs[0] / "results.json").read_text())["results"]]
     cells = []
-    for stage in dict.fromkeys(stages):
+    for stage in stages:
         samples = [answers_of(run, stage, GENERAL).samples for run in runs]
         cells.append(" / ".join(percent(fmean(LEFT_OUT in one.text for one in some)) for some in samples))
     yield "| thoughts without the work, %, general images | " + " | ".join(cells) + " |"
 
 
-def differences(runs: list[Path]) -> Iterator[str]:
+def differences(runs: list[Path], stages: list[str]) -> Iterator[str]:
     pairs = [("base", "sft"), ("sft", "rl"), ("rl", "med-sft"), ("med-sft", "med-rl"), ("sft", "med-rl")]
+    pairs = [pair for pair in pairs if set(pair) <= set(stages)]
     for families in (GENERAL, CLINICAL):
         yield f"\nmany steps, images, {', '.join(families)}:"
-        for stages in pairs:
-            before, after = ([answers_of(run, stage, families) for run in runs] for stage in stages)
+        for pair in pairs:
+            before, after = ([answers_of(run, stage, families) for run in runs] for stage in pair)
             several = len(runs) > 1
             change = change_over_seeds(before, after) if several else change_between(before[0], after[0])
             if change is None:
                 continue
             means = [100 * fmean(share_right(one) for one in side) for side in (before, after)]
             yield (
-                f"- {stages[0]} {means[0]:.0f}, {stages[1]} {means[1]:.0f}: {100 * change.difference:+.0f} "
+                f"- {pair[0]} {means[0]:.0f}, {pair[1]} {means[1]:.0f}: {100 * change.difference:+.0f} "
                 f"[{100 * change.low:.0f}, {100 * change.high:.0f}], p = {change.p:.1g}"
             )
 
@@ -131,4 +134,7 @@ def differences(runs: list[Path]) -> Iterator[str]:
 if __name__ == "__main__":
     paths = [Path(run) for run in sys.argv[1:]]
     found = [json.loads((path / "results.json").read_text()) for path in paths]
-    print("\n".join([*table(found), *thinking(found), *brief(paths), *differences(paths)]))
+    evaluated = stages_of(found)
+    print(
+        "\n".join([*table(found), *thinking(found), *brief(paths, evaluated), *differences(paths, evaluated)])
+    )

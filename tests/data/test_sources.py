@@ -54,6 +54,14 @@ def test_choices_is_the_share_of_problems_with_options() -> None:
     assert abs(many["choice", 4] - 200) < 50 and many.total() == 1000, "four standard deviations"
 
 
+def test_brief_is_the_share_of_thoughts_without_the_work() -> None:
+    shares = []
+    for brief in (0.0, 0.6, 1.0):
+        problems = training_problems([TRAIN.model_copy(update={"brief": brief, "count": 200})], seed=0)
+        shares.append(sum(" so say " in problem.reasoning for problem in problems) / len(problems))
+    assert (shares[0], shares[2]) == (0, 1) and 0.5 < shares[1] < 0.7
+
+
 def test_a_problem_drawn_by_two_entries_is_trained_on_once() -> None:
     problems = training_problems([TRAIN, TRAIN], seed=0)
     assert len({problem.id for problem in problems}) == len(problems) > 60
