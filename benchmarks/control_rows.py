@@ -186,7 +186,7 @@ def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
 
 
 def by_length(out: Path) -> Iterator[str]:
-    """General problems of lengths that SFT has mostly without the work, and of lengths that always show it."""
+    """General problems of the lengths that SFT has mostly without the work, and of longer ones."""
     lengths = {"3 and 4 steps": (0, 1), "5 and 6 steps": (2, 3)}
     views = [(length, view) for view in ("text", "images") for length in lengths]
     yield "| | " + " | ".join(f"{length}, {view}" for length, view in views) + " |"
