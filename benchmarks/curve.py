@@ -185,15 +185,22 @@ def draw_turned(panel: Axes, rows: list[dict[str, Any]]) -> None:
 
 
 def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
-    """Bases by how near their visual tokens are to words."""
-    rows = sorted(rows, key=lambda row: -row["alignment"]["cosine"])
+    """By how near visual tokens are to words: a point for each seed, a line through their means."""
+    by_label: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_label.setdefault(row["label"], []).append(row)
+    cosines = {label: mean(row["alignment"]["cosine"] for row in seeds) for label, seeds in by_label.items()}
+    labels = sorted(by_label, key=lambda label: -cosines[label])
     for colour, stage, probe in TRAINED.values():
-        heights = [percent(row, stage, probe) for row in rows]
-        panel.plot(range(len(rows)), heights, color=colour, linewidth=0.8, marker="o", markersize=6)
-    labels = [f"{row['alignment']['cosine']:.2f}\n{row['label']}" for row in rows]
-    panel.set_xticks(range(len(rows)), labels, fontsize=7)
-    panel.set_xlim(-0.5, len(rows) - 0.5)
-    panel.set_xlabel("cosine, and what the projector learned (one seed)", color=GREY)
+        heights = [[100 * mean(row[stage][probe].values()) for row in by_label[label]] for label in labels]
+        points = [(place, height) for place, of_seeds in enumerate(heights) for height in of_seeds]
+        panel.scatter(*zip(*points, strict=True), color=colour, s=14, alpha=0.5, linewidths=0)
+        panel.plot(
+            range(len(labels)), [mean(each) for each in heights], color=colour, linewidth=0.8, marker="o"
+        )
+    panel.set_xticks(range(len(labels)), [f"{cosines[label]:.2f}\n{label}" for label in labels], fontsize=7)
+    panel.set_xlim(-0.5, len(labels) - 0.5)
+    panel.set_xlabel("cosine, and what the projector learned (quickstart: three seeds)", color=GREY)
     panel.set_title("A vision tower trained", color=GREY, fontsize=10)
 
 
