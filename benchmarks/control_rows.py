@@ -33,6 +33,9 @@ QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 GENERAL_STAGES = ["med-sft=null", "med-rl=null"]
 SFT_STAGE = ["rl=null", *GENERAL_STAGES]
 WORKED = ["sft.data.0.brief=0", "sft.data.1.brief=0", "sft.data.2.brief=0"]
+"""The entries of the SFT data that have brief thoughts."""
+DIRECT_STEPS = 1627
+"""In 480 steps of thoughts, 56.5% of the tokens are targets; of answers alone, 16.7%."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ ROWS = {
     "direct": Row(
         "SFT on answers without thoughts, as many target tokens",
         "direct",
-        ["sft.answers=direct", "sft.steps=1627", *SFT_STAGE],
+        ["sft.answers=direct", f"sft.steps={DIRECT_STEPS}", *SFT_STAGE],
         "sft",
         reads=True,
     ),
@@ -165,6 +168,10 @@ def compared(a: dict[int, Found], b: dict[int, Found], families: tuple[str, ...]
     return shown(difference_over_seeds(before, after, items))
 
 
+def title(name: str) -> str:
+    return ROWS[name].shown if name in ROWS else name
+
+
 def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
     base, own = measured("base", out), measured("sft", out)
     titles = [*COLUMNS, "images: less the base", "images: less SFT", "sampled: less SFT"]
@@ -181,8 +188,7 @@ def table(out: Path, families: tuple[str, ...]) -> Iterator[str]:
         less = ["" if name == "base" else compared(base, seeds, families, "images")]
         for column in ("images", "images, sampled"):
             less.append("" if name in ("base", "sft") else compared(own, seeds, families, column))
-        title = ROWS[name].shown if name in ROWS else name
-        yield f"| {title} | {' | '.join(cells)} | {' | '.join(less)} |"
+        yield f"| {title(name)} | {' | '.join(cells)} | {' | '.join(less)} |"
 
 
 def by_length(out: Path) -> Iterator[str]:
@@ -198,7 +204,7 @@ def by_length(out: Path) -> Iterator[str]:
             over_seeds([fmean(of_length(found, view, lengths[length])) for found in seeds.values()])
             for length, view in views
         ]
-        yield f"| {ROWS[name].shown if name in ROWS else name} | {' | '.join(cells)} |"
+        yield f"| {title(name)} | {' | '.join(cells)} |"
 
 
 def of_length(found: Found, column: str, places: tuple[int, ...]) -> list[float]:

@@ -14,6 +14,7 @@ from xreasoner.evals.comparisons import change_between, change_over_seeds
 from xreasoner.evals.samples import Answers, read_answers
 from xreasoner.evals.summary import item_scores
 from xreasoner.miniworld.problems import CLINICAL, GENERAL
+from xreasoner.miniworld.thoughts import WITHOUT_WORK
 
 KINDS = (
     ("many steps, images, general", "skill", "image", "general"),
@@ -24,8 +25,6 @@ KINDS = (
     ("perception, images, clinical", "perception", "image", "clinical"),
 )
 FAMILIES = ("sums", "bars", "shapes", "labs")
-LEFT_OUT = " so say "
-"""In a thought that states the result without the work."""
 SUBSETS = {"all": "", "image-needed": ", only items that need the image"}
 
 
@@ -109,7 +108,7 @@ def brief(runs: list[Path], stages: list[str]) -> Iterator[str]:
     cells = []
     for stage in stages:
         samples = [answers_of(run, stage, GENERAL).samples for run in runs]
-        cells.append(" / ".join(percent(fmean(LEFT_OUT in one.text for one in some)) for some in samples))
+        cells.append(" / ".join(percent(fmean(WITHOUT_WORK in one.text for one in some)) for some in samples))
     yield "| thoughts without the work, %, general images | " + " | ".join(cells) + " |"
 
 

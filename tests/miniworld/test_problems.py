@@ -200,10 +200,8 @@ def test_a_brief_thought_states_the_result_without_the_work() -> None:
 
 def test_a_share_of_the_thoughts_is_brief_and_nothing_else_changes() -> None:
     items = make_items("bars", (2, 3), 400, "train", 0)
-    mixed, worked = (
-        [phrase(i, "text", 0, brief_share=0.6) for i in items],
-        [phrase(i, "text", 0) for i in items],
-    )
+    mixed = [phrase(item, "text", 0, brief_share=0.6) for item in items]
+    worked = [phrase(item, "text", 0) for item in items]
     briefs = [" say " in problem.reasoning for problem in mixed]
     assert 0.5 < sum(briefs) / len(briefs) < 0.7
     for problem, same, is_brief in zip(mixed, worked, briefs, strict=True):

@@ -10,6 +10,8 @@ from xreasoner.miniworld.item import Item, Step
 from xreasoner.miniworld.lexicon import OPTION_NAMES
 
 SLIPS, CHECKS = 0.02, 0.05
+WITHOUT_WORK = "so say"
+"""Comes before the result in a thought that leaves out the work."""
 
 
 def _write(step: Step) -> list[str]:
@@ -36,7 +38,7 @@ def go_through(answer: str, choices: Sequence[str]) -> list[str]:
 
 def write_brief_thought(item: Item, choices: Sequence[str] = ()) -> str:
     """States the result without the work."""
-    return " ".join([*item.scene.words(), "so", "say", item.answer, ";", *go_through(item.answer, choices)])
+    return " ".join([*item.scene.words(), WITHOUT_WORK, item.answer, ";", *go_through(item.answer, choices)])
 
 
 def write_thought(item: Item, rng: random.Random, choices: Sequence[str] = ()) -> str:

@@ -9,12 +9,8 @@ from xreasoner.storage.journal import Say
 
 PROBES = (
     *("read, text", "read, seen looks", "read, new looks", "read, new looks, moved 2"),
-    *(
-        "one step, text",
-        "one step, images",
-        "one step, images, asked to think",
-        "one step with options, text",
-    ),
+    *("one step, text", "one step, images"),
+    *("one step, images, asked to think", "one step with options, text"),
     *("many steps, text", "many steps, images", "many steps, images, asked plainly"),
 )
 
