@@ -2,12 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 0 2 3 5 --seeds 0 1 2 [--parts PARTS]
     OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 3 --pulls 1 0.1 0
+    OMP_NUM_THREADS=1 python benchmarks/curve.py OUT --levels 3 --sections 4 6 6
 
-For each level (docs/miniworld.md), pull and seed: a base made in that world, text-only SFT with the
-quickstart's SFT stage, and the accuracy of both on general problems. All bases of a seed start from the same
-language model and tower, which are kept in PARTS. Results are added to OUT/curve.json, and the table of all
-that is in it is printed. With --draw, the figure of the documentation is drawn from docs/curve.json, which
-holds these rows and those of loosened.py.
+For each level (docs/miniworld.md), pull and seed: a base made in that world (with --sections, in other
+positions), text-only SFT with the quickstart's SFT stage, and the accuracy of both on general problems. All
+bases of a seed start from the same language model, and from the same tower if a symbol has one visual token;
+both are kept in PARTS. Results are added to OUT/curve.json, and the table of all that is in it is printed.
+With --draw, the figure of the documentation is drawn from docs/curve.json, which holds these rows and those
+of loosened.py.
 """
 
 import argparse
@@ -66,6 +68,8 @@ def measure(level: int, pull: float | None, seed: int, wanted: argparse.Namespac
     name = f"level{level}-seed{seed}{wanted.tag}"
     if pull is not None:
         world, name = replace(world, pull=pull), f"level{level}-pull{pull:g}-seed{seed}{wanted.tag}"
+    if wanted.sections:
+        world = replace(world, sections=tuple(wanted.sections))
     base = wanted.out / name / "base"
     if not (base / "config.json").exists():
         settings = replace(BaseSettings(), seed=seed, steps=wanted.steps)
@@ -78,6 +82,7 @@ def measure(level: int, pull: float | None, seed: int, wanted: argparse.Namespac
         "level": level,
         "world": world.name,
         "pull": world.pull,
+        "sections": world.sections,
         "seed": seed,
         "steps": wanted.steps,
         "split": wanted.split,
@@ -216,6 +221,7 @@ def main() -> None:
     parser.add_argument("--levels", type=int, nargs="+", default=list(range(len(LEVELS))))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pulls", type=float, nargs="+", default=[None], help="instead of the level's own")
+    parser.add_argument("--sections", type=int, nargs=3, metavar=("TIME", "HEIGHT", "WIDTH"))
     parser.add_argument("--parts", type=Path, help="where language models and towers are kept: OUT/parts")
     parser.add_argument("--steps", type=int, default=BaseSettings.steps, help="on text and pictures")
     parser.add_argument("--split", choices=["dev", "test"], default="dev")

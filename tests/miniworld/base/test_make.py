@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from xreasoner.chat.think import write_answer
@@ -90,6 +91,16 @@ def test_finished_parts_are_used_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(torch.equal(value, state(second)[name]) for name, value in state(first).items())
     with pytest.raises(AssertionError, match="made again"):
         make_base(replace(TINY, seed=1), LEVELS[3], quiet, tmp_path / "parts")
+
+
+def test_a_world_with_two_tokens_to_a_symbol_has_a_tower_of_its_own(tmp_path: Path) -> None:
+    for level in (2, 4):
+        make_base(replace(TINY, steps=0), LEVELS[level], quiet, tmp_path)
+    text, *towers = sorted(path.name for path in tmp_path.iterdir())
+    assert text == "text-0.safetensors"
+    assert towers == ["tower-0-two-tokens.safetensors", "tower-0.safetensors"]
+    two, one = (load_file(tmp_path / name) for name in towers)
+    assert not all(torch.equal(two[name], value) for name, value in one.items())
 
 
 def test_a_checkpoint_appears_when_it_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from xreasoner.miniworld.base.bank import fill_bank
 from xreasoner.miniworld.base.encode import LessonEncoder, visual_tokens
 from xreasoner.miniworld.base.lessons import CELLS, Lesson, Syllabus, next_lesson
 from xreasoner.miniworld.base.settings import TEXT, TEXT_AND_PICTURES, BaseSettings
-from xreasoner.miniworld.base.tower import learn_symbols
+from xreasoner.miniworld.base.tower import ONE_TOKEN, learn_symbols, world_of_tower
 from xreasoner.miniworld.base.training import Teacher, fresh_batches, language_loss, train
 from xreasoner.miniworld.model import new_model, save_base
 from xreasoner.miniworld.pictures.worlds import LEVELS, VisualWorld
@@ -105,9 +105,11 @@ def make_base(
 
     def tower() -> State:
         say("tower: it learns to tell symbols apart")
-        return learn_symbols(settings, say)
+        return learn_symbols(settings, say, towers)
 
-    learned = part(kept, f"text-{settings.seed}", text), part(kept, f"tower-{settings.seed}", tower)
+    towers = world_of_tower(world)
+    of_world = "" if towers == ONE_TOKEN else f"-{towers.name.replace(' ', '-')}"
+    learned = part(kept, f"text-{settings.seed}", text), part(kept, f"tower-{settings.seed}{of_world}", tower)
     say(f"text and pictures together ({world.name})")
     return learn_both(*learned, settings, world, say)
 

@@ -21,12 +21,12 @@ from xreasoner.miniworld.base.lessons import Lesson, jumble
 from xreasoner.miniworld.base.settings import BaseSettings
 from xreasoner.miniworld.base.training import fresh_batches, train
 from xreasoner.miniworld.model import new_model
-from xreasoner.miniworld.pictures.worlds import LEVELS
+from xreasoner.miniworld.pictures.worlds import LEVELS, VisualWorld
 from xreasoner.miniworld.scene import Cell, alphabet
 from xreasoner.miniworld.tokenizer import build_tokenizer
 from xreasoner.storage.journal import Say
 
-WORLD = LEVELS[3]
+ONE_TOKEN = LEVELS[3]
 """One symbol in each visual token, in all looks."""
 SHOWN = 8
 """Symbols in a picture."""
@@ -76,10 +76,15 @@ class PatchesAsRows(torch.nn.Module):
         return F.linear(patches.flatten(1), self.weight.flatten(1))
 
 
-def learn_symbols(settings: BaseSettings, say: Say) -> dict[str, Tensor]:
+def world_of_tower(world: VisualWorld) -> VisualWorld:
+    """Where the tower of this world learns. All worlds with one visual token to a symbol share a tower."""
+    return world if world.tokens > 1 else ONE_TOKEN
+
+
+def learn_symbols(settings: BaseSettings, say: Say, world: VisualWorld = ONE_TOKEN) -> dict[str, Tensor]:
     """The weights of a tower with its projector."""
     model = new_model(settings.size, settings.seed)
-    encoder, rng = LessonEncoder(build_tokenizer(), WORLD), random.Random(f"tower {settings.seed}")
+    encoder, rng = LessonEncoder(build_tokenizer(), world), random.Random(f"tower {settings.seed}")
     tables = name_tables(encoder)
     counts = [int(table.max()) + 1 for table in tables]
     embed: Any = model.model.visual.patch_embed
