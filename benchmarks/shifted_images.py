@@ -84,8 +84,8 @@ def main() -> None:
                 cells = []
                 for (task, _), moved in drawn.items():
                     asked = [problem[by] for problem, keeps in moved if keeps or not whole]
-                    share = share_right(engine, asked, INSTRUCTIONS[task])
-                    cells.append(f"{100 * share:.0f} (n = {len(asked)})")
+                    share = f"{100 * share_right(engine, asked, INSTRUCTIONS[task]):.0f} " if asked else ""
+                    cells.append(f"{share}(n = {len(asked)})")
                 name = "with all their ink" if whole else "all"
                 row = ["seen" if looks == "train" else "new", name, str(by), *cells]
                 print(f"| {' | '.join(row)} |", flush=True)

@@ -122,6 +122,9 @@ MISTAKES = {
     "sft.lr.x=1": "sft.lr.x=1: stages.sft.lr is 0.0003, which has no keys",
     "seed.x=1": "seed.x=1: seed is 0, which has no keys",
     "sft.lr": "sft.lr: an override must be KEY=VALUE, as in sft.lr=5e-4",
+    "sft.data.0={source: miniworld, families: [sums], steps: [1, 4], count: 9, task: read, brief: 0.5}": (
+        "stages.sft.data.0: brief: with task: read there are no thoughts; remove one of the two"
+    ),
     "sft..lr=1": "sft..lr=1: an override must be KEY=VALUE",
     "sft.lr=[": "sft.lr=[:1: invalid YAML",
 }

@@ -44,6 +44,13 @@ class MiniworldData(StepRange):
     brief: Fraction = 0.0
     """The share of thoughts that state the result without the work, as a stronger teacher can."""
 
+    @model_validator(mode="after")
+    def _brief_thoughts_are_thoughts(self) -> Self:
+        if self.brief and (self.task == "read" or not self.thoughts):
+            why = "task: read" if self.task == "read" else "thoughts: false"
+            raise ValueError(f"brief: with {why} there are no thoughts; remove one of the two")
+        return self
+
 
 class Columns(Settings):
     """The column names of a table. Only the question and the answer are required."""

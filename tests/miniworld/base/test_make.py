@@ -91,6 +91,10 @@ def test_finished_parts_are_used_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(torch.equal(value, state(second)[name]) for name, value in state(first).items())
     with pytest.raises(AssertionError, match="made again"):
         make_base(replace(TINY, seed=1), LEVELS[3], quiet, tmp_path / "parts")
+    damaged = tmp_path / "parts" / "tower-0.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"tower-0\.safetensors is damaged .*: delete it"):
+        make_base(TINY, LEVELS[3], quiet, tmp_path / "parts")
 
 
 def test_a_world_with_two_tokens_to_a_symbol_has_a_tower_of_its_own(tmp_path: Path) -> None:

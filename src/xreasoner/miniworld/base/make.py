@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
@@ -59,7 +60,10 @@ def part(kept: Path | None, name: str, learn: Callable[[], State]) -> State:
         state = {key: value.clone() for key, value in learn().items()}
         kept.mkdir(parents=True, exist_ok=True)
         write_atomically(file, save(state))
-    return load_file(file)
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged ({error}): delete it, and it is made again") from error
 
 
 @torch.no_grad()
