@@ -102,9 +102,16 @@ def read_lesson(rng: random.Random, drawn: float, largest: int, restate: float =
         draw_item(rng, rng.randint(1, largest)).scene if sense else jumble(rng, rng.randint(2, 2 * largest))
     )
     words, prompt = " ".join(scene.words()), (*show(scene, rng, drawn), "read")
+    return answered(rng, scene, prompt, words, restate)
+
+
+def answered(
+    rng: random.Random, scene: Scene, prompt: tuple[PromptPart, ...], answer: str, restate: float
+) -> Lesson:
+    """This share is asked for with a thought, which restates the scene."""
     if restate and rng.random() < restate:
-        return Lesson(THINK_INSTRUCTION, prompt, write_thought(restated(scene), words))
-    return Lesson("", prompt, write_answer(words))
+        return Lesson(THINK_INSTRUCTION, prompt, write_thought(restated(scene), answer))
+    return Lesson("", prompt, write_answer(answer))
 
 
 def restated(scene: Scene) -> str:
@@ -130,9 +137,7 @@ def drill_lesson(rng: random.Random, drawn: float, largest: int, restate: float 
         names = [f"{sign} {name}" for sign, name in zip(signs, names, strict=True)]
         said = [f"{sign} {cell.word} {sign}{cell.parts[1]}" for sign, cell in zip(signs, cells, strict=True)]
     prompt = (*show(item.scene, rng, drawn), f"say {' '.join(names)}")
-    if restate and rng.random() < restate:
-        return Lesson(THINK_INSTRUCTION, prompt, write_thought(restated(item.scene), " ; ".join(said)))
-    return Lesson("", prompt, write_answer(" ; ".join(said)))
+    return answered(rng, item.scene, prompt, " ; ".join(said), restate)
 
 
 def judged(item: Item, cell: Cell) -> str:
