@@ -64,13 +64,16 @@ def general(found: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def measure(level: int, pull: float | None, seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
-    started, world = time.process_time(), LEVELS[level]
-    name = f"level{level}-seed{seed}{wanted.tag}"
+    started, world, made_in = time.process_time(), LEVELS[level], f"level{level}"
     if pull is not None:
-        world, name = replace(world, pull=pull), f"level{level}-pull{pull:g}-seed{seed}{wanted.tag}"
+        world, made_in = replace(world, pull=pull), f"{made_in}-pull{pull:g}"
     if wanted.sections:
         world = replace(world, sections=tuple(wanted.sections))
-    base = wanted.out / name / "base"
+        made_in += f"-sections{'-'.join(map(str, wanted.sections))}"
+    if wanted.steps != BaseSettings.steps:
+        made_in += f"-steps{wanted.steps}"
+    of_base = f"{made_in}-seed{seed}"
+    name, base = f"{of_base}{wanted.tag}", wanted.out / of_base / "base"
     if not (base / "config.json").exists():
         settings = replace(BaseSettings(), seed=seed, steps=wanted.steps)
         model = make_base(settings, world, print_now, wanted.parts or wanted.out / "parts")
@@ -228,7 +231,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="problems per family and probe")
     parser.add_argument("--no-sft", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe, such as sft.lr=1e-3")
-    parser.add_argument("--tag", default="", help="ends the name of the base's folder")
+    parser.add_argument("--tag", default="", help="ends the name of the row, and of its SFT")
     parser.add_argument("--draw", action="store_true", help="only draw the published results")
     wanted = parser.parse_args()
     if wanted.draw:
