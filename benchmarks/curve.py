@@ -53,6 +53,7 @@ def finetune(base: Path, out: Path, seed: int, overrides: list[str]) -> Path:
     recipe |= {"model": str(base.resolve()), "seed": seed, "out": str(out)}
     recipe["evaluation"]["benchmarks"] = [ONE_QUESTION]
     written = out.with_suffix(".yaml")
+    written.parent.mkdir(exist_ok=True)
     written.write_text(yaml.safe_dump(recipe, sort_keys=False))
     run_recipe(read_recipe(written, overrides), Console(quiet=True), [])
     (checkpoint,) = (out / "stages").glob("*-sft/checkpoint")
