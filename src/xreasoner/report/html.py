@@ -127,8 +127,8 @@ def what_changed(findings: Sequence[Finding], results: Results) -> Iterator[str]
 
 MINIWORLD = (
     "The mini-world: rows of printed symbols, one word each, in fonts, sizes and colours that were never "
-    "trained. No photographs, no natural language, no layouts in two dimensions: it shows the mechanism, not "
-    "what a real model gains."
+    "trained. No photographs, no natural language, no layouts in two dimensions, no positions but those of "
+    "text: it shows the mechanism, not what a real model gains."
 )
 
 
