@@ -6,10 +6,10 @@
 
 For each level (docs/miniworld.md), pull and seed: a base made in that world (with --sections, in other
 positions), text-only SFT with the quickstart's SFT stage, and the accuracy of both on general problems. All
-bases of a seed start from the same language model, and from the same tower if a symbol has one visual token;
-both are kept in PARTS. Results are added to OUT/curve.json, and the table of all that is in it is printed.
-With --draw, the figure of the documentation is drawn from docs/curve.json, which holds these rows and those
-of loosened.py.
+bases of a seed start from the same language model, and from the same tower unless a symbol has several visual
+tokens; both are kept in PARTS. Results are added to OUT/curve.json, and the table of all that is in it is
+printed. With --draw, the figure of the documentation is drawn from docs/curve.json, which holds these rows
+and those of loosened.py.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from rich.console import Console
 from xreasoner.miniworld.base.make import make_base
 from xreasoner.miniworld.base.settings import BaseSettings
 from xreasoner.miniworld.model import save_base
-from xreasoner.miniworld.pictures.worlds import LEVELS
+from xreasoner.miniworld.pictures.worlds import LEVELS, VisualWorld
 from xreasoner.miniworld.probes.measure import accuracies, alignment, solved_as_read, solved_if_read
 from xreasoner.miniworld.problems import GENERAL
 from xreasoner.models.side_files import new_folder
@@ -64,16 +64,22 @@ def general(found: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: sum(by_family.values()) / len(by_family) for name, by_family in found.items()}
 
 
-def measure(level: int, pull: float | None, seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
-    started, world, made_in = time.process_time(), LEVELS[level], f"level{level}"
+def named_world(level: int, pull: float | None, sections: list[int] | None) -> tuple[str, VisualWorld]:
+    name, world = f"level{level}", LEVELS[level]
     if pull is not None:
-        world, made_in = replace(world, pull=pull), f"{made_in}-pull{pull:g}"
-    if wanted.sections:
-        world = replace(world, sections=tuple(wanted.sections))
-        made_in += f"-sections{'-'.join(map(str, wanted.sections))}"
-    if wanted.steps != BaseSettings.steps:
-        made_in += f"-steps{wanted.steps}"
-    of_base = f"{made_in}-seed{seed}"
+        name, world = f"{name}-pull{pull:g}", replace(world, pull=pull)
+    if sections is not None:
+        of_time, height, width = sections
+        name = f"{name}-sections{of_time}-{height}-{width}"
+        world = replace(world, sections=(of_time, height, width))
+    return name, world
+
+
+def measure(level: int, pull: float | None, seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
+    started = time.process_time()
+    made_in, world = named_world(level, pull, wanted.sections)
+    steps = "" if wanted.steps == BaseSettings.steps else f"-steps{wanted.steps}"
+    of_base = f"{made_in}{steps}-seed{seed}"
     name, base = f"{of_base}{wanted.tag}", wanted.out / of_base / "base"
     if not (base / "config.json").exists():
         settings = replace(BaseSettings(), seed=seed, steps=wanted.steps)
@@ -207,7 +213,7 @@ def draw_trained(panel: Axes, rows: list[dict[str, Any]]) -> None:
     for place, label in enumerate(TITLES):
         seeds = [row for row in rows if row["label"] == label]
         for shift, (colour, stage, probe) in zip((-0.2, -0.07, 0.07, 0.2), TRAINED.values(), strict=True):
-            heights = [100 * mean(row[stage][probe].values()) for row in seeds]
+            heights = [100 * general(row[stage])[probe] for row in seeds]
             panel.scatter([place + shift] * len(heights), heights, color=colour, s=14, linewidths=0)
             panel.scatter(place + shift, mean(heights), s=90, facecolors="none", edgecolors=colour)
     panel.set_xticks(range(len(TITLES)), list(TITLES.values()), fontsize=8)

@@ -77,7 +77,7 @@ class PatchesAsRows(torch.nn.Module):
 
 
 def world_of_tower(world: VisualWorld) -> VisualWorld:
-    """Where the tower of this world learns. All worlds with one visual token to a symbol share a tower."""
+    """Where the tower of this world learns: worlds share one, unless a symbol has several visual tokens."""
     return world if world.tokens > 1 else ONE_TOKEN
 
 
